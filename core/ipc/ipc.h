@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/ipc/ipc.h - one method table behind every IPC backend: parse, check access,
+ * dispatch. */
+#pragma once
+
+#include "core/adapter/ipc.h"
+
+struct ipc;
+struct ipc_request;
+
+/* What the daemon is, for access checks. */
+struct ipc_identity {
+    uint32_t uid; /* of the daemon */
+};
+
+/* Serve service; ctx goes to its handlers. Both are borrowed for the life of ipc. */
+int ipc_new(const struct ipc_service *service, void *ctx, const struct ipc_identity *self,
+            struct ipc **ret_ipc, struct vmt_err *err);
+/* Frees the servers that were added, too. */
+void ipc_free(struct ipc *ipc);
+
+/* ipc owns server from now on. Returns 0 or -ENOMEM, then server is still the caller's.
+ */
+int ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *err);
+
+/* Serialize message once and emit it on every server. Returns 0, -ENOMEM, or -ENOENT for
+ * a name that the service does not have. */
+int ipc_emit(struct ipc *ipc, const char *signal, const struct ProtobufCMessage *message);
+
+const struct ipc_service *ipc_service(const struct ipc *ipc);
+
+/* The owner id that stands for a uid: hex of "uid:<decimal>", so that it fits
+ * [0-9A-Fa-f]+ and can be read back. buf has room for IPC_OWNER_MAX bytes. */
+#define IPC_OWNER_MAX 32
+void ipc_owner_for_uid(uint32_t uid, char *buf);
+
+/* For handlers. */
+const struct ipc_caller *ipc_call_caller(const struct ipc_call *call);
+size_t ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max);
+/* Answer; the call is gone afterwards. message is NULL for methods without a result; the
+ * descriptors are duplicated. */
+void ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
+                    const int *fds, size_t nfds);
+void ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* For backends: one incoming call. Everything is borrowed for ipc_dispatch but fds, which
+ * are owned by the call from then on, also on failure. */
+struct ipc_incoming {
+    const struct ipc_method *method;
+    struct ipc_caller caller;
+    const uint8_t *bytes; /* serialized request; NULL when there was no argument */
+    size_t len;
+    const int *fds;
+    size_t nfds;
+    void *token; /* the backend's name for the call, given back to answer */
+};
+/* How a backend sends the answer. Runs exactly once per dispatched call, perhaps from
+ * inside ipc_dispatch. bytes is NULL for a method without a result. */
+struct ipc_answer_ops {
+    void (*reply)(void *token, const uint8_t *bytes, size_t len, const int *fds,
+                  size_t nfds);
+    void (*fail)(void *token, enum ipc_error code, const char *text);
+};
+void ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
+                  const struct ipc_answer_ops *answer);
+/* Look a method up by name; NULL if the service has none. */
+const struct ipc_method *ipc_find_method(const struct ipc *ipc, const char *name);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/rpc/client.h - a gRPC client on one connected stream. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/rpc/rpc.h"
+
+struct ProtobufCMessage;
+struct ProtobufCMessageDescriptor;
+struct rpc_client;
+struct rpc_client_call;
+struct stream;
+struct vmt_clock;
+struct vmt_err;
+
+struct rpc_client_config {
+    const char *authority; /* value of :authority, copied; NULL: "localhost" */
+    /* The connection broke or the server said GOAWAY; all calls have been answered
+     * UNAVAILABLE. Runs at most once, from the loop. May be NULL. */
+    void (*on_closed)(void *arg, const char *reason);
+    void *arg; /* borrowed for the life of the client */
+};
+
+/* Speak HTTP/2 with prior knowledge over stream, which the client owns from success on.
+ * Returns 0 or -ENOMEM. */
+int rpc_client_new(struct vmt_clock *clock, struct stream *stream,
+                   const struct rpc_client_config *config, struct rpc_client **ret_client,
+                   struct vmt_err *err);
+
+/* Close at once; no callback of any call runs any more. NULL is legal. */
+void rpc_client_free(struct rpc_client *client);
+
+/* Every callback runs from the loop, never from inside the call that started it, and none
+ * after on_done or rpc_client_cancel. */
+struct rpc_client_handler {
+    /* One reply message; borrowed for the call. Unary calls get at most one. fds are the
+     * descriptors that came with it (unix sockets): the callee owns them. May be NULL,
+     * then descriptors are closed. */
+    void (*on_message)(void *arg, const struct ProtobufCMessage *reply, const int *fds,
+                       size_t nfds);
+    /* The call is over. Exactly once unless cancelled. A unary call that got OK without a
+     * message ends as INTERNAL. */
+    void (*on_done)(void *arg, const struct rpc_status *status);
+};
+
+struct rpc_client_request {
+    const char *path; /* "/vm_tools.Maitred/Mount", copied */
+    const struct ProtobufCMessageDescriptor *reply;
+    bool server_streams; /* more than one reply may come */
+    uint32_t timeout_ms; /* 0: no deadline; else sent as grpc-timeout and enforced here */
+    const struct rpc_client_handler *handler; /* borrowed until the call is over */
+    void *arg;                                /* likewise */
+    const int *fds; /* travel with the request (unix sockets), duplicated; NULL if none */
+    size_t nfds;
+};
+
+/* Start a call with its one request message (borrowed for the call). Returns 0, -ENOMEM,
+ * -ENOTCONN after on_closed, -ENOTSUP for fds on a stream that cannot carry them.
+ * *ret_call is valid until on_done or rpc_client_cancel; ret_call may be NULL. */
+int rpc_client_start(struct rpc_client *client, const struct rpc_client_request *request,
+                     const struct ProtobufCMessage *message,
+                     struct rpc_client_call **ret_call, struct vmt_err *err);
+
+/* RST_STREAM the call; its callbacks do not run any more. NULL is legal. */
+void rpc_client_cancel(struct rpc_client_call *call);

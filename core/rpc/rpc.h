@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/rpc/rpc.h - what client and server of gRPC share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Source: grpc doc/statuscodes.md. */
+enum rpc_code {
+    RPC_OK = 0,
+    RPC_CANCELLED = 1,
+    RPC_UNKNOWN = 2,
+    RPC_INVALID_ARGUMENT = 3,
+    RPC_DEADLINE_EXCEEDED = 4,
+    RPC_NOT_FOUND = 5,
+    RPC_ALREADY_EXISTS = 6,
+    RPC_PERMISSION_DENIED = 7,
+    RPC_RESOURCE_EXHAUSTED = 8,
+    RPC_FAILED_PRECONDITION = 9,
+    RPC_ABORTED = 10,
+    RPC_OUT_OF_RANGE = 11,
+    RPC_UNIMPLEMENTED = 12,
+    RPC_INTERNAL = 13,
+    RPC_UNAVAILABLE = 14,
+    RPC_DATA_LOSS = 15,
+    RPC_UNAUTHENTICATED = 16,
+    RPC_CODE_COUNT
+};
+
+#define RPC_MESSAGE_TEXT_MAX 512
+
+struct rpc_status {
+    enum rpc_code code;
+    char text[RPC_MESSAGE_TEXT_MAX]; /* UTF-8, "" if none; cut when longer */
+};
+
+/* "DEADLINE_EXCEEDED" and so on; "UNKNOWN" for what is no code. Never NULL. */
+const char *rpc_code_name(enum rpc_code code);
+
+/* Fill in a status. Returns status. */
+struct rpc_status *rpc_status_set(struct rpc_status *status, enum rpc_code code,
+                                  const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/rpc/server.h - a gRPC server on any number of accepted streams. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/rpc/rpc.h"
+
+struct ProtobufCMessage;
+struct ProtobufCMessageDescriptor;
+struct rpc_server;
+struct rpc_server_call;
+struct stream;
+struct stream_peer;
+struct vmt_clock;
+struct vmt_err;
+
+/* The request is complete and parsed. The handler sends zero or more messages and
+ * finishes the call exactly once, now or later. request is valid until the call is
+ * finished. */
+typedef void rpc_handler_fn(void *ctx, struct rpc_server_call *call,
+                            const struct ProtobufCMessage *request);
+
+struct rpc_server_method {
+    const char *name;
+    const struct ProtobufCMessageDescriptor *request;
+    rpc_handler_fn *handle;
+    bool server_streams;
+};
+
+struct rpc_server_service {
+    const char *name; /* "vm_tools.Maitred" */
+    const struct rpc_server_method *methods;
+    size_t nmethods;
+};
+
+struct rpc_server_config {
+    size_t connections_max; /* further streams are closed at once; 0: 64 */
+    size_t streams_max;     /* concurrent calls per connection; 0: 100 */
+    size_t message_max;     /* bytes of one received message; 0: VMT_RPC_MESSAGE_MAX */
+    uint32_t idle_ms;       /* close a connection without calls after that; 0: never */
+};
+
+int rpc_server_new(struct vmt_clock *clock, const struct rpc_server_config *config,
+                   struct rpc_server **ret_server, struct vmt_err *err);
+void
+rpc_server_free(struct rpc_server *server); /* closes all; calls in flight are dropped */
+
+/* service and ctx are borrowed for the life of the server. Returns 0, -EEXIST, -ENOMEM.
+ */
+int rpc_server_add(struct rpc_server *server, const struct rpc_server_service *service,
+                   void *ctx, struct vmt_err *err);
+
+/* Serve HTTP/2 with prior knowledge on stream, which the server owns from now on, also on
+ * failure. */
+void rpc_server_accept(struct rpc_server *server, struct stream *stream,
+                       const struct stream_peer *peer);
+
+/* Who calls; valid until the call is finished. */
+const struct stream_peer *rpc_server_call_peer(const struct rpc_server_call *call);
+
+/* Take the descriptors that came with the request: the caller owns them. What nobody
+ * takes is closed with the call. Returns how many were written. */
+size_t rpc_server_call_take_fds(struct rpc_server_call *call, int *fds, size_t max);
+
+/* The client went away, cancelled, or its deadline passed: fn runs once, from the loop,
+ * and the call is gone afterwards: it must not be finished. Without fn the call swallows
+ * what is sent after that and is finished as usual. */
+void rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *arg),
+                               void *arg);
+
+/* Queue one message. Returns 0, -ENOMEM, or -EPIPE when the client is gone. */
+int rpc_server_call_send(struct rpc_server_call *call,
+                         const struct ProtobufCMessage *message, const int *fds,
+                         size_t nfds);
+/* Bytes queued for this call that the client has not taken yet. */
+size_t rpc_server_call_queued(const struct rpc_server_call *call);
+/* End the call. It is gone afterwards. */
+void rpc_server_call_finish(struct rpc_server_call *call,
+                            const struct rpc_status *status);
+/* Send message and finish with OK. */
+void rpc_server_call_reply(struct rpc_server_call *call,
+                           const struct ProtobufCMessage *message);
+/* Finish with a status in words. */
+void rpc_server_call_fail(struct rpc_server_call *call, enum rpc_code code,
+                          const char *fmt, ...) __attribute__((format(printf, 3, 4)));
