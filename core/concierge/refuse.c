@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/concierge/refuse.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdlib.h>
+
+#include "common.pb-c.h"
+#include "concierge_service.pb-c.h"
+#include "core/base/cleanup.h"
+#include "core/ipc/ipc.h"
+
+#define ONLY_CHROMEOS "this method has a meaning on ChromiumOS only"
+#define NO_GPU "VMs have no GPU here"
+#define NO_USB "USB devices cannot be passed to a VM here"
+#define NO_HOTPLUG "network devices cannot be added to a running VM here"
+#define NO_OPERATION "there is no disk image operation with this id"
+#define NO_IMAGES "disk images are not managed here; pass disks as paths or descriptors"
+#define NO_FIRMWARE "firmware images are not kept here; boot a kernel instead"
+#define NO_BALLOON "the memory balloon is not driven here"
+#define NO_CGROUPS "the CPU share of VMs is not controlled here"
+#define NO_AUDIO "VMs have no sound device here"
+#define NO_BATTERY "VMs have no battery here"
+#define NO_SUSPEND "VMs cannot be suspended here"
+#define NO_ADJUST "there is no such operation"
+#define NO_USERS "guest accounts are not managed here"
+#define NO_REPORTING "nothing is reported about VMs here"
+
+static void
+set_text(ProtobufCMessage *message, const char *field, const char *why)
+{
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field_by_name(message->descriptor, field);
+    const char **at;
+
+    if (!f || f->type != PROTOBUF_C_TYPE_STRING || f->label == PROTOBUF_C_LABEL_REPEATED)
+        return;
+    at = (const char **)(void *)((uint8_t *)message + f->offset);
+    *at = why;
+}
+
+/* The value that means failure in the two enums that a status may have. */
+static void
+set_status(ProtobufCMessage *message, const ProtobufCFieldDescriptor *f)
+{
+    const ProtobufCEnumDescriptor *type = f->descriptor;
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value_by_name(type, "VM_STATUS_FAILURE");
+
+    if (!v)
+        v = protobuf_c_enum_descriptor_get_value_by_name(type, "DISK_STATUS_FAILED");
+    if (v)
+        *(int *)(void *)((uint8_t *)message + f->offset) = v->value;
+}
+
+void
+concierge_refuse(struct ipc_call *call, const ProtobufCMessageDescriptor *reply,
+                 const char *why)
+{
+    VMT_CLEANUP(vmt_freep) ProtobufCMessage *message = NULL;
+    const ProtobufCFieldDescriptor *success, *status;
+
+    if (reply)
+        message = calloc(1, reply->sizeof_message);
+    if (!message) {
+        ipc_call_fail(call, IPC_ERROR_FAILED, "%s", why);
+        return;
+    }
+    reply->message_init(message);
+    success = protobuf_c_message_descriptor_get_field_by_name(reply, "success");
+    status = protobuf_c_message_descriptor_get_field_by_name(reply, "status");
+    if (!success && !status) {
+        ipc_call_fail(call, IPC_ERROR_FAILED, "%s", why);
+        return;
+    }
+    if (status)
+        set_status(message, status);
+    set_text(message, "failure_reason", why);
+    set_text(message, "reason", why);
+    ipc_call_reply(call, message, NULL, 0);
+}
+
+#define M(type) (&vm_tools__concierge__##type##__descriptor)
+#define EMPTY (&vm_tools__empty_message__descriptor)
+#define REFUSE(name, reply, why)                                                         \
+    void concierge_refuse_##name(void *ctx, struct ipc_call *call,                       \
+                                 const ProtobufCMessage *request)                        \
+    {                                                                                    \
+        (void)ctx;                                                                       \
+        (void)request;                                                                   \
+        concierge_refuse(call, reply, why);                                              \
+    }
+
+REFUSE(add_group_permission_mesa, NULL, NO_GPU)
+REFUSE(adjust_vm, M(success_failure_response), NO_ADJUST)
+REFUSE(aggressive_balloon, M(success_failure_response), ONLY_CHROMEOS)
+REFUSE(arc_vm_complete_boot, EMPTY, ONLY_CHROMEOS)
+REFUSE(attach_key, M(attach_key_response), NO_USB)
+REFUSE(attach_net_device, M(attach_net_device_response), NO_HOTPLUG)
+REFUSE(attach_usb_device, M(attach_usb_device_response), NO_USB)
+REFUSE(cancel_disk_image_operation, M(success_failure_response), NO_OPERATION)
+REFUSE(create_disk_image, M(create_disk_image_response), NO_IMAGES)
+REFUSE(destroy_disk_image, M(destroy_disk_image_response), NO_IMAGES)
+REFUSE(detach_net_device, M(success_failure_response), NO_HOTPLUG)
+REFUSE(detach_usb_device, M(success_failure_response), NO_USB)
+REFUSE(disk_image_status, M(disk_image_status_response), NO_OPERATION)
+REFUSE(export_disk_image, M(export_disk_image_response), NO_IMAGES)
+REFUSE(get_baguette_image_url, M(get_baguette_image_url_response), ONLY_CHROMEOS)
+REFUSE(get_balloon_info, M(get_balloon_info_response), NO_BALLOON)
+REFUSE(get_dns_settings, M(dns_settings), "this method is not served yet")
+REFUSE(get_vm_enterprise_reporting_info, M(get_vm_enterprise_reporting_info_response),
+       NO_REPORTING)
+REFUSE(get_vm_gpu_cache_path, M(get_vm_gpu_cache_path_response), NO_GPU)
+REFUSE(get_vm_info, M(get_vm_info_response), "this method is not served yet")
+REFUSE(get_vm_launch_allowed, M(get_vm_launch_allowed_response),
+       "this method is not served yet")
+REFUSE(get_vm_logs, M(get_vm_logs_response), "this method is not served yet")
+REFUSE(get_vm_memory_management_kills_connection,
+       M(get_vm_memory_management_kills_connection_response), ONLY_CHROMEOS)
+REFUSE(import_disk_image, M(import_disk_image_response), NO_IMAGES)
+REFUSE(install_pflash, M(success_failure_response), NO_FIRMWARE)
+REFUSE(list_usb_devices, M(list_usb_device_response), NO_USB)
+REFUSE(list_vm_disks, M(list_vm_disks_response), NO_IMAGES)
+REFUSE(list_vms, M(list_vms_response), "this method is not served yet")
+REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
+REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
+REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
+REFUSE(resize_disk_image, M(resize_disk_image_response), NO_IMAGES)
+REFUSE(resume_vm, M(success_failure_response), NO_SUSPEND)
+REFUSE(set_balloon_timer, M(success_failure_response), NO_BALLOON)
+REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
+REFUSE(set_up_vm_user, M(set_up_vm_user_response), NO_USERS)
+REFUSE(set_vm_cpu_restriction, M(set_vm_cpu_restriction_response), NO_CGROUPS)
+REFUSE(start_arc_vm, M(start_vm_response), ONLY_CHROMEOS)
+REFUSE(start_plugin_vm, M(start_vm_response), ONLY_CHROMEOS)
+REFUSE(start_vm, M(start_vm_response), "this method is not served yet")
+REFUSE(stop_all_vms, NULL, "this method is not served yet")
+REFUSE(stop_vm, M(success_failure_response), "this method is not served yet")
+REFUSE(stop_vm_without_owner_id, M(success_failure_response),
+       "this method is not served yet")
+REFUSE(suspend_vm, M(success_failure_response), NO_SUSPEND)
+REFUSE(swap_vm, M(success_failure_response), ONLY_CHROMEOS)
+REFUSE(sync_vm_times, M(sync_vm_times_response), "this method is not served yet")

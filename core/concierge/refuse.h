@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/refuse.h - methods that exist on the bus and say why they do nothing. */
+#pragma once
+
+struct ProtobufCMessage;
+struct ProtobufCMessageDescriptor;
+struct ipc_call;
+
+/* Answer call with a message of type reply that says no: success stays false, a status
+ * becomes its FAILURE or FAILED value, failure_reason or reason becomes why. A type with
+ * none of them gets the error Failed instead. why is borrowed for the call. */
+void concierge_refuse(struct ipc_call *call,
+                      const struct ProtobufCMessageDescriptor *reply, const char *why);
+
+/* One handler per method that is refused: the name of the method in lower case. */
+#define CONCIERGE_REFUSED(name)                                                          \
+    void concierge_refuse_##name(void *ctx, struct ipc_call *call,                       \
+                                 const struct ProtobufCMessage *request);
+CONCIERGE_REFUSED(add_group_permission_mesa)
+CONCIERGE_REFUSED(adjust_vm)
+CONCIERGE_REFUSED(aggressive_balloon)
+CONCIERGE_REFUSED(arc_vm_complete_boot)
+CONCIERGE_REFUSED(attach_key)
+CONCIERGE_REFUSED(attach_net_device)
+CONCIERGE_REFUSED(attach_usb_device)
+CONCIERGE_REFUSED(cancel_disk_image_operation)
+CONCIERGE_REFUSED(create_disk_image)
+CONCIERGE_REFUSED(destroy_disk_image)
+CONCIERGE_REFUSED(detach_net_device)
+CONCIERGE_REFUSED(detach_usb_device)
+CONCIERGE_REFUSED(disk_image_status)
+CONCIERGE_REFUSED(export_disk_image)
+CONCIERGE_REFUSED(get_baguette_image_url)
+CONCIERGE_REFUSED(get_balloon_info)
+CONCIERGE_REFUSED(get_dns_settings)
+CONCIERGE_REFUSED(get_vm_enterprise_reporting_info)
+CONCIERGE_REFUSED(get_vm_gpu_cache_path)
+CONCIERGE_REFUSED(get_vm_info)
+CONCIERGE_REFUSED(get_vm_launch_allowed)
+CONCIERGE_REFUSED(get_vm_logs)
+CONCIERGE_REFUSED(get_vm_memory_management_kills_connection)
+CONCIERGE_REFUSED(import_disk_image)
+CONCIERGE_REFUSED(install_pflash)
+CONCIERGE_REFUSED(list_usb_devices)
+CONCIERGE_REFUSED(list_vm_disks)
+CONCIERGE_REFUSED(list_vms)
+CONCIERGE_REFUSED(modify_fake_power_config)
+CONCIERGE_REFUSED(mute_vm_audio)
+CONCIERGE_REFUSED(reclaim_vm_memory)
+CONCIERGE_REFUSED(resize_disk_image)
+CONCIERGE_REFUSED(resume_vm)
+CONCIERGE_REFUSED(set_balloon_timer)
+CONCIERGE_REFUSED(set_crostini_vm_type)
+CONCIERGE_REFUSED(set_up_vm_user)
+CONCIERGE_REFUSED(set_vm_cpu_restriction)
+CONCIERGE_REFUSED(start_arc_vm)
+CONCIERGE_REFUSED(start_plugin_vm)
+CONCIERGE_REFUSED(start_vm)
+CONCIERGE_REFUSED(stop_all_vms)
+CONCIERGE_REFUSED(stop_vm)
+CONCIERGE_REFUSED(stop_vm_without_owner_id)
+CONCIERGE_REFUSED(suspend_vm)
+CONCIERGE_REFUSED(swap_vm)
+CONCIERGE_REFUSED(sync_vm_times)
+#undef CONCIERGE_REFUSED
