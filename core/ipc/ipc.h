@@ -13,10 +13,14 @@ struct ipc_identity {
     uint32_t uid; /* of the daemon */
 };
 
-/* Serve service; ctx goes to its handlers. Both are borrowed for the life of ipc. */
+/* Serve service; ctx goes to its handlers. Both are borrowed for the life of ipc. Returns
+ * 0, -ENOMEM, or -EINVAL for a method with IPC_ACCESS_OWNER whose request has no owner_id
+ * and no cryptohome_id. */
 int ipc_new(const struct ipc_service *service, void *ctx, const struct ipc_identity *self,
             struct ipc **ret_ipc, struct vmt_err *err);
-/* Frees the servers that were added, too. */
+/* Frees the servers that were added, too. Clients whose calls are unanswered are told
+ * that the daemon is shutting down; the call objects live on until their handlers answer,
+ * which then goes nowhere. NULL is legal. */
 void ipc_free(struct ipc *ipc);
 
 /* ipc owns server from now on. Returns 0 or -ENOMEM, then server is still the caller's.
@@ -24,7 +28,7 @@ void ipc_free(struct ipc *ipc);
 int ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *err);
 
 /* Serialize message once and emit it on every server. Returns 0, -ENOMEM, or -ENOENT for
- * a name that the service does not have. */
+ * a name that the service does not have, or has with another message type. */
 int ipc_emit(struct ipc *ipc, const char *signal, const struct ProtobufCMessage *message);
 
 const struct ipc_service *ipc_service(const struct ipc *ipc);
@@ -38,7 +42,8 @@ void ipc_owner_for_uid(uint32_t uid, char *buf);
 const struct ipc_caller *ipc_call_caller(const struct ipc_call *call);
 size_t ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max);
 /* Answer; the call is gone afterwards. message is NULL for methods without a result; the
- * descriptors are duplicated. */
+ * descriptors are duplicated. Asserts that message and descriptors are what the method's
+ * table row says. */
 void ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
                     const int *fds, size_t nfds);
 void ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)

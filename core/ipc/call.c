@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/ipc/call.c - one call, from its bytes to its only answer. */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "core/base/cleanup.h"
+#include "core/ipc/ipc_internal.h"
+
+#define IPC_FAIL_TEXT_MAX 512
+
+static void
+ipc_call_free(struct ipc_call *call)
+{
+    if (!call)
+        return;
+    vmt_list_remove(&call->node);
+    for (size_t i = 0; i < call->nfds; i++)
+        vmt_closep(&call->fds[i]);
+    if (call->request)
+        protobuf_c_message_free_unpacked(call->request, NULL);
+    free(call);
+}
+
+VMT_DEFINE_FREEP(struct ipc_call, ipc_call_free)
+
+static bool
+ipc_fds_fit(enum ipc_fds want, size_t n)
+{
+    if (want == IPC_FDS_NONE)
+        return n == 0;
+    if (want == IPC_FDS_ONE)
+        return n == 1;
+    return n <= VMT_FDS_MAX;
+}
+
+static void
+ipc_close_all(const int *fds, size_t nfds)
+{
+    for (size_t i = 0; i < nfds; i++) {
+        int fd = fds[i];
+
+        vmt_closep(&fd);
+    }
+}
+
+static enum ipc_error
+ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
+               const char **ret_text)
+{
+    static const uint8_t none[1];
+
+    if (!ipc_fds_fit(in->method->fds_in, in->nfds)) {
+        *ret_text = "wrong number of file descriptors";
+        return IPC_ERROR_INVALID_ARGS;
+    }
+    if (!in->method->request) {
+        if (in->len == 0)
+            return 0;
+        *ret_text = "the method takes no argument";
+        return IPC_ERROR_INVALID_ARGS;
+    }
+    call->request = protobuf_c_message_unpack(in->method->request, NULL, in->len,
+                                              in->bytes ? in->bytes : none);
+    if (call->request)
+        return 0;
+    *ret_text = "the request does not parse as its message type";
+    return IPC_ERROR_INVALID_ARGS;
+}
+
+enum ipc_error
+ipc_call_new(const struct ipc_incoming *in, struct ipc_call **ret_call,
+             const char **ret_text)
+{
+    VMT_CLEANUP(ipc_call_freep) struct ipc_call *call = NULL;
+    enum ipc_error e;
+
+    if (in->nfds > VMT_FDS_MAX) {
+        ipc_close_all(in->fds, in->nfds);
+        *ret_text = "too many file descriptors";
+        return IPC_ERROR_INVALID_ARGS;
+    }
+    call = calloc(1, sizeof(*call));
+    if (!call) {
+        ipc_close_all(in->fds, in->nfds);
+        *ret_text = "out of memory";
+        return IPC_ERROR_NO_MEMORY;
+    }
+    call->method = in->method;
+    call->caller = in->caller;
+    call->token = in->token;
+    call->nfds = in->nfds;
+    for (size_t i = 0; i < in->nfds; i++)
+        call->fds[i] = in->fds[i];
+    e = ipc_call_parse(call, in, ret_text);
+    if (e)
+        return e;
+    *ret_call = vmt_take_ptr(&call);
+    return 0;
+}
+
+void
+ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *text)
+{
+    const struct ipc_answer_ops *answer = call->answer;
+
+    vmt_list_remove(&call->node);
+    call->answer = NULL;
+    if (answer)
+        answer->fail(call->token, code, text);
+}
+
+const struct ipc_caller *
+ipc_call_caller(const struct ipc_call *call)
+{
+    return &call->caller;
+}
+
+size_t
+ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < call->nfds && n < max; i++)
+        if (call->fds[i] >= 0)
+            fds[n++] = vmt_take_fd(&call->fds[i]);
+    return n;
+}
+
+void
+ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
+               const int *fds, size_t nfds)
+{
+    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
+    VMT_CLEANUP(vmt_freep) uint8_t *bytes = NULL;
+    size_t len;
+
+    assert((message != NULL) == (call->method->reply != NULL));
+    assert(!message || message->descriptor == call->method->reply);
+    assert(ipc_fds_fit(call->method->fds_out, nfds));
+    if (!call->answer)
+        return;
+    if (!message) {
+        call->answer->reply(call->token, NULL, 0, fds, nfds);
+        return;
+    }
+    len = protobuf_c_message_get_packed_size(message);
+    bytes = malloc(len ? len : 1);
+    if (!bytes) {
+        call->answer->fail(call->token, IPC_ERROR_NO_MEMORY, "out of memory");
+        return;
+    }
+    (void)protobuf_c_message_pack(message, bytes);
+    call->answer->reply(call->token, bytes, len, fds, nfds);
+}
+
+void
+ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
+{
+    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
+    char text[IPC_FAIL_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (call->answer)
+        call->answer->fail(call->token, code, text);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/ipc/ipc_internal.h - what the files of this room share. */
+#pragma once
+
+#include "core/base/limits.h"
+#include "core/base/list.h"
+#include "core/ipc/ipc.h"
+
+/* Refused calls of one method, so that a client that keeps trying cannot fill the log. */
+struct ipc_refusals {
+    uint32_t uid;   /* of the last refused caller */
+    uint32_t count; /* refused calls of that uid in a row */
+};
+
+struct ipc {
+    const struct ipc_service *service; /* borrowed */
+    void *ctx;                         /* borrowed */
+    struct ipc_identity self;
+    struct ipc_server **servers; /* owned, nservers of them */
+    size_t nservers;
+    struct ipc_refusals *refusals; /* owned, one per method of the service */
+    struct vmt_list calls;         /* dispatched and not answered yet */
+};
+
+struct ipc_call {
+    struct vmt_list node; /* in ipc->calls; out of it once the client has its answer */
+    const struct ipc_method *method;
+    struct ipc_caller caller;
+    struct ProtobufCMessage *request; /* owned; NULL: no argument */
+    int fds[VMT_FDS_MAX];             /* owned, -1 when taken */
+    size_t nfds;
+    void *token;                         /* the backend's */
+    const struct ipc_answer_ops *answer; /* borrowed; NULL: nobody waits any more */
+};
+
+/* Take in->fds over (all of them, also on failure) and parse the request. Returns 0 and a
+ * call, or the error to answer with and its words in text. */
+enum ipc_error ipc_call_new(const struct ipc_incoming *in, struct ipc_call **ret_call,
+                            const char **ret_text);
+
+/* Tell the client, if it still waits, that the call failed; the call lives on. */
+void ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *text);
+
+/* Whether the caller may do what the request asks. A refusal is logged. */
+bool ipc_access_check(struct ipc *ipc, const struct ipc_call *call);
+
+/* The string member that names the owner in messages of this type; NULL if there is none.
+ */
+const struct ProtobufCFieldDescriptor *
+ipc_owner_field(const struct ProtobufCMessageDescriptor *type);
