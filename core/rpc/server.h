@@ -56,6 +56,10 @@ int rpc_server_add(struct rpc_server *server, const struct rpc_server_service *s
 void rpc_server_accept(struct rpc_server *server, struct stream *stream,
                        const struct stream_peer *peer);
 
+/* The row of the method table that the client called; valid as long as the table. */
+const struct rpc_server_method *
+rpc_server_call_method(const struct rpc_server_call *call);
+
 /* Who calls; valid until the call is finished. */
 const struct stream_peer *rpc_server_call_peer(const struct rpc_server_call *call);
 
