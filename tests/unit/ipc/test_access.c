@@ -26,8 +26,9 @@ remember_line(void *arg, enum vmt_log_level level, const char *line)
 static size_t
 pack_start(uint8_t *buf, char *owner)
 {
-    VmTools__Concierge__StartVmRequest m = VM_TOOLS__CONCIERGE__START_VM_REQUEST__INIT;
+    VmTools__Concierge__StartVmRequest m;
 
+    vm_tools__concierge__start_vm_request__init(&m);
     m.owner_id = owner;
     return vm_tools__concierge__start_vm_request__pack(&m, buf);
 }
@@ -97,8 +98,7 @@ only_the_owner_the_daemon_and_root_may_touch_an_owners_vm(void **state)
 static void
 the_cryptohome_id_counts_as_owner_too(void **state)
 {
-    struct fake_daemon d;
-    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    struct fake_daemon d = {0};
     struct ipc_service service = fake_service;
     struct ipc_method method = {
         .name = "DestroyDiskImage",
@@ -106,25 +106,25 @@ the_cryptohome_id_counts_as_owner_too(void **state)
         .reply = &vm_tools__concierge__destroy_disk_image_response__descriptor,
         .access = IPC_ACCESS_OWNER,
         .handle = fake_service.methods[0].handle};
-    VmTools__Concierge__DestroyDiskImageRequest m =
-        VM_TOOLS__CONCIERGE__DESTROY_DISK_IMAGE_REQUEST__INIT;
+    VmTools__Concierge__DestroyDiskImageRequest m;
     struct ipc_identity self = {.uid = FAKE_UID_DAEMON};
-    VMT_CLEANUP(ipc_freep) struct ipc *own_ipc = NULL;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = NULL;
     char own[IPC_OWNER_MAX];
     struct fake_answer a;
     uint8_t buf[64];
     size_t len;
 
+    vm_tools__concierge__destroy_disk_image_request__init(&m);
     (void)state;
     service.methods = &method;
     service.nmethods = 1;
-    assert_int_equal(ipc_new(&service, &d, &self, &own_ipc, NULL), 0);
+    assert_int_equal(ipc_new(&service, &d, &self, &ipc, NULL), 0);
     ipc_owner_for_uid(FAKE_UID_USER, own);
     m.cryptohome_id = own;
     len = vm_tools__concierge__destroy_disk_image_request__pack(&m, buf);
-    fake_call(own_ipc, "DestroyDiskImage", FAKE_UID_USER + 1, buf, len, NULL, 0, &a);
+    fake_call(ipc, "DestroyDiskImage", FAKE_UID_USER + 1, buf, len, NULL, 0, &a);
     assert_int_equal(a.code, IPC_ERROR_ACCESS_DENIED);
-    fake_call(own_ipc, "DestroyDiskImage", FAKE_UID_USER, buf, len, NULL, 0, &a);
+    fake_call(ipc, "DestroyDiskImage", FAKE_UID_USER, buf, len, NULL, 0, &a);
     assert_int_equal(d.handled, 1);
     ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
 }

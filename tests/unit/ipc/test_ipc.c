@@ -27,9 +27,9 @@ open_null(void)
 static size_t
 pack_import(uint8_t *buf, char *vm_name)
 {
-    VmTools__Concierge__ImportDiskImageRequest m =
-        VM_TOOLS__CONCIERGE__IMPORT_DISK_IMAGE_REQUEST__INIT;
+    VmTools__Concierge__ImportDiskImageRequest m;
 
+    vm_tools__concierge__import_disk_image_request__init(&m);
     m.vm_name = vm_name;
     return vm_tools__concierge__import_disk_image_request__pack(&m, buf);
 }
@@ -39,14 +39,14 @@ a_call_reaches_its_handler_parsed_and_is_answered_once(void **state)
 {
     struct fake_daemon d;
     VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
-    VmTools__Concierge__ImportDiskImageResponse reply =
-        VM_TOOLS__CONCIERGE__IMPORT_DISK_IMAGE_RESPONSE__INIT;
+    VmTools__Concierge__ImportDiskImageResponse reply;
     const VmTools__Concierge__ImportDiskImageRequest *req;
     VMT_CLEANUP(vmt_closep) int mine = -1;
     struct fake_answer a;
     uint8_t buf[64];
     int fd = open_null();
 
+    vm_tools__concierge__import_disk_image_response__init(&reply);
     (void)state;
     fake_call(ipc, "ImportDiskImage", 0, buf, pack_import(buf, "vm"), &fd, 1, &a);
     assert_int_equal(d.handled, 1);
@@ -121,11 +121,12 @@ bytes_that_are_no_request_are_refused_at_every_cut(void **state)
 {
     struct fake_daemon d;
     VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
-    VmTools__Concierge__StartVmRequest m = VM_TOOLS__CONCIERGE__START_VM_REQUEST__INIT;
+    VmTools__Concierge__StartVmRequest m;
     struct fake_answer a;
     uint8_t buf[64];
     size_t len;
 
+    vm_tools__concierge__start_vm_request__init(&m);
     (void)state;
     m.name = "some name";
     len = vm_tools__concierge__start_vm_request__pack(&m, buf);
@@ -158,9 +159,10 @@ an_empty_reply_message_still_has_bytes(void **state)
 {
     struct fake_daemon d;
     VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
-    VmTools__Concierge__DnsSettings m = VM_TOOLS__CONCIERGE__DNS_SETTINGS__INIT;
+    VmTools__Concierge__DnsSettings m;
     struct fake_answer a;
 
+    vm_tools__concierge__dns_settings__init(&m);
     (void)state;
     fake_call(ipc, "GetDnsSettings", 0, NULL, 0, NULL, 0, &a);
     ipc_call_reply(d.call, &m.base, NULL, 0);
@@ -173,11 +175,12 @@ signals_go_to_every_server(void **state)
 {
     struct fake_daemon d;
     struct ipc *ipc = fake_ipc_new(&d);
-    VmTools__Concierge__DnsSettings m = VM_TOOLS__CONCIERGE__DNS_SETTINGS__INIT;
+    VmTools__Concierge__DnsSettings m;
     VmTools__EmptyMessage other = VM_TOOLS__EMPTY_MESSAGE__INIT;
     struct fake_server servers[2];
     char *list[] = {"1.1.1.1"};
 
+    vm_tools__concierge__dns_settings__init(&m);
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         fake_server_init(&servers[i]);
