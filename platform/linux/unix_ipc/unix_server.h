@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/unix_ipc/unix_server.h - the IPC of a daemon as gRPC on a unix socket.
+ *
+ * Each method of the service is a unary method of the same name; descriptors travel as
+ * SCM_RIGHTS with the first byte of the request or reply. Each signal is a method of the
+ * signal's name that streams the signal's messages, and SubscribeSignals streams all of
+ * them as vmt.Signal, see proto/vmt_ipc.proto. Errors map as core/adapter/ipc.h says. */
+#pragma once
+
+#include "core/adapter/ipc.h"
+
+struct ipc;
+struct os_loop;
+struct vmt_err;
+
+struct unix_server_config {
+    int listen_fd;          /* listening stream socket */
+    size_t connections_max; /* further clients are closed at once; 0: 256 */
+    /* The number of connected clients changed. Called from the loop, possibly deep inside
+     * the server: it may start timers, but not free the server. May be NULL. */
+    void (*on_clients)(void *arg, size_t clients);
+    void *arg; /* borrowed for the life of the server */
+};
+
+/* Serve ipc's service; ipc is borrowed and must outlive the server, which it does when
+ * the server is given to it with ipc_add_server. config is borrowed for the call. Returns
+ * 0, then listen_fd is the server's; -ENOMEM or what watching listen_fd gave, then it is
+ * still the caller's. */
+int unix_server_new(struct os_loop *loop, struct ipc *ipc,
+                    const struct unix_server_config *config,
+                    struct ipc_server **ret_server, struct vmt_err *err);
+
+/* How many clients are connected now; server was made by unix_server_new. */
+size_t unix_server_clients(const struct ipc_server *server);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/unix_ipc/unix_signals.c - signals as server streams. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "core/adapter/stream.h"
+#include "core/base/cleanup.h"
+#include "core/base/log.h"
+#include "core/ipc/ipc.h"
+#include "platform/linux/unix_ipc/unix_internal.h"
+#include "vmt_ipc.pb-c.h"
+
+struct unix_subscriber {
+    struct vmt_list node;
+    struct unix_server *server;      /* borrowed */
+    struct rpc_server_call *call;    /* borrowed until finished or cancelled */
+    const struct ipc_signal *signal; /* NULL: all of them, as vmt.Signal */
+};
+
+static void
+subscriber_free(struct unix_subscriber *sub)
+{
+    vmt_list_remove(&sub->node);
+    sub->server->nsubscribers--;
+    free(sub);
+}
+
+static void
+subscriber_on_cancel(void *arg)
+{
+    subscriber_free(arg);
+}
+
+/* Which signal a streaming method stands for; NULL for SubscribeSignals. */
+static const struct ipc_signal *
+signal_of_method(const struct unix_server *s, const struct rpc_server_method *method)
+{
+    const struct ipc_service *service = ipc_service(s->ipc);
+    size_t i = (size_t)(method - s->methods) - service->nmethods;
+
+    return i < service->nsignals ? &service->signals[i] : NULL;
+}
+
+void
+unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
+                       const struct ProtobufCMessage *request)
+{
+    struct unix_server *s = ctx;
+    Vmt__Signal ready;
+    struct unix_subscriber *sub;
+
+    (void)request;
+    if (s->nsubscribers >= UNIX_SUBSCRIBERS_MAX) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "too many subscribers");
+        return;
+    }
+    sub = calloc(1, sizeof(*sub));
+    if (!sub) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    sub->server = s;
+    sub->call = call;
+    sub->signal = signal_of_method(s, rpc_server_call_method(call));
+    s->nsubscribers++;
+    vmt_list_append(&s->subscribers, &sub->node);
+    rpc_server_call_on_cancel(call, subscriber_on_cancel, sub);
+    vmt__signal__init(&ready);
+    if (!sub->signal)
+        (void)rpc_server_call_send(call, &ready.base, NULL, 0);
+}
+
+static void
+subscriber_drop(struct unix_subscriber *sub, const char *why)
+{
+    struct rpc_server_call *call = sub->call;
+
+    vmt_log_notice("signal subscriber dropped: %s pid=%d", why,
+                   rpc_server_call_peer(call)->pid);
+    subscriber_free(sub);
+    rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", why);
+}
+
+static void
+subscriber_send(struct unix_subscriber *sub, const struct ProtobufCMessage *message)
+{
+    /* A failed send means that the client is gone: on_cancel is on its way. */
+    if (rpc_server_call_queued(sub->call) > UNIX_SIGNAL_QUEUE_MAX)
+        subscriber_drop(sub, "it does not read its signals");
+    else
+        (void)rpc_server_call_send(sub->call, message, NULL, 0);
+}
+
+void
+unix_signals_emit(struct ipc_server *server, const struct ipc_signal *signal,
+                  const uint8_t *bytes, size_t len)
+{
+    struct unix_server *s = VMT_CONTAINER_OF(server, struct unix_server, base);
+    struct ProtobufCMessage *typed = NULL;
+    Vmt__Signal any;
+
+    vmt__signal__init(&any);
+    any.name = (char *)(uintptr_t)signal->name; /* packed, not written to */
+    any.message.data = (uint8_t *)(uintptr_t)bytes;
+    any.message.len = len;
+    VMT_LIST_FOREACH(node, next, &s->subscribers)
+    {
+        struct unix_subscriber *sub =
+            VMT_CONTAINER_OF(node, struct unix_subscriber, node);
+
+        if (!sub->signal) {
+            subscriber_send(sub, &any.base);
+            continue;
+        }
+        if (sub->signal != signal)
+            continue;
+        if (!typed)
+            typed = protobuf_c_message_unpack(signal->message, NULL, len, bytes);
+        if (typed)
+            subscriber_send(sub, typed);
+    }
+    if (typed)
+        protobuf_c_message_free_unpacked(typed, NULL);
+}
+
+void
+unix_signals_done(struct unix_server *s)
+{
+    VMT_LIST_FOREACH(node, next, &s->subscribers)
+    {
+        subscriber_free(VMT_CONTAINER_OF(node, struct unix_subscriber, node));
+    }
+}
