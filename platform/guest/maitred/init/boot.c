@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/init/boot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "platform/guest/maitred/init/cgroup.h"
+#include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/init/file.h"
+#include "platform/guest/maitred/init/limits.h"
+#include "platform/guest/maitred/init/mounts.h"
+#include "platform/guest/maitred/init/power.h"
+#include "platform/guest/maitred/init/root.h"
+#include "platform/guest/maitred/init/uevent.h"
+
+#define CMDLINE_BYTES_MAX                                                                \
+    65536 /* COMMAND_LINE_SIZE is 2048 on x86, up to 4096 elsewhere */
+#define MODULES_DIR "/lib/modules"
+/* The words that the accelerator probe of the host waits for. */
+#define PROBE_WORDS "vm_tools-probe-ok"
+
+static void
+read_cmdline(struct boot *boot)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    char none[] = "";
+
+    if (file_read("/proc/cmdline", CMDLINE_BYTES_MAX, &text) < 0)
+        report_degraded(&boot->report, "the kernel command line cannot be read");
+    cmdline_parse(text ? text : none, &boot->cmdline);
+    if (boot->cmdline.debug)
+        vmt_log_set_level(VMT_LOG_DEBUG);
+}
+
+static void
+answer_probe(void)
+{
+    console_say(PROBE_WORDS);
+    console_drain();
+    power_down(CMDLINE_POWEROFF_AUTO);
+}
+
+static void
+log_refused(const struct cmdline *c)
+{
+    for (size_t i = 0; i < c->refused.n; i++) {
+        char shown[CMDLINE_VALUE_MAX];
+
+        vmt_log_warning("option of the kernel command line not taken: %s",
+                        vmt_log_escape(shown, sizeof(shown), c->refused.v[i],
+                                       strlen(c->refused.v[i])));
+    }
+}
+
+static void
+load_modules(struct boot *boot)
+{
+    struct vmt_err err;
+
+    if (uevent_open(&boot->uevent_fd, &err) < 0)
+        report_degraded(&boot->report, "%s", err.msg);
+    modules_load_listed(MODULES_DIR, &boot->report);
+    modules_open_late(&boot->modules, MODULES_DIR, &boot->report);
+    report_phase(&boot->report, "modules");
+}
+
+static void
+switch_root(struct boot *boot)
+{
+    struct vmt_err err;
+
+    if (root_switch(&boot->cmdline, boot->uevent_fd, &boot->old_root, &boot->report,
+                    &err) < 0)
+        report_degraded(&boot->report, "no root file system: %s", err.msg);
+    report_phase(&boot->report, "root");
+}
+
+void
+boot_run(struct boot *boot)
+{
+    *boot = (struct boot){.uevent_fd = -1, .old_root = -1};
+    report_phase(&boot->report, "kernel");
+    (void)umask(022);
+    (void)prctl(PR_SET_NAME, "maitred"); /* the kernel called us by our file, init */
+    console_catch_fatal();
+    mounts_first(&boot->report);
+    console_open_stdio();
+    console_log_to_kmsg();
+    read_cmdline(boot);
+    if (boot->cmdline.probe)
+        answer_probe();
+    log_refused(&boot->cmdline);
+    (void)reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del is SIGINT then, not a reset */
+    load_modules(boot);
+    switch_root(boot);
+    mounts_system(&boot->report);
+    limits_apply(&boot->report);
+    limits_sysctl(&boot->report);
+    limits_hostname(&boot->report);
+    (void)clearenv();
+    (void)setenv("PATH", "/usr/bin:/usr/sbin:/bin:/sbin", 1);
+    report_phase(&boot->report, "system");
+}
+
+bool
+boot_late_step(struct boot *boot)
+{
+    if (boot->old_root >= 0) {
+        root_free_initramfs(vmt_take_fd(&boot->old_root));
+        return true;
+    }
+    if (boot->modules.next < boot->modules.n) {
+        (void)modules_load_next(&boot->modules, &boot->report);
+        return true;
+    }
+    mounts_late(&boot->report);
+    cgroup_enable(&boot->report);
+    return false;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/init/boot.h - from power-on to a system that can run programs.
+ */
+#pragma once
+
+#include "platform/guest/maitred/init/cmdline.h"
+#include "platform/guest/maitred/init/modules.h"
+#include "platform/guest/maitred/init/report.h"
+
+/* What the early life of PID 1 leaves behind. */
+struct boot {
+    struct cmdline cmdline;
+    struct report report;
+    struct modules modules;
+    int uevent_fd; /* owned; -1 if the kernel refused */
+    int old_root;  /* owned: the initramfs; -1 if it is still the root */
+};
+
+/* Run as PID 1, straight down: nothing else runs yet, so this may wait for a device. Does
+ * not fail: what did not work stands in the report. Does not return after
+ * maitred.probe. */
+void boot_run(struct boot *boot);
+
+/* What can wait until the host knows that we are ready. One piece for each call, so that
+ * calls of the host are served in between. False when all is done. */
+bool boot_late_step(struct boot *boot);

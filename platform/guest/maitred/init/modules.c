@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/init/modules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "platform/guest/maitred/init/file.h"
+#include "platform/guest/maitred/init/report.h"
+
+#define LIST_BYTES_MAX (64ul * 1024)
+#define DEP_BYTES_MAX (4ul * 1024 * 1024) /* Debian's has 0.4 MiB */
+
+/* Load an open module. One that is there already is fine. */
+static int
+module_load_fd(int fd, const char *name, struct vmt_err *err)
+{
+    if (syscall(SYS_finit_module, fd, "", 0) == 0 || errno == EEXIST)
+        return 0;
+    return vmt_err_set(err, errno, "load module %s", name);
+}
+
+static int
+module_open(const char *dir, const char *name, int *ret_fd, struct vmt_err *err)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return vmt_err_set(err, errno, "open module %s", path);
+    *ret_fd = fd;
+    return 0;
+}
+
+static int
+module_load_path(const char *dir, const char *name, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    int r = module_open(dir, name, &fd, err);
+
+    return r < 0 ? r : module_load_fd(fd, name, err);
+}
+
+/* Take the next non-empty line off *text; NULL at the end. */
+static char *
+next_line(char **text)
+{
+    while (**text) {
+        char *line = *text, *end = strchrnul(line, '\n');
+
+        *text = *end ? end + 1 : end;
+        *end = '\0';
+        if (*line && *line != '#')
+            return line;
+    }
+    return NULL;
+}
+
+void
+modules_load_listed(const char *dir, struct report *report)
+{
+    VMT_CLEANUP(vmt_freep) char *list = NULL;
+    char path[PATH_MAX], *rest, *line;
+
+    (void)snprintf(path, sizeof(path), "%s/load.list", dir);
+    if (file_read(path, LIST_BYTES_MAX, &list) < 0)
+        return;
+    rest = list;
+    while ((line = next_line(&rest))) {
+        struct vmt_err err;
+
+        if (module_load_path(dir, line, &err) < 0)
+            report_degraded(report, "%s", err.msg);
+    }
+}
+
+/* "pvpanic-pci.ko" is the module pvpanic_pci. */
+static void
+module_name(const char *file, char name[MODULES_NAME_MAX])
+{
+    const char *base = strrchr(file, '/');
+    size_t n;
+
+    base = base ? base + 1 : file;
+    n = strcspn(base, ".");
+    if (n >= MODULES_NAME_MAX)
+        n = MODULES_NAME_MAX - 1;
+    for (size_t i = 0; i < n; i++)
+        name[i] = base[i] == '-' ? '_' : base[i];
+    name[n] = '\0';
+}
+
+void
+modules_open_late(struct modules *m, const char *dir, struct report *report)
+{
+    VMT_CLEANUP(vmt_freep) char *list = NULL;
+    char path[PATH_MAX], *rest, *line;
+
+    (void)snprintf(path, sizeof(path), "%s/late.list", dir);
+    if (file_read(path, LIST_BYTES_MAX, &list) < 0)
+        return;
+    rest = list;
+    while ((line = next_line(&rest)) && m->n < MODULES_LATE_MAX) {
+        struct vmt_err err;
+
+        if (module_open(dir, line, &m->late[m->n].fd, &err) < 0) {
+            report_degraded(report, "%s", err.msg);
+            continue;
+        }
+        module_name(line, m->late[m->n++].name);
+    }
+}
+
+bool
+modules_load_next(struct modules *m, struct report *report)
+{
+    struct vmt_err err;
+
+    if (m->next >= m->n)
+        return false;
+    if (module_load_fd(m->late[m->next].fd, m->late[m->next].name, &err) < 0)
+        report_degraded(report, "%s", err.msg);
+    (void)close(m->late[m->next].fd);
+    m->late[m->next].fd = -1;
+    m->next++;
+    return m->next < m->n;
+}
+
+static bool
+name_equal(const char *file, size_t len, const char *name)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = file[i] == '-' ? '_' : file[i];
+
+        if (c != (name[i] == '-' ? '_' : name[i]))
+            return false; /* also where name is shorter: its NUL differs */
+    }
+    return name[len] == '\0';
+}
+
+size_t
+modules_dep_find(const char *text, size_t len, const char *name, const char **ret_line)
+{
+    const char *end = text + len;
+
+    while (text < end) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = nl ? nl : end;
+        const char *colon = memchr(text, ':', (size_t)(stop - text));
+        const char *slash = colon ? memrchr(text, '/', (size_t)(colon - text)) : NULL;
+        const char *base = slash ? slash + 1 : text;
+        const char *dot = colon ? memchr(base, '.', (size_t)(colon - base)) : NULL;
+
+        if (dot && name_equal(base, (size_t)(dot - base), name)) {
+            *ret_line = text;
+            return (size_t)(stop - text);
+        }
+        text = nl ? nl + 1 : end;
+    }
+    return 0;
+}
+
+/* Load the modules of a line of modules.dep, from right to left. line is changed. */
+static int
+load_dep_line(const char *dir, char *line, struct vmt_err *err)
+{
+    char *colon = strchr(line, ':');
+
+    if (colon)
+        *colon = ' ';
+    while (true) {
+        char *space = strrchr(line, ' ');
+        const char *file = space ? space + 1 : line;
+        int r = *file ? module_load_path(dir, file, err) : 0;
+
+        if (r < 0 || !space)
+            return r;
+        *space = '\0';
+    }
+}
+
+static int
+load_from_root(const char *name, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    VMT_CLEANUP(vmt_freep) char *copy = NULL;
+    char dir[PATH_MAX], path[PATH_MAX + 16];
+    const char *line;
+    struct utsname uts;
+    size_t n;
+
+    if (uname(&uts) < 0)
+        return vmt_err_set(err, errno, "ask for the kernel release");
+    (void)snprintf(dir, sizeof(dir), "/lib/modules/%s", uts.release);
+    (void)snprintf(path, sizeof(path), "%s/modules.dep", dir);
+    if (file_read(path, DEP_BYTES_MAX, &text) < 0)
+        return vmt_err_setx(err, ENODEV, "no module %s: %s cannot be read", name, path);
+    n = modules_dep_find(text, strlen(text), name, &line);
+    if (n == 0)
+        return vmt_err_setx(err, ENODEV, "no module %s in %s", name, path);
+    copy = strndup(line, n);
+    if (!copy)
+        return vmt_err_set(err, ENOMEM, "load module %s", name);
+    return load_dep_line(dir, copy, err);
+}
+
+/* Is the type in /proc/filesystems? */
+static bool
+fs_known(const char *fs)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    size_t len = strlen(fs);
+    const char *at;
+
+    if (file_read("/proc/filesystems", LIST_BYTES_MAX, &text) < 0)
+        return false;
+    for (at = text; (at = strstr(at, fs)); at++) {
+        if (at > text && at[-1] == '\t' && at[len] == '\n')
+            return true;
+    }
+    return false;
+}
+
+static bool
+module_loaded(const char *name)
+{
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "/sys/module/%s", name);
+    return access(path, F_OK) == 0;
+}
+
+int
+modules_need_fs(struct modules *m, const char *fs, const char *extra,
+                struct report *report, struct vmt_err *err)
+{
+    int r = 0;
+
+    if (fs_known(fs) && (!extra || module_loaded(extra)))
+        return 0;
+    while (modules_load_next(m, report))
+        ;
+    if (!fs_known(fs))
+        r = load_from_root(fs, err);
+    if (r == 0 && extra && !module_loaded(extra))
+        r = load_from_root(extra, err);
+    return r;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/init/modules.h - kernel modules of the initramfs and of the
+ * root. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MODULES_LATE_MAX 64
+#define MODULES_NAME_MAX 64
+
+struct report;
+struct vmt_err;
+
+/* Modules that are loaded after we reported ready. They are open, so that they can be
+ * loaded when the initramfs is gone. All zeroes is an empty list. */
+struct modules {
+    struct {
+        char name[MODULES_NAME_MAX]; /* as the kernel spells it, with '_' */
+        int fd;                      /* owned; -1 once loaded */
+    } late[MODULES_LATE_MAX];
+    size_t n;
+    size_t next; /* the first that may not be loaded yet */
+};
+
+/* Load every file that dir/load.list names, in its order. A missing list is fine: then
+ * the kernel has all built in. */
+void modules_load_listed(const char *dir, struct report *report);
+
+/* Open every file that dir/late.list names. */
+void modules_open_late(struct modules *m, const char *dir, struct report *report);
+
+/* Load the next of them. False when none is left. */
+bool modules_load_next(struct modules *m, struct report *report);
+
+/* Have the file system type in the kernel: from the late list, which is then loaded
+ * whole, else by module name from /lib/modules/<release> of the root. extra is one more
+ * module that it needs, or NULL. Returns 0, -ENODEV when there is no such module. */
+int modules_need_fs(struct modules *m, const char *fs, const char *extra,
+                    struct report *report, struct vmt_err *err);
+
+/* The line of modules.dep for a module: its path, then ": ", then what it needs, to be
+ * loaded from right to left. Returns its length, 0 if there is none. '-' and '_' are the
+ * same in a name. *ret_line points into text. Source: modules.dep(5). */
+size_t modules_dep_find(const char *text, size_t len, const char *name,
+                        const char **ret_line);
