@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/os/process_internal.h - what a child does between vfork and exec. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Everything is prepared before vfork: the child shares our memory and allocates nothing.
+ */
+struct process_fd {
+    int from; /* borrowed */
+    int high; /* the child's copy of it, out of the way of every target number */
+    int to;
+};
+
+struct process_plan {
+    const char *path; /* of the program; borrowed, as are argv and env */
+    char *const *argv;
+    char *const *env;
+    struct process_fd *fds; /* ascending by to; 0, 1 and 2 are always among them */
+    size_t nfds;
+    bool new_session;
+    /* Written by the child. */
+    volatile int failed;            /* errno, 0 when exec worked */
+    const char *volatile failed_at; /* words for it */
+};
+
+/* Start the child. Returns its pid once it runs the program (failed is 0) or has given up
+ * (failed is set; the caller reaps it), or -errno. */
+pid_t process_vfork(struct process_plan *plan);

@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/os/stream_fd.c - struct stream over descriptors and the loop. */
+#include "platform/linux/os/stream_fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vm_sockets.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "core/base/buf.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/list.h"
+#include "platform/linux/os/loop_internal.h"
+#include "platform/linux/os/stream_fd_internal.h"
+
+/* Reads and writes per wake-up, so that one busy stream leaves room for the others. */
+#define STREAM_ROUNDS 4
+
+/* One of the two directions. */
+struct stream_side {
+    int fd;          /* owned; -1: this direction does not exist (any more) */
+    int flags;       /* of F_GETFL before we came, to be put back; -1: leave them */
+    bool pollable;   /* false: epoll refuses it (a file, /dev/null), always ready */
+    bool watched;    /* ev is pending */
+    struct event ev; /* readiness of fd */
+};
+
+/* Descriptors that wait for the byte at offset at of all bytes ever queued. */
+struct stream_rights {
+    struct vmt_list node;
+    uint64_t at;
+    struct os_io_fds fds;
+};
+
+struct stream_fd {
+    struct stream base;
+    struct os_loop *loop;                 /* borrowed */
+    const struct stream_handler *handler; /* borrowed */
+    void *arg;                            /* borrowed */
+    struct stream_side in, out;           /* the same fd for a socket; in owns it then */
+    struct event wake;                    /* on_end from the loop after a failed write */
+    struct vmt_buf queue;
+    uint64_t written;       /* bytes ever taken off the queue or sent past it */
+    struct vmt_list rights; /* struct stream_rights, ascending by at, owned */
+    struct os_io_fds got;   /* arrived, not taken yet */
+    struct stream_peer peer;
+    enum os_io_kind kind;
+    int failed;    /* negative errno of a write that failed */
+    unsigned busy; /* callbacks on the stack */
+    bool shared;   /* one fd for both directions */
+    bool paused;
+    bool above_high; /* on_drain is owed */
+    bool shut;       /* shutdown_send was called */
+    bool shut_done;
+    bool ended;  /* on_end ran or the last byte was read */
+    bool closed; /* free when the last callback returns */
+};
+
+static struct stream_fd *
+stream_self(struct stream *s)
+{
+    return VMT_CONTAINER_OF(s, struct stream_fd, base);
+}
+
+static const struct stream_fd *
+stream_self_const(const struct stream *s)
+{
+    return stream_self((struct stream *)(uintptr_t)s);
+}
+
+static void
+stream_side_watch(struct stream_side *side, bool on)
+{
+    /* Always ready: a timeout of zero gives the others their turn in between. */
+    static const struct timeval at_once = {0};
+
+    if (side->watched == on || side->fd < 0)
+        return;
+    side->watched = on;
+    if (on)
+        (void)event_add(&side->ev, side->pollable ? NULL : &at_once);
+    else
+        (void)event_del(&side->ev);
+}
+
+/* Restart the watch of what epoll cannot watch: its event is used up by each run. */
+static void
+stream_side_again(struct stream_side *side)
+{
+    if (!side->watched || side->pollable)
+        return;
+    side->watched = false;
+    stream_side_watch(side, true);
+}
+
+static void
+stream_side_close(struct stream_side *side, bool owns_fd)
+{
+    stream_side_watch(side, false);
+    if (side->fd < 0)
+        return;
+    if (owns_fd) {
+        if (side->flags >= 0)
+            (void)fcntl(side->fd, F_SETFL, side->flags);
+        (void)close(side->fd);
+    }
+    side->fd = -1;
+}
+
+static void
+stream_rights_free(struct stream_rights *rights)
+{
+    vmt_list_remove(&rights->node);
+    os_io_fds_close(&rights->fds);
+    free(rights);
+}
+
+static void
+stream_drop_queue(struct stream_fd *s)
+{
+    VMT_LIST_FOREACH(node, next, &s->rights)
+    stream_rights_free(VMT_CONTAINER_OF(node, struct stream_rights, node));
+    vmt_buf_done(&s->queue);
+}
+
+static void
+stream_free(struct stream_fd *s)
+{
+    stream_side_close(&s->out, !s->shared);
+    stream_side_close(&s->in, true);
+    (void)event_del(&s->wake);
+    stream_drop_queue(s);
+    os_io_fds_close(&s->got);
+    free(s);
+}
+
+static void
+stream_enter(struct stream_fd *s)
+{
+    s->busy++;
+}
+
+/* Returns false when the stream was closed meanwhile: it is gone then. */
+static bool
+stream_leave(struct stream_fd *s)
+{
+    if (--s->busy > 0 || !s->closed)
+        return !s->closed;
+    stream_free(s);
+    return false;
+}
+
+static void
+stream_watch_input(struct stream_fd *s)
+{
+    stream_side_watch(&s->in, s->handler && !s->paused && !s->ended);
+}
+
+/* Nothing can be sent any more; the loop will say so. */
+static void
+stream_fail(struct stream_fd *s, int code)
+{
+    static const struct timeval at_once = {0};
+
+    if (s->failed)
+        return;
+    s->failed = code;
+    stream_side_watch(&s->out, false);
+    stream_drop_queue(s);
+    (void)event_add(&s->wake, &at_once);
+}
+
+static void
+stream_finish_sending(struct stream_fd *s)
+{
+    if (s->shut_done)
+        return;
+    s->shut_done = true;
+    /* A terminal has no half-close. */
+    (void)shutdown(s->out.fd, SHUT_WR);
+    if (!s->shared)
+        stream_side_close(&s->out, true);
+}
+
+/* Write one run of bytes with the descriptors that belong to its first one. Returns bytes
+ * or -errno. */
+static ssize_t
+stream_write_run(struct stream_fd *s)
+{
+    struct stream_rights *rights = NULL;
+    size_t len = s->queue.len;
+    ssize_t n;
+
+    VMT_LIST_FOREACH(node, next, &s->rights)
+    {
+        struct stream_rights *r = VMT_CONTAINER_OF(node, struct stream_rights, node);
+
+        if (r->at == s->written) {
+            rights = r;
+            continue;
+        }
+        /* The next descriptors must not arrive before their byte. */
+        if (r->at - s->written < len)
+            len = (size_t)(r->at - s->written);
+        break;
+    }
+    n = os_io_write(s->kind, s->out.fd, s->queue.data, len, rights ? &rights->fds : NULL);
+    if (n <= 0)
+        return n;
+    if (rights)
+        stream_rights_free(rights);
+    vmt_buf_consume(&s->queue, (size_t)n);
+    s->written += (size_t)n;
+    return n;
+}
+
+static void
+stream_flush(struct stream_fd *s)
+{
+    for (int i = 0; i < STREAM_ROUNDS && s->queue.len > 0; i++) {
+        ssize_t n = stream_write_run(s);
+
+        if (n == -EAGAIN)
+            return;
+        if (n < 0) {
+            stream_fail(s, (int)n);
+            return;
+        }
+    }
+    if (s->queue.len > 0)
+        return;
+    stream_side_watch(&s->out, false);
+    if (s->queue.cap > VMT_STREAM_HIGH_MARK)
+        vmt_buf_done(&s->queue);
+    if (s->shut)
+        stream_finish_sending(s);
+}
+
+static void
+stream_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream_fd *s = arg;
+
+    (void)fd;
+    (void)what;
+    stream_flush(s);
+    stream_side_again(&s->out);
+    if (s->failed || !s->above_high || s->queue.len > VMT_STREAM_LOW_MARK)
+        return;
+    s->above_high = false;
+    if (!s->handler || !s->handler->on_drain)
+        return;
+    stream_enter(s);
+    s->handler->on_drain(s->arg);
+    (void)stream_leave(s);
+}
+
+/* Tell the end once. The stream may be gone afterwards. */
+static void
+stream_end(struct stream_fd *s, int status)
+{
+    if (s->ended)
+        return;
+    s->ended = true;
+    stream_side_watch(&s->in, false);
+    if (status < 0 && !s->failed) {
+        s->failed = status;
+        stream_side_watch(&s->out, false);
+        stream_drop_queue(s);
+    }
+    if (!s->handler || !s->handler->on_end)
+        return;
+    stream_enter(s);
+    s->handler->on_end(s->arg, status);
+    (void)stream_leave(s);
+}
+
+/* Read what is there, within bounds. Returns 1 while the stream is open, 0 at its end,
+ * -errno when it broke, -ECANCELED when it is gone. */
+static int
+stream_read(struct stream_fd *s)
+{
+    uint8_t *scratch = s->loop->scratch;
+
+    for (int i = 0; i < STREAM_ROUNDS && !s->paused && s->handler; i++) {
+        ssize_t n = os_io_read(s->kind, s->in.fd, scratch, OS_LOOP_SCRATCH, &s->got);
+
+        if (n == -EAGAIN)
+            return 1;
+        if (n <= 0)
+            return (int)n;
+        stream_enter(s);
+        s->handler->on_data(s->arg, scratch, (size_t)n);
+        if (!stream_leave(s))
+            return -ECANCELED;
+        /* A short read emptied it; asking again would only cost a system call. */
+        if ((size_t)n < OS_LOOP_SCRATCH)
+            return 1;
+    }
+    return 1;
+}
+
+static void
+stream_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream_fd *s = arg;
+    int r;
+
+    (void)fd;
+    (void)what;
+    r = stream_read(s);
+    if (r == -ECANCELED)
+        return;
+    if (r > 0) {
+        stream_side_again(&s->in);
+        return;
+    }
+    /* EBADF is how the write end of a pipe reports that its reader is gone. */
+    if (r == -EBADF)
+        r = -EPIPE;
+    stream_end(s, s->failed ? s->failed : r);
+}
+
+/* A write failed. What the peer said before it went away is still worth reading: an
+ * answer, the reason for the end. */
+static void
+stream_on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream_fd *s = arg;
+    int r = 0;
+
+    (void)fd;
+    (void)what;
+    if (s->kind != OS_IO_FILE && !s->ended)
+        r = stream_read(s);
+    if (r != -ECANCELED)
+        stream_end(s, s->failed);
+}
+
+static void
+stream_set_handler(struct stream *base, const struct stream_handler *handler, void *arg)
+{
+    struct stream_fd *s = stream_self(base);
+
+    s->handler = handler;
+    s->arg = arg;
+    stream_watch_input(s);
+}
+
+/* Queue what could not be written. Returns 0 or -ENOMEM, -EMFILE. */
+static int
+stream_enqueue(struct stream_fd *s, const uint8_t *data, size_t len, const int *fds,
+               size_t nfds)
+{
+    VMT_CLEANUP(vmt_freep) struct stream_rights *rights = NULL;
+    uint64_t at = s->written + s->queue.len;
+    int r;
+
+    if (nfds > 0) {
+        rights = calloc(1, sizeof(*rights));
+        if (!rights)
+            return -ENOMEM;
+        r = os_io_fds_dup(fds, nfds, &rights->fds);
+        if (r < 0)
+            return r;
+    }
+    r = vmt_buf_append(&s->queue, data, len);
+    if (r < 0) {
+        if (rights)
+            os_io_fds_close(&rights->fds);
+        return r;
+    }
+    if (rights) {
+        rights->at = at;
+        vmt_list_append(&s->rights, &rights->node);
+        rights = NULL;
+    }
+    if (s->queue.len > VMT_STREAM_HIGH_MARK)
+        s->above_high = true;
+    stream_side_watch(&s->out, true);
+    return 0;
+}
+
+static int
+stream_send(struct stream *base, const void *data, size_t len, const int *fds,
+            size_t nfds)
+{
+    struct stream_fd *s = stream_self(base);
+    struct os_io_fds now = {.n = nfds};
+    const uint8_t *rest = data;
+    ssize_t n = 0;
+    int r;
+
+    if (s->failed || s->shut || s->out.fd < 0)
+        return -EPIPE;
+    if (nfds > 0 && s->kind != OS_IO_UNIX)
+        return -ENOTSUP;
+    if (nfds > VMT_FDS_MAX || (nfds > 0 && len == 0))
+        return -EINVAL;
+    if (len == 0)
+        return 0;
+    if (s->queue.len == 0) {
+        if (nfds > 0)
+            memcpy(now.fd, fds, nfds * sizeof(*fds));
+        n = os_io_write(s->kind, s->out.fd, rest, len, &now);
+        if (n < 0 && n != -EAGAIN) {
+            stream_fail(s, (int)n);
+            return -EPIPE;
+        }
+    }
+    if (n > 0) {
+        s->written += (size_t)n;
+        rest += n;
+        len -= (size_t)n;
+        nfds = 0;
+    }
+    if (len == 0)
+        return 0;
+    r = stream_enqueue(s, rest, len, fds, nfds);
+    /* Half a message went out: the peer could not make sense of any other. */
+    if (r < 0 && n > 0)
+        stream_fail(s, r);
+    return r;
+}
+
+static size_t
+stream_queued(const struct stream *base)
+{
+    return stream_self_const(base)->queue.len;
+}
+
+static size_t
+stream_take_fds(struct stream *base, int *fds, size_t max)
+{
+    struct stream_fd *s = stream_self(base);
+    size_t n = s->got.n < max ? s->got.n : max;
+
+    memcpy(fds, s->got.fd, n * sizeof(*fds));
+    s->got.n -= n;
+    memmove(s->got.fd, s->got.fd + n, s->got.n * sizeof(*fds));
+    return n;
+}
+
+static void
+stream_pause(struct stream *base, bool paused)
+{
+    struct stream_fd *s = stream_self(base);
+
+    s->paused = paused;
+    stream_watch_input(s);
+}
+
+static void
+stream_shutdown_send(struct stream *base)
+{
+    struct stream_fd *s = stream_self(base);
+
+    if (s->shut || s->failed || s->out.fd < 0)
+        return;
+    s->shut = true;
+    if (s->queue.len == 0)
+        stream_finish_sending(s);
+}
+
+static void
+stream_fd_close(struct stream *base)
+{
+    struct stream_fd *s = stream_self(base);
+
+    s->closed = true;
+    s->handler = NULL;
+    if (s->busy == 0)
+        stream_free(s);
+}
+
+static void
+stream_peer(const struct stream *base, struct stream_peer *ret_peer)
+{
+    *ret_peer = stream_self_const(base)->peer;
+}
+
+static const struct stream_ops stream_fd_ops = {
+    .set_handler = stream_set_handler,
+    .send = stream_send,
+    .queued = stream_queued,
+    .take_fds = stream_take_fds,
+    .pause = stream_pause,
+    .shutdown_send = stream_shutdown_send,
+    .close = stream_fd_close,
+    .peer = stream_peer,
+};
+
+static enum os_io_kind
+stream_fd_kind(int fd, int *ret_domain)
+{
+    socklen_t len = sizeof(*ret_domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ret_domain, &len) < 0) {
+        *ret_domain = AF_UNSPEC;
+        return OS_IO_FILE;
+    }
+    return *ret_domain == AF_UNIX ? OS_IO_UNIX : OS_IO_SOCKET;
+}
+
+/* Ask the kernel who is at the other end. */
+static void
+stream_peer_find(int fd, int domain, struct stream_peer *peer)
+{
+    struct ucred cred;
+    struct sockaddr_vm vm;
+    socklen_t len = sizeof(cred);
+
+    if (domain == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
+        peer->kind = STREAM_PEER_UNIX;
+        peer->uid = cred.uid;
+        peer->gid = cred.gid;
+        peer->pid = cred.pid;
+    }
+    len = sizeof(vm);
+    if (domain == AF_VSOCK &&
+        getpeername(fd, (struct sockaddr *)(void *)&vm, &len) == 0) {
+        peer->kind = STREAM_PEER_VSOCK;
+        peer->cid = vm.svm_cid;
+        peer->port = vm.svm_port;
+    }
+    if (domain == AF_INET || domain == AF_INET6)
+        peer->kind = STREAM_PEER_TCP;
+}
+
+/* epoll takes sockets, pipes and most devices; it refuses files, and /dev/null. */
+static bool
+stream_fd_pollable(int fd)
+{
+    VMT_CLEANUP(vmt_closep) int probe = -1;
+    struct epoll_event ev = {0};
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode))
+        return true;
+    probe = epoll_create1(EPOLL_CLOEXEC);
+    return probe < 0 || epoll_ctl(probe, EPOLL_CTL_ADD, fd, &ev) == 0 || errno != EPERM;
+}
+
+static int
+stream_side_init(struct stream_fd *s, struct stream_side *side, int fd, bool input)
+{
+    struct event_base *ev_base = os_loop_base(s->loop);
+    short what = (short)((input ? EV_READ : EV_WRITE) | EV_PERSIST);
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    side->pollable = stream_fd_pollable(fd);
+    if (!(flags & O_NONBLOCK)) {
+        if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+            return -errno;
+        /* Others may hold the same pipe or terminal and rely on its mode. */
+        side->flags = s->kind == OS_IO_FILE ? flags : -1;
+    }
+    if (!side->pollable) {
+        if (input && (flags & O_ACCMODE) == O_WRONLY)
+            s->ended = true; /* nothing to read, ever */
+        what = 0;
+        fd = -1;
+    }
+    return event_assign(&side->ev, ev_base, fd, what,
+                        input ? stream_on_readable : stream_on_writable, s) < 0
+               ? -EINVAL
+               : 0;
+}
+
+static int
+stream_new(struct os_loop *loop, int read_fd, int write_fd,
+           const struct stream_peer *peer, struct stream **ret_stream)
+{
+    VMT_CLEANUP(vmt_freep) struct stream_fd *s = calloc(1, sizeof(*s));
+    int domain, out_domain, r;
+
+    if (!s)
+        return -ENOMEM;
+    s->base.ops = &stream_fd_ops;
+    s->loop = loop;
+    s->in.fd = s->out.fd = s->in.flags = s->out.flags = -1;
+    s->shared = read_fd == write_fd;
+    vmt_list_init(&s->rights);
+    s->kind = stream_fd_kind(read_fd, &domain);
+    /* Mixed pairs go by read and write, which every descriptor understands. */
+    if (stream_fd_kind(write_fd, &out_domain) != s->kind || !s->shared)
+        s->kind = OS_IO_FILE;
+    if (peer)
+        s->peer = *peer;
+    else
+        stream_peer_find(read_fd, domain, &s->peer);
+    if (evtimer_assign(&s->wake, os_loop_base(loop), stream_on_wake, s) < 0)
+        return -EINVAL;
+    r = stream_side_init(s, &s->in, read_fd, true);
+    if (r < 0)
+        return r;
+    r = stream_side_init(s, &s->out, write_fd, false);
+    if (r < 0) {
+        if (s->in.flags >= 0)
+            (void)fcntl(read_fd, F_SETFL, s->in.flags);
+        return r;
+    }
+    s->in.fd = read_fd;
+    s->out.fd = write_fd;
+    *ret_stream = &vmt_take_ptr(&s)->base;
+    return 0;
+}
+
+int
+os_stream_new(struct os_loop *loop, int fd, const struct stream_peer *peer,
+              struct stream **ret_stream, struct vmt_err *err)
+{
+    int r = stream_new(loop, fd, fd, peer, ret_stream);
+
+    return r < 0 ? vmt_err_set(err, -r, "make a stream of descriptor %d", fd) : 0;
+}
+
+int
+os_stream_new_pair(struct os_loop *loop, int read_fd, int write_fd,
+                   struct stream **ret_stream, struct vmt_err *err)
+{
+    int r = stream_new(loop, read_fd, write_fd, NULL, ret_stream);
+
+    return r < 0 ? vmt_err_set(err, -r, "make a stream of descriptors %d and %d", read_fd,
+                               write_fd)
+                 : 0;
+}
+
+int
+os_stream_pair(struct os_loop *loop, struct stream *ret_streams[2], struct vmt_err *err)
+{
+    struct stream *first = NULL;
+    int fds[2], r;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+        return vmt_err_set(err, errno, "make a pair of sockets");
+    r = os_stream_new(loop, fds[0], NULL, &first, err);
+    if (r < 0)
+        (void)close(fds[0]);
+    else
+        r = os_stream_new(loop, fds[1], NULL, &ret_streams[1], err);
+    if (r < 0) {
+        (void)close(fds[1]);
+        stream_close(first);
+        return r;
+    }
+    ret_streams[0] = first;
+    return 0;
+}
