@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/dbus/dbus_methods.c - calls between the bus and ipc. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/limits.h"
+#include "platform/linux/dbus/dbus_internal.h"
+
+/* The backend's name for a call that ipc dispatches. */
+struct dbus_call {
+    struct dbus_ipc *server; /* borrowed; ipc answers all calls before it frees servers */
+    DBusMessage *msg;        /* owned */
+    const struct ipc_method *method;
+};
+
+static const char *const dbus_error_names[] = {
+    [IPC_ERROR_FAILED] = DBUS_ERROR_FAILED,
+    [IPC_ERROR_INVALID_ARGS] = DBUS_ERROR_INVALID_ARGS,
+    [IPC_ERROR_ACCESS_DENIED] = DBUS_ERROR_ACCESS_DENIED,
+    [IPC_ERROR_UNKNOWN_METHOD] = DBUS_ERROR_UNKNOWN_METHOD,
+    [IPC_ERROR_NO_MEMORY] = DBUS_ERROR_NO_MEMORY,
+};
+
+static void
+call_free(struct dbus_call *c)
+{
+    if (!c)
+        return;
+    dbus_message_unref(c->msg);
+    free(c);
+}
+
+VMT_DEFINE_FREEP(struct dbus_call, call_free)
+
+bool
+dbus_append_bytes(DBusMessageIter *it, const uint8_t *bytes, size_t len)
+{
+    DBusMessageIter sub;
+
+    /* libdbus takes an oversize array for a bug of ours and says so on stderr. */
+    if (len > DBUS_MAXIMUM_ARRAY_LENGTH)
+        return false;
+    if (!dbus_message_iter_open_container(it, DBUS_TYPE_ARRAY, DBUS_TYPE_BYTE_AS_STRING,
+                                          &sub))
+        return false;
+    if (len &&
+        !dbus_message_iter_append_fixed_array(&sub, DBUS_TYPE_BYTE, &bytes, (int)len)) {
+        dbus_message_iter_abandon_container(it, &sub);
+        return false;
+    }
+    return dbus_message_iter_close_container(it, &sub);
+}
+
+static bool
+append_fd_array(DBusMessageIter *it, const int *fds, size_t nfds)
+{
+    DBusMessageIter sub;
+
+    if (!dbus_message_iter_open_container(it, DBUS_TYPE_ARRAY,
+                                          DBUS_TYPE_UNIX_FD_AS_STRING, &sub))
+        return false;
+    for (size_t i = 0; i < nfds; i++) {
+        if (!dbus_message_iter_append_basic(&sub, DBUS_TYPE_UNIX_FD, &fds[i])) {
+            dbus_message_iter_abandon_container(it, &sub);
+            return false;
+        }
+    }
+    return dbus_message_iter_close_container(it, &sub);
+}
+
+static bool
+append_fds(DBusMessageIter *it, enum ipc_fds shape, const int *fds, size_t nfds)
+{
+    if (shape == IPC_FDS_NONE)
+        return true;
+    if (shape == IPC_FDS_ONE)
+        return dbus_message_iter_append_basic(it, DBUS_TYPE_UNIX_FD, &fds[0]);
+    return append_fd_array(it, fds, nfds);
+}
+
+static void
+answer_reply(void *token, const uint8_t *bytes, size_t len, const int *fds, size_t nfds)
+{
+    VMT_CLEANUP(call_freep) struct dbus_call *c = token;
+    DBusMessage *reply;
+    DBusMessageIter it;
+
+    if (dbus_message_get_no_reply(c->msg))
+        return;
+    reply = dbus_message_new_method_return(c->msg);
+    if (!reply)
+        return;
+    dbus_message_iter_init_append(reply, &it);
+    if ((bytes && !dbus_append_bytes(&it, bytes, len)) ||
+        !append_fds(&it, c->method->fds_out, fds, nfds)) {
+        dbus_message_unref(reply);
+        dbus_send_error(c->server, c->msg, DBUS_ERROR_NO_MEMORY,
+                        "the reply does not fit into a message");
+        return;
+    }
+    dbus_send(c->server, reply);
+}
+
+static void
+answer_fail(void *token, enum ipc_error code, const char *text)
+{
+    VMT_CLEANUP(call_freep) struct dbus_call *c = token;
+
+    dbus_send_error(c->server, c->msg, dbus_error_names[code], text);
+}
+
+static const struct ipc_answer_ops dbus_answer_ops = {.reply = answer_reply,
+                                                      .fail = answer_fail};
+
+/* Whether the arguments of msg are those that the table says. */
+static bool
+signature_fits(const struct ipc_method *m, const char *signature)
+{
+    static const char *const shapes[] = {[IPC_FDS_NONE] = "",
+                                         [IPC_FDS_ONE] = DBUS_TYPE_UNIX_FD_AS_STRING,
+                                         [IPC_FDS_ARRAY] = "ah",
+                                         [IPC_FDS_ARRAY_OPTIONAL] = "ah"};
+
+    if (m->request) {
+        if (strncmp(signature, "ay", 2) != 0)
+            return false;
+        signature += 2;
+    }
+    if (m->fds_in == IPC_FDS_ARRAY_OPTIONAL && signature[0] == '\0')
+        return true;
+    return strcmp(signature, shapes[m->fds_in]) == 0;
+}
+
+static bool
+fds_complete(const int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fds[i] < 0)
+            return false;
+    return true;
+}
+
+/* Duplicate the descriptors at it, an "h" or "ah", or nothing. The same index may stand
+ * in the array many times, so that the message's own count is no limit: one above the
+ * limit is enough for ipc to refuse them all. */
+static size_t
+take_fds(DBusMessageIter *it, int fds[static VMT_FDS_MAX + 1])
+{
+    DBusMessageIter sub;
+    size_t n = 0;
+
+    if (dbus_message_iter_get_arg_type(it) == DBUS_TYPE_ARRAY) {
+        dbus_message_iter_recurse(it, &sub);
+        it = &sub;
+    }
+    while (dbus_message_iter_get_arg_type(it) == DBUS_TYPE_UNIX_FD &&
+           n < VMT_FDS_MAX + 1) {
+        int fd = -1;
+
+        dbus_message_iter_get_basic(it, &fd); /* a new descriptor; -1: none left */
+        fds[n++] = fd;
+        (void)dbus_message_iter_next(it);
+    }
+    return n;
+}
+
+/* Take the "ay" at it and step over it. Returns false when there is none. */
+static bool
+take_bytes(DBusMessageIter *it, const uint8_t **ret_bytes, size_t *ret_len)
+{
+    DBusMessageIter sub;
+    int n = 0;
+
+    if (dbus_message_iter_get_arg_type(it) != DBUS_TYPE_ARRAY)
+        return false;
+    dbus_message_iter_recurse(it, &sub);
+    dbus_message_iter_get_fixed_array(&sub, ret_bytes, &n);
+    *ret_len = (size_t)n;
+    (void)dbus_message_iter_next(it);
+    return true;
+}
+
+static void
+call_dispatch(struct dbus_ipc *d, struct dbus_call *c, uint32_t uid)
+{
+    int fds[VMT_FDS_MAX + 1];
+    struct ipc_incoming in = {
+        .method = c->method, .caller = {.uid = uid}, .fds = fds, .token = c};
+    DBusMessageIter it;
+
+    (void)dbus_message_iter_init(c->msg, &it);
+    if (c->method->request)
+        (void)take_bytes(&it, &in.bytes, &in.len);
+    if (in.len > VMT_RPC_MESSAGE_MAX) {
+        answer_fail(c, IPC_ERROR_INVALID_ARGS, "the request is too large");
+        return;
+    }
+    in.nfds = take_fds(&it, fds);
+    if (!fds_complete(fds, in.nfds)) {
+        for (size_t i = 0; i < in.nfds; i++)
+            vmt_closep(&fds[i]);
+        answer_fail(c, IPC_ERROR_NO_MEMORY, "the daemon has no descriptor left");
+        return;
+    }
+    ipc_dispatch(d->ipc, &in, &dbus_answer_ops);
+}
+
+void
+dbus_methods_dispatch(struct dbus_ipc *d, DBusMessage *msg, uint32_t uid)
+{
+    const struct ipc_method *m = ipc_find_method(d->ipc, dbus_message_get_member(msg));
+    VMT_CLEANUP(call_freep) struct dbus_call *c = calloc(1, sizeof(*c));
+
+    if (!c) {
+        dbus_send_error(d, msg, DBUS_ERROR_NO_MEMORY, "out of memory");
+        return;
+    }
+    c->server = d;
+    c->msg = dbus_message_ref(msg);
+    c->method = m;
+    call_dispatch(d, vmt_take_ptr(&c), uid);
+}
+
+DBusHandlerResult
+dbus_methods_on_message(DBusConnection *conn, DBusMessage *msg, void *arg)
+{
+    struct dbus_ipc *d = arg;
+    const char *interface = dbus_message_get_interface(msg);
+    const struct ipc_method *m;
+
+    (void)conn;
+    if (dbus_message_get_type(msg) != DBUS_MESSAGE_TYPE_METHOD_CALL)
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    if (interface && strcmp(interface, ipc_service(d->ipc)->dbus_name) != 0)
+        return dbus_standard_on_message(d, msg);
+    m = ipc_find_method(d->ipc, dbus_message_get_member(msg));
+    if (!m) /* libdbus answers UnknownMethod */
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    if (signature_fits(m, dbus_message_get_signature(msg)))
+        dbus_callers_resolve(d, msg);
+    else
+        dbus_send_error(d, msg, DBUS_ERROR_INVALID_ARGS,
+                        "the arguments have another signature, see Introspect");
+    return DBUS_HANDLER_RESULT_HANDLED;
+}
