@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""kill -9 of each process of a running VM."""
+import json
+import os
+import signal
+
+import harness
+
+
+class Deaths(harness.Case):
+    def one(self, *words):
+        pids = self.world.processes(*words)
+        self.assertEqual(len(pids), 1, f"{words}: {pids}")
+        return pids[0]
+
+    def test_1_the_death_of_the_daemon_costs_no_vm(self):
+        self.world.start("keeper")
+        before = harness.info(self.world, "keeper")
+        os.kill(self.one("vm_concierge"), signal.SIGKILL)
+        harness.eventually("the daemon is gone", lambda: not self.world.processes("vm_concierge"))
+        after = harness.info(self.world, "keeper")
+        self.assertEqual((before["pid"], before["cid"]), (after["pid"], after["cid"]))
+        self.assertEqual(self.world.guest("keeper", "echo alive"), "alive")
+        names = [vm["name"] for vm in json.loads(self.world.vmc("list", "--json").stdout)]
+        self.assertEqual(names, ["keeper"])
+        self.world.vmc("stop", "keeper")
+        self.nothing_left()
+
+    def test_2_a_vm_that_died_with_the_daemon_is_cleaned_up(self):
+        self.world.start("both")
+        daemon = self.one("vm_concierge")
+        vmm = harness.info(self.world, "both")["pid"]
+        os.kill(daemon, signal.SIGKILL)
+        os.kill(vmm, signal.SIGKILL)
+        harness.eventually("both are gone", lambda: not self.world.processes("vm_concierge") and
+                           not os.path.exists(f"/proc/{vmm}"))
+        self.assertEqual(json.loads(self.world.vmc("list", "--json").stdout), [])
+        self.nothing_left()
+
+    def test_3_a_killed_vmm_is_told_once(self):
+        self.world.start("vmm")
+        watch = harness.Signals(self.world)
+        os.kill(harness.info(self.world, "vmm")["pid"], signal.SIGKILL)
+        harness.eventually("VmStopped", lambda: watch.of("vmm"))
+        self.nothing_left()
+        watch.close()
+        self.assertEqual(watch.of("vmm"), [("VmStoppedSignal", 0)])
+        self.world.vmc("info", "vmm", check=3)
+
+    def test_4_a_killed_vsock_device_ends_its_vm_alone(self):
+        self.world.start("other")
+        self.world.start("device")
+        cid = harness.info(self.world, "device")["cid"]
+        watch = harness.Signals(self.world)
+        os.kill(self.one("vm_vsock", f"--guest-cid={cid}"), signal.SIGKILL)
+        harness.eventually("VmStopped",
+                           lambda: any(s[0] == "VmStoppedSignal" for s in watch.of("device")))
+        watch.close()
+        self.assertEqual(self.world.guest("other", "echo alive"), "alive")
+        self.world.vmc("info", "device", check=3)
+        self.world.vmc("stop", "other")
+        self.nothing_left()
+
+    def test_5_a_killed_shell_server_comes_back(self):
+        self.world.start("shell")
+        self.world.vmc("exec", "shell", "--", "sh", "-c",
+                       "for p in /proc/[0-9]*; do if [ \"$(cat $p/comm)\" = vshd ]; then "
+                       "kill -9 ${p#/proc/}; fi; done", check=None)
+        harness.eventually("a new shell", lambda: self.world.vmc(
+            "exec", "shell", "--", "echo", "back", check=None).stdout == "back\n", 60)
+        self.world.vmc("stop", "shell")
+        self.nothing_left()
+
+    def test_6_a_stop_during_the_boot_cancels_it(self):
+        import subprocess
+        import time
+        self.world.vmc("list")
+        watch = harness.Signals(self.world)
+        start = subprocess.Popen([harness.BIN / "vmc", "start", "--no-shell", "--accel", "tcg",
+                                  "--cpus", "1", "--mem", "256", "early"], env=self.world.env,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        harness.eventually("it boots", lambda: ("VmStartingUpSignal",) in watch.of("early"))
+        begin = time.monotonic()
+        self.world.vmc("stop", "early")
+        self.assertNotEqual(start.wait(harness.PATIENCE), 0)
+        start.stderr.close()
+        self.nothing_left()
+        watch.close()
+        self.assertEqual([s[0] for s in watch.of("early")].count("VmStoppedSignal"), 1)
+        self.assertNotIn(("VmStartedSignal",), watch.of("early"))
+        del begin
+
+
+if __name__ == "__main__":
+    harness.main()
