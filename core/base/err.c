@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 err_format(struct vmt_err *err, int code, const char *fmt, va_list ap)
 {
     err->code = code;

@@ -177,6 +177,19 @@ archive_tree_entry(struct archive *a, const char *name, const char *path, unsign
 }
 
 static int
+archive_tree_child(struct archive *a, const char *prefix, const char *dir,
+                   const char *child, unsigned depth, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *name = NULL;
+    VMT_CLEANUP(vmt_freep) char *path = NULL;
+
+    if (asprintf(&name, "%s/%s", prefix, child) < 0 ||
+        asprintf(&path, "%s/%s", dir, child) < 0)
+        return vmt_err_set(err, ENOMEM, "archive %s", dir);
+    return archive_tree_entry(a, name, path, depth, err);
+}
+
+static int
 archive_tree(struct archive *a, const char *prefix, const char *dir, unsigned depth,
              struct vmt_err *err)
 {
@@ -190,14 +203,8 @@ archive_tree(struct archive *a, const char *prefix, const char *dir, unsigned de
     if (n < 0)
         return vmt_err_set(err, errno, "read folder %s", dir);
     for (int i = 0; i < n; i++) {
-        VMT_CLEANUP(vmt_freep) char *name = NULL;
-        VMT_CLEANUP(vmt_freep) char *path = NULL;
-
-        if (r == 0 && (asprintf(&name, "%s/%s", prefix, names[i]->d_name) < 0 ||
-                       asprintf(&path, "%s/%s", dir, names[i]->d_name) < 0))
-            r = vmt_err_set(err, ENOMEM, "archive %s", dir);
         if (r == 0)
-            r = archive_tree_entry(a, name, path, depth, err);
+            r = archive_tree_child(a, prefix, dir, names[i]->d_name, depth, err);
         free(names[i]);
     }
     free(names);

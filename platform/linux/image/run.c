@@ -124,7 +124,7 @@ image_run(const char *const *argv, const char *dir, char **ret_out, struct vmt_e
     VMT_CLEANUP(vmt_freep) char *out = NULL;
     int ends[2];
     int read_result = 0;
-    int pid;
+    int pid = -1;
     int r;
 
     if (!errors)
@@ -161,7 +161,7 @@ image_pipe_start(const char *const *argv, struct image_pipe *ret_pipe,
     VMT_CLEANUP(vmt_closep) int reader = -1;
     VMT_CLEANUP(vmt_closep) int writer = -1;
     int ends[2];
-    int pid;
+    int pid = -1;
     int r;
 
     if (!errors)
