@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hypervisor/qemu/cmdline.c - QEMU's command line for one VM, built without any I/O.
+ *
+ * Facts come from the manual pages qemu(1) and qemu-qmp-ref(7) of QEMU 7.2 and were tried
+ * with Debian's 7.2.22. Text that comes from outside (names, paths, serials, OEM strings)
+ * stands in options as a value with its commas doubled, which is how QemuOpts and keyval
+ * quote them; no other byte has a meaning inside a value. */
+#include "hypervisor/qemu/cmdline_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "core/adapter/hypervisor.h"
+#include "core/base/argv.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/limits.h"
+
+/* text with each comma doubled; the caller frees it. NULL: no memory. */
+static char *
+comma_doubled(const char *text)
+{
+    char *out = malloc(2 * strlen(text) + 1);
+    char *o = out;
+
+    if (!out)
+        return NULL;
+    for (; *text; text++) {
+        if (*text == ',')
+            *o++ = ',';
+        *o++ = *text;
+    }
+    *o = '\0';
+    return out;
+}
+
+static bool
+is_printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return false;
+    return true;
+}
+
+static int
+check_numbers(const struct vm_spec *spec, struct vmt_err *err)
+{
+    if (spec->cid < VMT_CID_GUEST_MIN || spec->cid == UINT32_MAX)
+        return vmt_err_setx(err, EINVAL, "cid %" PRIu32 " is reserved", spec->cid);
+    if (spec->mem_mib == 0)
+        return vmt_err_setx(err, EINVAL, "a vm needs memory");
+    if (spec->vcpus == 0)
+        return vmt_err_setx(err, EINVAL, "a vm needs at least one vcpu");
+    if (spec->accel == HYPERVISOR_ACCEL_AUTO)
+        return vmt_err_setx(err, EINVAL, "the accelerator has not been decided");
+    return 0;
+}
+
+static int
+check_texts(const struct vm_spec *spec, struct vmt_err *err)
+{
+    if (!spec->name || !spec->name[0] || !is_printable(spec->name))
+        return vmt_err_setx(err, EINVAL, "the vm has no printable name");
+    if (spec->kernel_fd < 0)
+        return vmt_err_setx(err, EINVAL, "no kernel to boot");
+    if (spec->vsock == HYPERVISOR_VSOCK_VHOST_USER) {
+        if (!spec->vsock_socket || spec->vsock_socket[0] != '/')
+            return vmt_err_setx(err, EINVAL, "the vsock device has no absolute path");
+        if (strlen(spec->vsock_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+            return vmt_err_setx(err, EINVAL, "vsock socket path is too long: %s",
+                                spec->vsock_socket);
+    }
+    for (size_t i = 0; spec->oem_strings && spec->oem_strings[i]; i++)
+        if (!spec->oem_strings[i][0])
+            return vmt_err_setx(err, EINVAL, "oem string %zu is empty", i);
+    return 0;
+}
+
+static int
+check_disk(const struct hypervisor_disk *disk, size_t index, struct vmt_err *err)
+{
+    uint32_t bs = disk->block_size;
+
+    if (disk->path && disk->path[0] != '/')
+        return vmt_err_setx(err, EINVAL, "disk %zu: path %s is not absolute", index,
+                            disk->path);
+    if (!disk->path && disk->fd < 0)
+        return vmt_err_setx(err, EINVAL, "disk %zu has neither path nor descriptor",
+                            index);
+    if (disk->serial && (strlen(disk->serial) > QEMU_DISK_SERIAL_MAX ||
+                         !disk->serial[0] || !is_printable(disk->serial)))
+        return vmt_err_setx(err, EINVAL,
+                            "disk %zu: the serial must have 1 to %d printable bytes",
+                            index, QEMU_DISK_SERIAL_MAX);
+    /* QEMU's own rule for logical_block_size; beyond 4 KiB Linux has no use for it. */
+    if (bs != 0 && (bs < 512 || bs > 4096 || (bs & (bs - 1)) != 0))
+        return vmt_err_setx(
+            err, EINVAL,
+            "disk %zu: block size %" PRIu32 " is not 512, 1024, 2048 or 4096", index, bs);
+    return 0;
+}
+
+static int
+check_spec(const struct vm_spec *spec, struct vmt_err *err)
+{
+    int r = check_numbers(spec, err);
+
+    if (r == 0)
+        r = check_texts(spec, err);
+    if (r == 0 && spec->ndisks > QEMU_DISKS_MAX)
+        r = vmt_err_setx(err, EINVAL, "%zu disks are more than %d", spec->ndisks,
+                         QEMU_DISKS_MAX);
+    for (size_t i = 0; r == 0 && i < spec->ndisks; i++)
+        r = check_disk(&spec->disks[i], i, err);
+    return r;
+}
+
+/* Add before and text, its commas doubled, as one argument. */
+static void
+add_quoted(struct vmt_argv *argv, const char *before, const char *text)
+{
+    VMT_CLEANUP(vmt_freep) char *quoted = comma_doubled(text);
+
+    if (!quoted) {
+        argv->status = -ENOMEM;
+        return;
+    }
+    vmt_argv_addf(argv, "%s%s", before, quoted);
+}
+
+static void
+add_process(struct vmt_argv *argv, const struct qemu_cmdline *in)
+{
+    vmt_argv_add(argv, in->binary);
+    vmt_argv_add(argv, "-name");
+    add_quoted(argv, "guest=", in->spec->name);
+    vmt_argv_add(argv, "-nodefaults");
+    vmt_argv_add(argv, "-no-user-config");
+    /* Not -nographic: that also sends SeaBIOS's messages to the serial console. */
+    vmt_argv_add(argv, "-display");
+    vmt_argv_add(argv, "none");
+    vmt_argv_add(argv, "-msg");
+    vmt_argv_add(argv, "timestamp=on");
+    vmt_argv_add(argv, "-sandbox");
+    vmt_argv_add(argv, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                       "resourcecontrol=deny");
+    /* The process ends with the guest, whatever ended it: we decide about restarts. */
+    vmt_argv_add(argv, "-action");
+    vmt_argv_add(argv, "reboot=shutdown,shutdown=poweroff,panic=shutdown");
+}
+
+static void
+add_machine(struct vmt_argv *argv, const struct qemu_cmdline *in)
+{
+    const struct vm_spec *spec = in->spec;
+    bool kvm = spec->accel == HYPERVISOR_ACCEL_KVM;
+
+    vmt_argv_add(argv, "-machine");
+    vmt_argv_add(argv, "q35,memory-backend=mem0");
+    vmt_argv_add(argv, "-accel");
+    vmt_argv_add(argv, kvm ? "kvm" : "tcg");
+    vmt_argv_add(argv, "-cpu");
+    vmt_argv_add(argv, kvm ? in->kvm_cpu : "max");
+    vmt_argv_add(argv, "-smp");
+    vmt_argv_addf(argv, "%" PRIu32, spec->vcpus);
+    vmt_argv_add(argv, "-m");
+    vmt_argv_addf(argv, "%" PRIu32 "M", spec->mem_mib);
+    /* share=on always: without it QEMU accepts a vhost-user device without a word, but
+     * the device process cannot see what the guest writes. */
+    vmt_argv_add(argv, "-object");
+    vmt_argv_addf(argv, "memory-backend-memfd,id=mem0,size=%" PRIu32 "M,share=on",
+                  spec->mem_mib);
+}
+
+/* A listening socket instead of a connected one: QEMU accepts again after its client went
+ * away, so a restarted daemon gets its control back. */
+static void
+add_qmp(struct vmt_argv *argv)
+{
+    vmt_argv_add(argv, "-chardev");
+    vmt_argv_addf(argv, "socket,id=qmp0,fd=%d,server=on,wait=off", QEMU_FD_QMP);
+    vmt_argv_add(argv, "-mon");
+    vmt_argv_add(argv, "chardev=qmp0,mode=control");
+}
+
+/* A file or pipe, never a socket: one that nobody drains blocks the guest. */
+static void
+add_console(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    if (spec->console_fd < 0) {
+        vmt_argv_add(argv, "-serial");
+        vmt_argv_add(argv, "null");
+        return;
+    }
+    vmt_argv_add(argv, "-add-fd");
+    vmt_argv_addf(argv, "fd=%d,set=0", QEMU_FD_CONSOLE);
+    vmt_argv_add(argv, "-chardev");
+    vmt_argv_add(argv, "file,id=ser0,path=/dev/fdset/0,append=on");
+    vmt_argv_add(argv, "-serial");
+    vmt_argv_add(argv, "chardev:ser0");
+}
+
+static void
+add_kernel(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    vmt_argv_add(argv, "-kernel");
+    vmt_argv_addf(argv, "/proc/self/fd/%d", QEMU_FD_KERNEL);
+    if (spec->initrd_fd >= 0) {
+        vmt_argv_add(argv, "-initrd");
+        vmt_argv_addf(argv, "/proc/self/fd/%d", QEMU_FD_INITRD);
+    }
+    if (spec->cmdline) {
+        vmt_argv_add(argv, "-append");
+        vmt_argv_add(argv, spec->cmdline);
+    }
+}
+
+/* Disk i is file node "file<i>", format node "disk<i>" and device "vblk<i>". A disk given
+ * by descriptor is fd set i + 1; set 0 is the console. */
+static void
+add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+{
+    const char *ro = disk->read_only ? ",read-only=on" : "";
+    const char *direct = disk->direct ? ",cache.direct=on" : "";
+    VMT_CLEANUP(vmt_freep) char *path = disk->path ? comma_doubled(disk->path) : NULL;
+    VMT_CLEANUP(vmt_freep) char *serial = comma_doubled(disk->serial ? disk->serial : "");
+
+    if (!serial || (disk->path && !path)) {
+        argv->status = -ENOMEM;
+        return;
+    }
+    if (!path) {
+        vmt_argv_add(argv, "-add-fd");
+        vmt_argv_addf(argv, "fd=%zu,set=%zu", QEMU_FD_DISK + i, i + 1);
+    }
+    vmt_argv_add(argv, "-blockdev");
+    if (path)
+        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=%s%s%s", i, path, ro,
+                      direct);
+    else
+        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=/dev/fdset/%zu%s%s",
+                      i, i + 1, ro, direct);
+    vmt_argv_add(argv, "-blockdev");
+    vmt_argv_addf(argv, "driver=%s,node-name=disk%zu,file=file%zu%s%s",
+                  disk->qcow2 ? "qcow2" : "raw", i, i, ro, direct);
+    vmt_argv_add(argv, "-device");
+    if (disk->block_size)
+        vmt_argv_addf(
+            argv,
+            "virtio-blk-pci,id=vblk%zu,drive=disk%zu,logical_block_size=%" PRIu32
+            ",physical_block_size=%" PRIu32 "%s%s",
+            i, i, disk->block_size, disk->block_size, disk->serial ? ",serial=" : "",
+            serial);
+    else
+        vmt_argv_addf(argv, "virtio-blk-pci,id=vblk%zu,drive=disk%zu%s%s", i, i,
+                      disk->serial ? ",serial=" : "", serial);
+}
+
+/* 52:54 has the bit of locally administered addresses set and the multicast bit clear;
+ * the cid fills the rest, so that a VM has the same address whenever its cid is the
+ * same. */
+static void
+add_net(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    uint32_t cid = spec->cid;
+
+    if (spec->net != HYPERVISOR_NET_USER)
+        return;
+    vmt_argv_add(argv, "-netdev");
+    vmt_argv_add(argv, "user,id=net0");
+    vmt_argv_add(argv, "-device");
+    vmt_argv_addf(argv,
+                  "virtio-net-pci,id=vnet0,netdev=net0,mac=52:54:%02x:%02x:%02x:%02x,"
+                  "romfile=",
+                  cid >> 24, cid >> 16 & 0xff, cid >> 8 & 0xff, cid & 0xff);
+}
+
+static void
+add_vsock(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    if (spec->vsock == HYPERVISOR_VSOCK_KERNEL) {
+        vmt_argv_add(argv, "-device");
+        vmt_argv_addf(argv, "vhost-vsock-pci,id=vsock0,guest-cid=%" PRIu32, spec->cid);
+    }
+    if (spec->vsock != HYPERVISOR_VSOCK_VHOST_USER)
+        return;
+    vmt_argv_add(argv, "-chardev");
+    add_quoted(argv, "socket,id=vsock0,path=", spec->vsock_socket);
+    vmt_argv_add(argv, "-device");
+    vmt_argv_add(argv, "vhost-user-vsock-pci,id=vhost-vsock0,chardev=vsock0");
+}
+
+/* pvpanic sits on the ISA bus, because there it adds no PCI function to scan. */
+static void
+add_helpers(struct vmt_argv *argv)
+{
+    vmt_argv_add(argv, "-device");
+    vmt_argv_add(argv, "virtio-rng-pci,id=rng0");
+    vmt_argv_add(argv, "-device");
+    vmt_argv_add(argv, "virtio-balloon-pci,id=balloon0,free-page-reporting=on,"
+                       "deflate-on-oom=on");
+    vmt_argv_add(argv, "-device");
+    vmt_argv_add(argv, "pvpanic");
+}
+
+static void
+add_oem_strings(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    for (size_t i = 0; spec->oem_strings && spec->oem_strings[i]; i++) {
+        vmt_argv_add(argv, "-smbios");
+        add_quoted(argv, "type=11,value=", spec->oem_strings[i]);
+    }
+}
+
+int
+qemu_cmdline_build(const struct qemu_cmdline *in, struct vmt_argv *argv,
+                   struct vmt_err *err)
+{
+    const struct vm_spec *spec = in->spec;
+    int r = check_spec(spec, err);
+
+    if (r < 0)
+        return r;
+    add_process(argv, in);
+    add_machine(argv, in);
+    if (in->qmp)
+        add_qmp(argv);
+    add_console(argv, spec);
+    add_kernel(argv, spec);
+    for (size_t i = 0; i < spec->ndisks; i++)
+        add_disk(argv, &spec->disks[i], i);
+    add_net(argv, spec);
+    add_vsock(argv, spec);
+    add_helpers(argv);
+    add_oem_strings(argv, spec);
+    return vmt_argv_finish(argv, err);
+}
+
+size_t
+qemu_cmdline_fds(const struct vm_spec *spec, int qmp_fd, int stderr_fd,
+                 struct spawn_fd *fds)
+{
+    const struct spawn_fd fixed[] = {
+        {stderr_fd, QEMU_FD_STDERR},         {qmp_fd, QEMU_FD_QMP},
+        {spec->console_fd, QEMU_FD_CONSOLE}, {spec->kernel_fd, QEMU_FD_KERNEL},
+        {spec->initrd_fd, QEMU_FD_INITRD},
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fixed); i++)
+        if (fixed[i].from >= 0)
+            fds[n++] = fixed[i];
+    for (size_t i = 0; i < spec->ndisks; i++)
+        if (!spec->disks[i].path)
+            fds[n++] = (struct spawn_fd){spec->disks[i].fd, (int)(QEMU_FD_DISK + i)};
+    return n;
+}
