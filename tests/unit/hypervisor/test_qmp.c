@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The client against a scripted QEMU at the other end of a unix socket. Both ends live in
+ * this thread: what the script sends is there before the loop turns. */
+#include "hypervisor/qemu/qmp_internal.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "core/adapter/clock.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "tests/unit/test.h"
+
+#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
+#define READY GREETING "{\"return\": {}, \"id\": 1}\r\n"
+
+/* A clock whose timers fire only when the test says so. */
+struct vmt_timer {
+    vmt_timer_fn *fn;
+    void *arg;
+    uint64_t delay_ms;
+    struct vmt_timer *next;
+};
+
+static struct vmt_timer *timers;
+
+static int
+timer_start(struct vmt_clock *clock, uint64_t delay_ms, vmt_timer_fn *fn, void *arg,
+            struct vmt_timer **ret_timer)
+{
+    struct vmt_timer *t = calloc(1, sizeof(*t));
+
+    (void)clock;
+    *t = (struct vmt_timer){fn, arg, delay_ms, timers};
+    timers = *ret_timer = t;
+    return 0;
+}
+
+static void
+timer_cancel(struct vmt_clock *clock, struct vmt_timer *timer)
+{
+    (void)clock;
+    for (struct vmt_timer **p = &timers; timer && *p; p = &(*p)->next)
+        if (*p == timer) {
+            *p = timer->next;
+            free(timer);
+            return;
+        }
+}
+
+static void
+fire_timers(uint64_t delay_ms)
+{
+    for (struct vmt_timer **p = &timers; *p;) {
+        struct vmt_timer *t = *p;
+
+        if (t->delay_ms != delay_ms) {
+            p = &t->next;
+            continue;
+        }
+        *p = t->next;
+        t->fn(t->arg);
+        free(t);
+        p = &timers;
+    }
+}
+
+static const struct vmt_clock_ops clock_ops = {.timer_start = timer_start,
+                                               .timer_cancel = timer_cancel};
+static struct vmt_clock test_clock = {&clock_ops};
+
+struct fixture {
+    struct event_base *base;
+    char dir[64], path[96];
+    int listen_fd, peer; /* the script's ends */
+    struct qmp *qmp;
+    char log[512]; /* what the handlers saw, in order */
+    bool close_in_callback;
+};
+
+static void
+note(struct fixture *f, const char *what, int result)
+{
+    size_t used = strlen(f->log);
+
+    (void)snprintf(f->log + used, sizeof(f->log) - used, "%s(%d) ", what, result);
+    if (f->close_in_callback) {
+        qmp_close(f->qmp);
+        f->qmp = NULL;
+    }
+}
+
+static void
+on_ready(void *arg)
+{
+    note(arg, "ready", 0);
+}
+
+static void
+on_event(void *arg, const char *name, const json_t *data)
+{
+    note(arg, name, data ? 1 : 0);
+}
+
+static void
+on_end(void *arg, int status)
+{
+    note(arg, "end", status);
+}
+
+static void
+on_reply(void *arg, int result, const struct vmt_err *err)
+{
+    note(arg, err ? "failed" : "done", result);
+}
+
+static const struct qmp_handler handler = {on_ready, on_event, on_end};
+
+static int
+setup(void **state)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct qmp_config config = {.clock = &test_clock, .handler = &handler, .arg = f};
+
+    *state = f;
+    f->base = config.base = event_base_new();
+    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/vmt-qmp-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
+    memcpy(addr.sun_path, f->path, strlen(f->path));
+    f->listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(f->listen_fd, 1), 0);
+    assert_int_equal(qmp_open(&config, f->path, &f->qmp, NULL), 0);
+    f->peer = accept(f->listen_fd, NULL, NULL);
+    assert_true(f->peer >= 0);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    qmp_close(f->qmp);
+    assert_null(timers); /* nothing may fire into a closed connection */
+    if (f->peer >= 0)
+        close(f->peer);
+    close(f->listen_fd);
+    unlink(f->path);
+    rmdir(f->dir);
+    event_base_free(f->base);
+    free(f);
+    return 0;
+}
+
+static void
+turn(struct fixture *f)
+{
+    for (int i = 0; i < 4; i++)
+        (void)event_base_loop(f->base, EVLOOP_NONBLOCK);
+}
+
+static void
+say(struct fixture *f, const char *text)
+{
+    assert_int_equal(send(f->peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    turn(f);
+}
+
+static void
+expect_heard(struct fixture *f, const char *text)
+{
+    char got[512] = "";
+    ssize_t n = recv(f->peer, got, sizeof(got) - 1, MSG_DONTWAIT);
+
+    (void)n;
+    assert_string_equal(got, text);
+}
+
+static void
+commands_wait_for_negotiation(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(qmp_execute(f->qmp, "stop", NULL, NULL), -ENOTCONN);
+    say(f, GREETING);
+    expect_heard(f, "{\"execute\":\"qmp_capabilities\",\"id\":1}\r\n");
+    assert_int_equal(qmp_execute(f->qmp, "stop", NULL, NULL), -ENOTCONN);
+    say(f, "{\"return\": {}, \"id\": 1}\r\n");
+    assert_string_equal(f->log, "ready(0) ");
+    assert_int_equal(qmp_execute(f->qmp, "stop", NULL, NULL), 0);
+    expect_heard(f, "{\"execute\":\"stop\",\"id\":2}\r\n");
+}
+
+static void
+a_greeting_that_never_comes_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    fire_timers(QMP_GREETING_DEADLINE_MS);
+    assert_string_equal(f->log, "end(-110) ");
+}
+
+static void
+a_second_greeting_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY GREETING);
+    assert_string_equal(f->log, "ready(0) ");
+    expect_heard(f, "{\"execute\":\"qmp_capabilities\",\"id\":1}\r\n");
+}
+
+static void
+a_refused_negotiation_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, GREETING "{\"error\": {\"class\": \"X\", \"desc\": \"no\"}, \"id\": 1}\r\n");
+    assert_string_equal(f->log, "end(-71) ");
+}
+
+static void
+replies_find_their_commands_between_events(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY);
+    assert_int_equal(qmp_execute(f->qmp, "a", on_reply, f), 0);
+    assert_int_equal(qmp_execute(f->qmp, "b", on_reply, f), 0);
+    say(f,
+        "{\"event\": \"STOP\", \"data\": {}}\n{\"error\": {\"class\": \"C\", \"desc\": "
+        "\"d\"}, \"id\": 3}\n{\"event\": \"RESUME\"}\n{\"return\": {}, \"id\": 99}\n"
+        "{\"return\": {}, \"id\": 2}\n{\"return\": {}, \"id\": 2}\n");
+    assert_string_equal(f->log, "ready(0) STOP(1) failed(-5) RESUME(0) done(0) ");
+}
+
+static void
+a_command_without_answer_times_out_once(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY);
+    assert_int_equal(qmp_execute(f->qmp, "a", on_reply, f), 0);
+    fire_timers(QMP_COMMAND_DEADLINE_MS);
+    say(f, "{\"return\": {}, \"id\": 2}\n");
+    assert_string_equal(f->log, "ready(0) failed(-110) ");
+}
+
+static void
+too_many_commands_in_flight_are_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY);
+    for (unsigned i = 0; i < QMP_PENDING_MAX; i++)
+        assert_int_equal(qmp_execute(f->qmp, "a", NULL, NULL), 0);
+    assert_int_equal(qmp_execute(f->qmp, "a", NULL, NULL), -EBUSY);
+}
+
+static void
+the_end_fails_what_is_pending_first(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY);
+    assert_int_equal(qmp_execute(f->qmp, "a", on_reply, f), 0);
+    close(f->peer);
+    f->peer = -1;
+    turn(f);
+    assert_int_equal(strncmp(f->log, "ready(0) failed(-107) end(", 26), 0);
+    assert_int_equal(qmp_execute(f->qmp, "a", NULL, NULL), -ENOTCONN);
+}
+
+static void
+finish_takes_in_what_the_dead_peer_left(void **state)
+{
+    struct fixture *f = *state;
+    const char *last = "{\"event\": \"SHUTDOWN\", \"data\": {}}\n";
+
+    say(f, READY);
+    assert_int_equal(send(f->peer, last, strlen(last), 0), strlen(last));
+    qmp_finish(f->qmp);
+    assert_string_equal(f->log, "ready(0) SHUTDOWN(1) end(0) ");
+    turn(f);
+    assert_string_equal(f->log, "ready(0) SHUTDOWN(1) end(0) ");
+}
+
+static void
+garbage_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, READY "garbage\n{\"event\": \"STOP\"}\n");
+    assert_string_equal(f->log, "ready(0) end(-71) ");
+}
+
+static void
+closing_inside_a_callback_silences_the_rest(void **state)
+{
+    struct fixture *f = *state;
+
+    f->close_in_callback = true;
+    say(f, READY "{\"event\": \"STOP\"}\n");
+    assert_string_equal(f->log, "ready(0) ");
+}
+
+static void
+a_path_that_nobody_serves_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct qmp_config config = {f->base, &test_clock, &handler, f};
+    struct vmt_err err = {0};
+    struct qmp *qmp = NULL;
+    char path[300];
+
+    assert_int_equal(qmp_open(&config, "/nonexistent/qmp.sock", &qmp, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, "/nonexistent/qmp.sock"));
+    memset(path, 'a', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    assert_int_equal(qmp_open(&config, path, &qmp, &err), -ENAMETOOLONG);
+    assert_null(qmp);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(commands_wait_for_negotiation),
+        TEST(a_greeting_that_never_comes_ends_the_connection),
+        TEST(a_second_greeting_changes_nothing),
+        TEST(a_refused_negotiation_ends_the_connection),
+        TEST(replies_find_their_commands_between_events),
+        TEST(a_command_without_answer_times_out_once),
+        TEST(too_many_commands_in_flight_are_refused),
+        TEST(the_end_fails_what_is_pending_first),
+        TEST(finish_takes_in_what_the_dead_peer_left),
+        TEST(garbage_ends_the_connection),
+        TEST(closing_inside_a_callback_silences_the_rest),
+        TEST(a_path_that_nobody_serves_is_an_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
