@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hypervisor/qemu/accel_key.c - the things that a verdict about KVM depends on. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/str.h"
+#include "hypervisor/qemu/accel_internal.h"
+
+const char *
+accel_read_text(const char *path, char *buf, size_t cap)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t len = 0;
+
+    while (fd >= 0 && len < cap - 1) {
+        ssize_t n = read(fd, buf + len, cap - 1 - len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    buf[len] = '\0';
+    return buf;
+}
+
+/* The value of "name : value" in the text of /proc/cpuinfo, "" without one. */
+static void
+set_cpu_field(json_t *key, const char *cpuinfo, const char *name)
+{
+    const char *line = strstr(cpuinfo, name);
+    const char *value = line ? strchr(line, ':') : NULL;
+
+    if (!value)
+        return;
+    value += 1 + (value[1] == ' ');
+    json_object_set_new(key, name, json_stringn(value, strcspn(value, "\n")));
+}
+
+static void
+set_stat(json_t *key, const char *name, const struct stat *st)
+{
+    json_object_set_new(key, name,
+                        json_sprintf("%llu:%llu size %lld mtime %lld.%09ld",
+                                     (unsigned long long)st->st_dev,
+                                     (unsigned long long)st->st_ino,
+                                     (long long)st->st_size,
+                                     (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec));
+}
+
+/* Where exec finds binary; the caller frees it, NULL when it is nowhere. */
+static char *
+find_in_path(const char *binary)
+{
+    VMT_CLEANUP(vmt_freep) char *path = NULL;
+    char *rest, *dir;
+
+    if (strchr(binary, '/'))
+        return strdup(binary);
+    path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
+    rest = path;
+    while (rest && (dir = strsep(&rest, ":"))) {
+        char *candidate = NULL;
+
+        if (asprintf(&candidate, "%s/%s", dir, binary) < 0)
+            return NULL;
+        if (access(candidate, X_OK) == 0)
+            return candidate;
+        free(candidate);
+    }
+    return NULL;
+}
+
+static void
+set_binary(json_t *key, const char *binary)
+{
+    VMT_CLEANUP(vmt_freep) char *path = find_in_path(binary);
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0)
+        return;
+    json_object_set_new(key, "qemu", json_string(path));
+    set_stat(key, "qemu file", &st);
+}
+
+static int
+is_kvm_module(const struct dirent *entry)
+{
+    return vmt_str_has_prefix(entry->d_name, "kvm");
+}
+
+static void
+set_modules(json_t *key)
+{
+    struct dirent **names = NULL;
+    int n = scandir("/sys/module", &names, is_kvm_module, alphasort);
+    char list[256] = "";
+    size_t used = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (used < sizeof(list))
+            used += (size_t)snprintf(list + used, sizeof(list) - used, "%s ",
+                                     names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+    json_object_set_new(key, "kvm modules", json_string(list));
+}
+
+json_t *
+accel_key_new(const char *binary, int kernel_fd)
+{
+    json_t *key = json_object();
+    char text[8192];
+    struct utsname host;
+    struct stat st;
+
+    if (!key)
+        return NULL;
+    (void)accel_read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text));
+    json_object_set_new(key, "boot", json_stringn(text, strcspn(text, "\n")));
+    if (uname(&host) == 0)
+        json_object_set_new(key, "kernel", json_string(host.release));
+    (void)accel_read_text("/proc/cpuinfo", text, sizeof(text));
+    set_cpu_field(key, text, "model name");
+    set_cpu_field(key, text, "microcode");
+    set_binary(key, binary);
+    set_modules(key);
+    if (fstat(kernel_fd, &st) == 0)
+        set_stat(key, "guest kernel file", &st);
+    return key;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hypervisor/qemu/qemu_internal.h - what the files of this room share. */
+#pragma once
+
+#include "core/adapter/hypervisor.h"
+
+struct event_base;
+struct vmt_clock;
+
+/* "host", unless a probe found that this host needs something taken away from it. */
+#define QEMU_KVM_CPU_MAX 64
+
+struct qemu {
+    struct hypervisor base;
+    struct event_base *event_base; /* borrowed, as clock and spawn */
+    struct vmt_clock *clock;
+    struct spawn *spawn;
+    char *binary;    /* owned */
+    char *cache_dir; /* owned, or NULL */
+    enum hypervisor_accel probe_accel;
+    char kvm_cpu[QEMU_KVM_CPU_MAX];
+};
+
+/* The slots of struct hypervisor_ops, by file. */
+
+/* check.c */
+int qemu_check(struct hypervisor *hv, struct vmt_err *err);
+/* Words for a binary that is not there. */
+int qemu_missing(const struct qemu *self, struct vmt_err *err);
+
+/* vm.c */
+int qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
+                  const struct hypervisor_events *events, void *arg,
+                  struct hypervisor_vm **ret_vm, struct vmt_err *err);
+int qemu_vm_adopt(struct hypervisor *hv, const char *run_dir, const struct spawn_id *id,
+                  const struct hypervisor_events *events, void *arg,
+                  struct hypervisor_vm **ret_vm, struct vmt_err *err);
+void qemu_vm_id(const struct hypervisor_vm *vm, struct spawn_id *ret_id);
+int qemu_vm_power_button(struct hypervisor_vm *vm, hypervisor_done_fn *done, void *arg);
+int qemu_vm_quit(struct hypervisor_vm *vm);
+int qemu_vm_kill(struct hypervisor_vm *vm, int sig);
+int qemu_vm_pause(struct hypervisor_vm *vm, bool paused, hypervisor_done_fn *done,
+                  void *arg);
+void qemu_vm_free(struct hypervisor_vm *vm);
+
+/* probe.c */
+int qemu_probe(struct hypervisor *hv, const struct hypervisor_probe_request *req,
+               struct hypervisor_probe **ret_probe, struct vmt_err *err);
+void qemu_probe_cancel(struct hypervisor_probe *probe);

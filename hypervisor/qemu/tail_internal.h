@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hypervisor/qemu/tail_internal.h - the last bytes that a process wrote to a pipe. */
+#pragma once
+
+#include <stddef.h>
+
+struct event;
+struct event_base;
+struct vmt_err;
+
+/* QEMU's refusals are one or two lines; an assertion with its context stays below this.
+ */
+#define QEMU_TAIL_MAX 4096
+
+/* Embedded; all zeroes with fd -1 is a tail that never gets anything. */
+struct qemu_tail {
+    int fd; /* owned read end, -1: none or ended */
+    struct event *readable;
+    void (*on_data)(void *arg); /* after bytes came, from the loop or a drain; or NULL */
+    void *arg;                  /* borrowed */
+    size_t len;
+    char bytes[QEMU_TAIL_MAX];
+};
+
+/* Make a pipe and watch it. *ret_write_fd is the caller's, close-on-exec. */
+int qemu_tail_init(struct qemu_tail *tail, struct event_base *base, int *ret_write_fd,
+                   struct vmt_err *err);
+
+/* Take in what the pipe holds now. */
+void qemu_tail_drain(struct qemu_tail *tail);
+
+/* The tail as one printable line, QEMU's lines joined by "; ". Writes at most cap bytes
+ * (at least 4), the NUL included, and returns buf. */
+const char *qemu_tail_text(const struct qemu_tail *tail, char *buf, size_t cap);
+
+void qemu_tail_done(struct qemu_tail *tail);
