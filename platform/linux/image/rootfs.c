@@ -334,16 +334,22 @@ static int
 squash(const struct image_rootfs *rootfs, const char *base_tar, const char *stage,
        const char *path, struct vmt_err *err)
 {
-    /* lz4: what emulated guests unpack fastest; the time stamps make it reproducible. */
-    const char *const argv[] = {"mksquashfs",   "-",           path,         "-tar",
-                                "-noappend",    "-comp",       "lz4",        "-quiet",
-                                "-no-progress", "-no-exports", "-mkfs-time", ROOTFS_EPOCH,
-                                "-all-time",    ROOTFS_EPOCH,  NULL};
+    /* lz4: what emulated guests unpack fastest. Fixed times and, by the user namespace,
+     * root as the owner of the top folder whoever builds: the same input gives the same
+     * bytes. (In tar mode mksquashfs 4.5 takes that owner from the caller and ignores
+     * -root-uid.) */
+    const char *const argv[] = {
+        "unshare",      "--map-root-user", "mksquashfs", "-",    path,
+        "-tar",         "-noappend",       "-comp",      "lz4",  "-quiet",
+        "-no-progress", "-no-exports",     "-root-mode", "0755", "-mkfs-time",
+        ROOTFS_EPOCH,   "-all-time",       ROOTFS_EPOCH, NULL,
+    };
+    const char *const *tool = geteuid() == 0 ? argv + 2 : argv;
     struct image_pipe pipe;
     struct vmt_err late = {0};
     int r, closed;
 
-    r = image_pipe_start(argv, &pipe, err);
+    r = image_pipe_start(tool, &pipe, err);
     if (r < 0)
         return r;
     r = pack(rootfs, base_tar, stage, pipe.in, err);
