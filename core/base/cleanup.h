@@ -59,3 +59,6 @@ vmt_fclosep(FILE **f)
 
 /* Cleanup for descriptors; anything below 0 is left alone. */
 void vmt_closep(int *fd);
+
+/* A close-on-exec copy of a descriptor. Returns it or -errno. */
+int vmt_dup_fd(int fd);
