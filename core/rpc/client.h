@@ -16,8 +16,9 @@ struct vmt_err;
 
 struct rpc_client_config {
     const char *authority; /* value of :authority, copied; NULL: "localhost" */
-    /* The connection broke or the server said GOAWAY; all calls have been answered
-     * UNAVAILABLE. Runs at most once, from the loop. May be NULL. */
+    /* The connection broke, then all calls have been answered UNAVAILABLE; or the server
+     * said GOAWAY, and the calls that it still served are over. Runs at most once, from
+     * the loop; the client may be freed from inside. May be NULL. */
     void (*on_closed)(void *arg, const char *reason);
     void *arg; /* borrowed for the life of the client */
 };
@@ -56,7 +57,9 @@ struct rpc_client_request {
 };
 
 /* Start a call with its one request message (borrowed for the call). Returns 0, -ENOMEM,
- * -ENOTCONN after on_closed, -ENOTSUP for fds on a stream that cannot carry them.
+ * -ENOTCONN when the connection is lost or the server said GOAWAY (on_closed follows when
+ * the calls in flight are over), -ENOTSUP for fds on a stream that cannot carry them,
+ * -EINVAL for more than VMT_FDS_MAX / 2 of them, -EMSGSIZE.
  * *ret_call is valid until on_done or rpc_client_cancel; ret_call may be NULL. */
 int rpc_client_start(struct rpc_client *client, const struct rpc_client_request *request,
                      const struct ProtobufCMessage *message,

@@ -1,7 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/rpc/rpc.h - what client and server of gRPC share. */
+/* core/rpc/rpc.h - what client and server of gRPC share.
+ *
+ * Descriptors on unix sockets. A request, or the first message of a reply, may carry
+ * descriptors. Then its HEADERS have the field `vmt-fds: N`, and right before its first
+ * HEADERS frame stands an extension frame: type 0xf6, flags 0, the same stream id, one
+ * byte of payload, N. The N descriptors travel by SCM_RIGHTS with the first byte of that
+ * extension frame. The receiver takes exactly N descriptors from the stream when it has
+ * read the extension frame; fewer break the connection. They belong to the call whose
+ * HEADERS come next, and are closed if anything else comes next or if that call is gone.
+ * So order alone decides, and a call that was cancelled or reset meanwhile never shifts
+ * descriptors to another. Stock peers ignore the frame (RFC 9113 section 5.5). A call
+ * whose field and frame disagree fails.
+ */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,3 +55,6 @@ const char *rpc_code_name(enum rpc_code code);
 struct rpc_status *rpc_status_set(struct rpc_status *status, enum rpc_code code,
                                   const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+struct rpc_status *rpc_status_vset(struct rpc_status *status, enum rpc_code code,
+                                   const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));

@@ -73,7 +73,10 @@ size_t rpc_server_call_take_fds(struct rpc_server_call *call, int *fds, size_t m
 void rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *arg),
                                void *arg);
 
-/* Queue one message. Returns 0, -ENOMEM, or -EPIPE when the client is gone. */
+/* Queue one message. fds are duplicated and may come with the first message only.
+ * Returns 0, -ENOMEM, -EPIPE when the client is gone or the deadline passed, -EMSGSIZE,
+ * -ENOTSUP for fds on a stream that cannot carry them, -EINVAL for fds with a later
+ * message or more than VMT_FDS_MAX / 2. */
 int rpc_server_call_send(struct rpc_server_call *call,
                          const struct ProtobufCMessage *message, const int *fds,
                          size_t nfds);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The side of a connection that faces the stream: bytes in, bytes out, life and death. */
+#include "core/rpc/conn_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/adapter/clock.h"
+#include "core/base/err.h"
+
+/* Bytes gathered for one send: large enough to amortize the system call, small enough to
+ * stay in cache. */
+#define GATHER_BYTES (64u * 1024)
+
+/* An idle connection keeps no larger buffer than this. */
+#define OUT_KEEP_BYTES (32u * 1024)
+
+/* Frames that may wait while the peer does not read. What calls need is counted beside
+ * it; acknowledgements and resets beyond it mean a flood. */
+#define OUT_FRAMES_MAX 4096u
+
+void
+rpc_fds_close(int *fds, size_t *nfds)
+{
+    for (size_t i = 0; i < *nfds; i++)
+        vmt_closep(&fds[i]);
+    *nfds = 0;
+}
+
+void
+rpc_conn_fail(struct rpc_conn *conn, const char *fmt, ...)
+{
+    va_list args;
+
+    if (conn->lost)
+        return;
+    conn->lost = true;
+    va_start(args, fmt);
+    (void)vsnprintf(conn->reason, sizeof(conn->reason), fmt, args);
+    va_end(args);
+    rpc_conn_kick(conn);
+}
+
+void
+rpc_conn_send(struct rpc_conn *conn)
+{
+    int r;
+
+    if (conn->out.len == 0 || conn->lost || conn->closed)
+        return;
+    r = conn->stream->ops->send(conn->stream, conn->out.data, conn->out.len,
+                                conn->out_fds, conn->nout_fds);
+    rpc_fds_close(conn->out_fds, &conn->nout_fds);
+    vmt_buf_consume(&conn->out, conn->out.len);
+    if (r < 0)
+        rpc_conn_fail(conn, "connection broken: %s", strerror(-r));
+}
+
+/* Fill conn->out from the session. */
+static void
+conn_gather(struct rpc_conn *conn)
+{
+    while (conn->out.len < GATHER_BYTES) {
+        const uint8_t *data;
+        ssize_t n = nghttp2_session_mem_send(conn->session, &data);
+
+        if (conn->closed || conn->lost || n == 0)
+            return;
+        if (n < 0) {
+            rpc_conn_fail(conn, "HTTP/2 failure: %s", nghttp2_strerror((int)n));
+            return;
+        }
+        if (vmt_buf_append(&conn->out, data, (size_t)n) < 0) {
+            rpc_conn_fail(conn, "out of memory");
+            return;
+        }
+    }
+}
+
+static void
+conn_flush(struct rpc_conn *conn)
+{
+    conn->wants_flush = false;
+    while (!conn->lost && !conn->closed) {
+        /* on_drain goes on from here. */
+        if (conn->stream->ops->queued(conn->stream) > VMT_STREAM_HIGH_MARK)
+            return;
+        conn_gather(conn);
+        if (conn->out.len == 0)
+            break;
+        rpc_conn_send(conn);
+    }
+    if (conn->out.len == 0 && conn->out.cap > OUT_KEEP_BYTES)
+        vmt_buf_done(&conn->out);
+}
+
+static void
+conn_settle(struct rpc_conn *conn)
+{
+    while (conn->wants_flush && !conn->lost && !conn->closed)
+        conn_flush(conn);
+    if (!conn->lost && !conn->closed && !nghttp2_session_want_read(conn->session) &&
+        !nghttp2_session_want_write(conn->session))
+        rpc_conn_fail(conn, "connection ended by GOAWAY");
+    if (conn->lost && !conn->told_lost && !conn->closed) {
+        conn->told_lost = true;
+        conn->ops->on_lost(conn, conn->reason);
+    }
+}
+
+static void
+conn_bury(struct rpc_conn *conn)
+{
+    VMT_LIST_FOREACH(node, next, &conn->graveyard)
+    {
+        struct rpc_call *call = VMT_CONTAINER_OF(node, struct rpc_call, node);
+
+        vmt_list_remove(node);
+        call->ops->free(call);
+    }
+}
+
+static void
+conn_destroy(struct rpc_conn *conn)
+{
+    conn_bury(conn);
+    nghttp2_session_del(conn->session);
+    rpc_fds_close(conn->out_fds, &conn->nout_fds);
+    rpc_fds_close(conn->in_fds, &conn->nin_fds);
+    vmt_buf_done(&conn->out);
+    conn->ops->free(conn);
+}
+
+void
+rpc_conn_enter(struct rpc_conn *conn)
+{
+    conn->busy++;
+}
+
+void
+rpc_conn_leave(struct rpc_conn *conn)
+{
+    assert(conn->busy > 0);
+    if (conn->busy == 1)
+        conn_settle(conn);
+    if (--conn->busy > 0)
+        return;
+    if (conn->closed)
+        conn_destroy(conn);
+    else
+        conn_bury(conn);
+}
+
+static void
+conn_on_flush_timer(void *arg)
+{
+    struct rpc_conn *conn = arg;
+
+    conn->flush_timer = NULL;
+    rpc_conn_enter(conn);
+    rpc_conn_leave(conn);
+}
+
+void
+rpc_conn_kick(struct rpc_conn *conn)
+{
+    conn->wants_flush = true;
+    if (conn->busy > 0 || conn->flush_timer || conn->closed)
+        return;
+    /* Without memory for the timer nothing would be written any more: end the connection
+     * in a way that comes back through on_end. */
+    if (conn->clock->ops->timer_start(conn->clock, 0, conn_on_flush_timer, conn,
+                                      &conn->flush_timer) < 0)
+        conn->stream->ops->shutdown_send(conn->stream);
+}
+
+static void
+conn_on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct rpc_conn *conn = arg;
+    ssize_t n;
+
+    if (conn->lost)
+        return;
+    rpc_conn_enter(conn);
+    n = nghttp2_session_mem_recv(conn->session, data, len);
+    if (n < 0 && !conn->closed)
+        rpc_conn_fail(conn, "HTTP/2 failure: %s", nghttp2_strerror((int)n));
+    conn->wants_flush = true;
+    if (!conn->closed && nghttp2_session_get_outbound_queue_size(conn->session) >
+                             OUT_FRAMES_MAX + 4 * conn->ncalls)
+        rpc_conn_fail(conn, "the peer sends requests and does not read answers");
+    rpc_conn_leave(conn);
+}
+
+static void
+conn_on_drain(void *arg)
+{
+    struct rpc_conn *conn = arg;
+
+    rpc_conn_enter(conn);
+    conn->wants_flush = true;
+    rpc_conn_leave(conn);
+}
+
+static void
+conn_on_end(void *arg, int status)
+{
+    struct rpc_conn *conn = arg;
+
+    rpc_conn_enter(conn);
+    if (status < 0)
+        rpc_conn_fail(conn, "connection broken: %s", strerror(-status));
+    else
+        rpc_conn_fail(conn, "connection closed by the peer");
+    rpc_conn_leave(conn);
+}
+
+static const struct stream_handler conn_stream_handler = {
+    .on_data = conn_on_data,
+    .on_drain = conn_on_drain,
+    .on_end = conn_on_end,
+};
+
+int
+rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
+              struct stream *stream, struct vmt_err *err)
+{
+    struct stream_peer peer = {0};
+
+    vmt_list_init(&conn->calls);
+    vmt_list_init(&conn->starved);
+    vmt_list_init(&conn->graveyard);
+    conn->ops = config->ops;
+    conn->clock = config->clock;
+    conn->server = config->server;
+    conn->message_max = config->message_max;
+    if (rpc_session_new(conn, config, &conn->session) < 0)
+        return vmt_err_set(err, ENOMEM, "start HTTP/2");
+    stream->ops->peer(stream, &peer);
+    conn->can_fds = peer.kind == STREAM_PEER_UNIX;
+    conn->stream = stream;
+    stream->ops->set_handler(stream, &conn_stream_handler, conn);
+    rpc_conn_kick(conn);
+    return 0;
+}
+
+void
+rpc_conn_close(struct rpc_conn *conn)
+{
+    if (conn->closed)
+        return;
+    conn->closed = true;
+    conn->clock->ops->timer_cancel(conn->clock, conn->flush_timer);
+    conn->flush_timer = NULL;
+    stream_close(conn->stream);
+    conn->stream = NULL;
+    if (conn->busy == 0)
+        conn_destroy(conn);
+}

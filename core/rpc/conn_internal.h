@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/rpc/conn_internal.h - one HTTP/2 connection and the streams on it, the same for
+ * client and server.
+ *
+ * A connection is busy while one of its callbacks is on the stack (rpc_conn_enter to
+ * rpc_conn_leave). Whatever is freed meanwhile is freed by the last rpc_conn_leave, which
+ * also writes what has piled up: one turn of the loop, one send. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <nghttp2/nghttp2.h>
+
+#include "core/adapter/stream.h"
+#include "core/base/buf.h"
+#include "core/base/limits.h"
+#include "core/base/list.h"
+#include "core/rpc/frame_internal.h"
+
+struct rpc_call;
+struct rpc_conn;
+struct vmt_clock;
+struct vmt_err;
+struct vmt_timer;
+
+/* Descriptors of one message. Two such frames may wait in the stream at once when the
+ * bytes of the first were cut, so it is half of what a stream holds. */
+#define RPC_FDS_MAX (VMT_FDS_MAX / 2)
+
+/* The extension frame that announces descriptors, see rpc.h. */
+#define RPC_FRAME_TYPE_FDS 0xf6u
+
+/* One request header list; gRPC's own default is 8 KiB, hard limit 16 KiB. */
+#define RPC_HEADER_LIST_MAX 16384u
+
+/* One header field of a received block; borrowed for the call. */
+struct rpc_header {
+    const uint8_t *name, *value;
+    size_t name_len, value_len;
+};
+
+/* What client or server does when something happens on a stream. All run busy. */
+struct rpc_call_ops {
+    void (*on_header)(struct rpc_call *call, const struct rpc_header *header);
+    /* A header block is complete; trailers says that it came after data or headers. */
+    void (*on_headers_end)(struct rpc_call *call, bool trailers, bool end_stream);
+    void (*on_message)(struct rpc_call *call, const struct rpc_frame *frame);
+    /* The message stream cannot be read further: -EMSGSIZE, -EBADMSG or -ENOMEM. */
+    void (*on_frame_error)(struct rpc_call *call, int error);
+    /* The peer sent its last byte. */
+    void (*on_end)(struct rpc_call *call);
+    /* Everything queued is out and out_end is set. Returns true when it has submitted
+     * trailers, false: the data ends the stream. */
+    bool (*on_out_end)(struct rpc_call *call);
+    /* The stream is closed; the call is detached already. */
+    void (*on_close)(struct rpc_call *call, uint32_t h2_error);
+    void (*free)(struct rpc_call *call);
+};
+
+/* One stream; embedded first in the calls of client and server. */
+struct rpc_call {
+    const struct rpc_call_ops *ops;
+    struct rpc_conn *conn; /* borrowed; valid while id is not 0 */
+    struct vmt_list node;  /* in conn->calls, conn->graveyard or the server's orphans */
+    struct vmt_list starved_node;
+    int32_t id; /* HTTP/2 stream, 0: none (any more) */
+    struct rpc_frame_decoder in;
+    size_t held;       /* bytes of a partial message, as counted in conn->held */
+    size_t unconsumed; /* received bytes that the stream's window does not get back yet */
+    size_t header_bytes;      /* of the current block */
+    struct vmt_buf out;       /* framed messages that wait for the peer's window */
+    bool out_end;             /* nothing follows what is in out */
+    bool deferred;            /* the session waits for rpc_call_resume */
+    bool deaf;                /* received data is dropped */
+    int fds_out[RPC_FDS_MAX]; /* owned; travel with the next HEADERS of this stream */
+    size_t nfds_out;
+    int fds_in[RPC_FDS_MAX]; /* owned; came with HEADERS of this stream */
+    size_t nfds_in;
+};
+
+struct rpc_conn_ops {
+    /* A request begins: returns a new call, or NULL to refuse it. Servers only. */
+    struct rpc_call *(*on_request)(struct rpc_conn *conn);
+    /* The peer will not accept new streams. */
+    void (*on_goaway)(struct rpc_conn *conn);
+    /* Of no use any more. Runs once; the owner answers its calls and usually closes. */
+    void (*on_lost)(struct rpc_conn *conn, const char *reason);
+    /* Release the object that embeds conn. */
+    void (*free)(struct rpc_conn *conn);
+};
+
+struct rpc_conn_config {
+    const struct rpc_conn_ops *ops; /* borrowed for the life of the connection */
+    struct vmt_clock *clock;        /* likewise */
+    bool server;
+    uint32_t streams_max; /* concurrent streams that the peer may open */
+    uint32_t message_max; /* bytes of one received message */
+};
+
+struct rpc_conn {
+    const struct rpc_conn_ops *ops;
+    struct vmt_clock *clock;
+    struct stream *stream;    /* owned, NULL after close */
+    nghttp2_session *session; /* owned */
+    struct vmt_list calls;    /* every call with a stream */
+    size_t ncalls;
+    struct vmt_list starved;    /* calls that wait for room to read on */
+    struct vmt_list graveyard;  /* freed by the last rpc_conn_leave */
+    struct rpc_call *favourite; /* the one call that may read on above the budget */
+    size_t held;                /* bytes of partial messages of all calls */
+    uint32_t message_max;
+    struct vmt_buf out;       /* bytes for the stream */
+    int out_fds[RPC_FDS_MAX]; /* owned; travel with the first byte of out */
+    size_t nout_fds;
+    int in_fds[RPC_FDS_MAX]; /* owned; for the next frame if it is HEADERS of in_stream */
+    size_t nin_fds;
+    int32_t in_stream;
+    uint8_t fds_payload[2]; /* of the announcing frame that is being received */
+    size_t fds_payload_len;
+    struct vmt_timer *flush_timer;
+    uint64_t reset_ms; /* token bucket of received RST_STREAM: last refill */
+    uint32_t reset_tokens;
+    unsigned busy;
+    bool server, can_fds;
+    bool wants_flush;
+    bool lost, told_lost, closed;
+    char reason[160]; /* why lost */
+};
+
+/* Start HTTP/2 on stream. conn is all zeroes before. Owns stream from success on. Returns
+ * 0 or -ENOMEM. */
+int rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
+                  struct stream *stream, struct vmt_err *err);
+/* Close at once and free, later when busy. The owner has released all calls. */
+void rpc_conn_close(struct rpc_conn *conn);
+
+void rpc_conn_enter(struct rpc_conn *conn);
+void rpc_conn_leave(struct rpc_conn *conn);
+/* There is something to write: do so when this turn ends. */
+void rpc_conn_kick(struct rpc_conn *conn);
+/* The connection broke; on_lost follows from the loop. */
+void rpc_conn_fail(struct rpc_conn *conn, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Hand conn->out and conn->out_fds to the stream. */
+void rpc_conn_send(struct rpc_conn *conn);
+/* Calls that waited for room read on while there is some. */
+void rpc_conn_feed_starved(struct rpc_conn *conn);
+/* Close the descriptors at fds and set the count to 0. */
+void rpc_fds_close(int *fds, size_t *nfds);
+
+/* session.c: the nghttp2 session of a connection. Returns 0 or -ENOMEM. */
+int rpc_session_new(struct rpc_conn *conn, const struct rpc_conn_config *config,
+                    nghttp2_session **ret_session);
+
+/* call.c */
+void rpc_call_init(struct rpc_call *call, const struct rpc_call_ops *ops,
+                   struct rpc_conn *conn);
+/* The call is stream id from now on. */
+void rpc_call_attach(struct rpc_call *call, int32_t id);
+/* The call has no stream any more and gets no callbacks. */
+void rpc_call_detach(struct rpc_call *call);
+/* Free a detached call, later when conn is busy. conn may be NULL. */
+void rpc_call_release(struct rpc_call *call, struct rpc_conn *conn);
+/* Reset the stream, if it is open, and detach. */
+void rpc_call_reset(struct rpc_call *call, uint32_t h2_error);
+void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
+/* Append a framed message to out. Returns 0, -ENOMEM, -EMSGSIZE. */
+struct ProtobufCMessage;
+int rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message);
+/* Let the session look at out again. */
+void rpc_call_resume(struct rpc_call *call);
+/* Duplicate fds into fds_out. Returns 0, -ENOTSUP, -EINVAL (too many) or what dup gave.
+ */
+int rpc_call_set_fds(struct rpc_call *call, const int *fds, size_t nfds);
+/* Data provider of every call that sends. */
+nghttp2_data_provider rpc_call_provider(void);
+
+/* Does the header have this name? */
+bool rpc_header_is(const struct rpc_header *header, const char *name, size_t len);
+
+/* A field for nghttp2; name is a literal, value NUL-terminated, both borrowed until the
+ * submit call, which copies. */
+#define RPC_NV(name_literal, value_ptr, value_length)                                    \
+    ((nghttp2_nv){(uint8_t *)(uintptr_t)(name_literal),                                  \
+                  (uint8_t *)(uintptr_t)(value_ptr), sizeof(name_literal) - 1,           \
+                  (value_length), NGHTTP2_NV_FLAG_NO_COPY_NAME})

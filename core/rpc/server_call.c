@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The receiving half of a server call: headers, request message, dispatch. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "core/adapter/clock.h"
+#include "core/base/log.h"
+#include "core/rpc/metadata_internal.h"
+#include "core/rpc/server_internal.h"
+
+static struct rpc_server_call *
+call_of(struct rpc_call *base)
+{
+    return VMT_CONTAINER_OF(base, struct rpc_server_call, base);
+}
+
+static bool
+call_receiving(const struct rpc_server_call *call)
+{
+    return !call->held && !call->ended;
+}
+
+static void
+call_set_method(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->is_post = h->value_len == 4 && memcmp(h->value, "POST", 4) == 0;
+}
+
+static void
+call_set_path(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->method = rpc_server_find(call->server, h->value, h->value_len, &call->service);
+    if (!call->method)
+        (void)vmt_log_escape(call->path, sizeof(call->path), (const char *)h->value,
+                             h->value_len);
+}
+
+static void
+call_set_content_type(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->is_grpc = rpc_content_type_ok(h->value, h->value_len);
+}
+
+static void
+call_set_timeout(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->has_timeout = true;
+    call->bad_timeout = rpc_timeout_parse(h->value, h->value_len, &call->timeout_ms) < 0;
+}
+
+static void
+call_set_encoding(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->encoded = h->value_len != 8 || memcmp(h->value, "identity", 8) != 0;
+}
+
+static void
+call_set_fds(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    /* What is no number cannot match what came. */
+    if (rpc_number_parse(h->value, h->value_len, RPC_FDS_MAX, &call->fds_expected) < 0)
+        call->fds_expected = UINT32_MAX;
+}
+
+static const struct {
+    const char *name;
+    size_t len;
+    void (*set)(struct rpc_server_call *call, const struct rpc_header *h);
+} call_fields[] = {
+    {":method", 7, call_set_method},
+    {":path", 5, call_set_path},
+    {"content-type", 12, call_set_content_type},
+    {"grpc-timeout", 12, call_set_timeout},
+    {"grpc-encoding", 13, call_set_encoding},
+    {"vmt-fds", 7, call_set_fds},
+};
+
+static void
+call_on_header(struct rpc_call *base, const struct rpc_header *h)
+{
+    struct rpc_server_call *call = call_of(base);
+
+    if (!call_receiving(call) || call->request)
+        return;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(call_fields); i++) {
+        if (rpc_header_is(h, call_fields[i].name, call_fields[i].len)) {
+            call_fields[i].set(call, h);
+            return;
+        }
+    }
+}
+
+static void
+call_arm_deadline(struct rpc_server_call *call)
+{
+    struct vmt_clock *clock = call->server->clock;
+
+    if (call->timeout_ms == 0)
+        rpc_server_call_end(call, RPC_DEADLINE_EXCEEDED, "Deadline Exceeded");
+    else if (clock->ops->timer_start(clock, call->timeout_ms, rpc_server_call_on_deadline,
+                                     call, &call->deadline) < 0)
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* Everything that can be wrong with a request before its message.
+ * Source: grpc doc/PROTOCOL-HTTP2.md, Requests; RFC 9110 for 405 and 415. */
+static void
+call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
+{
+    struct rpc_server_call *call = call_of(base);
+
+    (void)end_stream;
+    if (trailers || !call_receiving(call))
+        return;
+    if (!call->is_post)
+        rpc_server_call_end_http(call, "405");
+    else if (!call->is_grpc)
+        rpc_server_call_end_http(call, "415");
+    else if (base->header_bytes > RPC_HEADER_LIST_MAX)
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED,
+                            "the request headers are larger than %u bytes",
+                            RPC_HEADER_LIST_MAX);
+    else if (!call->method)
+        rpc_server_call_end(call, RPC_UNIMPLEMENTED, "unknown %s: %s",
+                            call->service ? "method" : "service", call->path);
+    else if (call->bad_timeout)
+        rpc_server_call_end(call, RPC_INTERNAL, "malformed grpc-timeout");
+    else if (call->fds_expected != base->nfds_in)
+        rpc_server_call_end(call, RPC_INVALID_ARGUMENT,
+                            "the descriptors of the request did not arrive");
+    else if (call->has_timeout)
+        call_arm_deadline(call);
+}
+
+static void
+call_refuse_compressed(struct rpc_server_call *call)
+{
+    /* Source: grpc doc/compression.md. */
+    if (call->encoded)
+        rpc_server_call_end(call, RPC_UNIMPLEMENTED, "unknown message encoding");
+    else
+        rpc_server_call_end(call, RPC_INTERNAL,
+                            "compressed message without a grpc-encoding");
+}
+
+static void
+call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
+{
+    struct rpc_server_call *call = call_of(base);
+    int r;
+
+    if (!call_receiving(call))
+        return;
+    if (frame->compressed) {
+        call_refuse_compressed(call);
+        return;
+    }
+    if (call->request) {
+        rpc_server_call_end(call, RPC_UNIMPLEMENTED, "more than one request message");
+        return;
+    }
+    r = rpc_arena_unpack(&call->arena, call->method->request, frame->data, frame->len,
+                         &call->request);
+    if (r == -E2BIG)
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "the request is too complex");
+    else if (r < 0)
+        rpc_server_call_end(call, RPC_INVALID_ARGUMENT, "the request is no valid %s",
+                            call->method->request->name);
+}
+
+static void
+call_on_frame_error(struct rpc_call *base, int error)
+{
+    struct rpc_server_call *call = call_of(base);
+
+    if (!call_receiving(call))
+        return;
+    if (error == -EMSGSIZE)
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED,
+                            "the request is larger than %u bytes", base->in.max);
+    else if (error == -EBADMSG)
+        rpc_server_call_end(call, RPC_INTERNAL, "malformed message prefix");
+    else
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+static void
+call_on_end(struct rpc_call *base)
+{
+    struct rpc_server_call *call = call_of(base);
+
+    if (!call_receiving(call))
+        return;
+    if (rpc_frame_partial(&base->in)) {
+        rpc_server_call_end(call, RPC_INTERNAL, "the request ends within a message");
+        return;
+    }
+    if (!call->request) {
+        rpc_server_call_end(call, RPC_UNIMPLEMENTED, "the request has no message");
+        return;
+    }
+    call->held = call->dispatched = true;
+    call->conn->nhandled++;
+    call->method->handle(call->service->ctx, call, call->request);
+}
+
+static void
+call_on_close(struct rpc_call *base, uint32_t h2_error)
+{
+    (void)h2_error;
+    rpc_server_call_gone(call_of(base));
+}
+
+static void
+call_free(struct rpc_call *base)
+{
+    struct rpc_server_call *call = call_of(base);
+
+    rpc_fds_close(base->fds_out, &base->nfds_out);
+    rpc_fds_close(base->fds_in, &base->nfds_in);
+    rpc_frame_done(&base->in);
+    vmt_buf_done(&base->out);
+    rpc_arena_done(&call->arena);
+    free(call);
+}
+
+static const struct rpc_call_ops call_ops = {
+    .on_header = call_on_header,
+    .on_headers_end = call_on_headers_end,
+    .on_message = call_on_message,
+    .on_frame_error = call_on_frame_error,
+    .on_end = call_on_end,
+    .on_out_end = rpc_server_call_on_out_end,
+    .on_close = call_on_close,
+    .free = call_free,
+};
+
+struct rpc_call *
+rpc_server_call_new(struct rpc_conn *base)
+{
+    struct server_conn *conn = VMT_CONTAINER_OF(base, struct server_conn, base);
+    struct rpc_server_call *call = calloc(1, sizeof(*call));
+
+    if (!call)
+        return NULL;
+    rpc_call_init(&call->base, &call_ops, base);
+    call->conn = conn;
+    call->server = conn->server;
+    call->peer = conn->peer;
+    conn->active_ms = base->clock->ops->now_ms(base->clock);
+    return &call->base;
+}

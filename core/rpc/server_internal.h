@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/rpc/server_internal.h - the server's connections and calls. */
+#pragma once
+
+#include "core/rpc/arena_internal.h"
+#include "core/rpc/conn_internal.h"
+#include "core/rpc/rpc.h"
+#include "core/rpc/server.h"
+
+#define RPC_SERVER_PATH_MAX 160
+
+struct server_service {
+    const struct rpc_server_service *service; /* borrowed */
+    void *ctx;                                /* borrowed */
+    size_t name_len;
+    struct vmt_list node;
+};
+
+struct rpc_server {
+    struct vmt_clock *clock;
+    struct rpc_server_config config;
+    struct vmt_list services;
+    struct vmt_list conns;
+    size_t nconns;
+    struct vmt_list
+        orphans; /* calls whose client is gone and whose handler is not done */
+};
+
+struct server_conn {
+    struct rpc_conn base;
+    struct rpc_server *server; /* borrowed */
+    struct stream_peer peer;
+    struct vmt_list node;
+    struct vmt_timer *idle_timer;
+    uint64_t active_ms; /* when the last call began or ended */
+    size_t nhandled;    /* calls that went to a handler and still have a stream */
+};
+
+/* A call is being received while neither held nor ended. It is freed when it is not held
+ * and its stream is closed. */
+struct rpc_server_call {
+    struct rpc_call base;
+    struct server_conn *conn;  /* borrowed; NULL when the client is gone */
+    struct rpc_server *server; /* borrowed */
+    struct stream_peer peer;
+    bool dispatched; /* counted in conn->nhandled */
+    bool held;       /* the handler has it and has not finished it */
+    bool ended;      /* the status is decided; what the handler sends is dropped */
+    const struct server_service *service;   /* borrowed */
+    const struct rpc_server_method *method; /* borrowed; NULL: unknown */
+    bool is_post, is_grpc, bad_timeout, has_timeout, encoded;
+    bool answered; /* response headers are submitted */
+    uint64_t timeout_ms;
+    uint32_t fds_expected;
+    struct vmt_timer *deadline;
+    struct rpc_arena arena;
+    struct ProtobufCMessage *request; /* in arena, NULL until it came */
+    void (*on_cancel)(void *arg);
+    void *cancel_arg;
+    struct rpc_status status;       /* trailers, once out_end is set */
+    char path[RPC_SERVER_PATH_MAX]; /* cut, for messages */
+};
+
+/* server.c */
+const struct rpc_server_method *
+rpc_server_find(const struct rpc_server *server, const uint8_t *path, size_t len,
+                const struct server_service **ret_service);
+
+/* server_call.c: make the call of a new stream, NULL without memory. */
+struct rpc_call *rpc_server_call_new(struct rpc_conn *conn);
+
+/* server_reply.c: end the call with status towards the client. */
+void rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code,
+                         const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Answer what is no gRPC with an HTTP status. */
+void rpc_server_call_end_http(struct rpc_server_call *call, const char *http_status);
+/* Submit grpc-status and grpc-message as trailers. */
+bool rpc_server_call_on_out_end(struct rpc_call *base);
+/* The deadline passed. */
+void rpc_server_call_on_deadline(void *arg);
+/* The stream is closed, the call detached: free the call, or wait for its handler. */
+void rpc_server_call_gone(struct rpc_server_call *call);
+/* Free the call whatever its state; its handler must not use it any more. */
+void rpc_server_call_drop(struct rpc_server_call *call);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/rpc/pair.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/test.h"
+
+static void
+pair_on_closed(void *arg, const char *reason)
+{
+    struct pair *pair = arg;
+
+    pair->closed++;
+    (void)snprintf(pair->reason, sizeof(pair->reason), "%s", reason);
+}
+
+void
+pair_init(struct pair *pair, const struct rpc_server_config *config)
+{
+    const struct rpc_client_config client = {.on_closed = pair_on_closed, .arg = pair};
+
+    memset(pair, 0, sizeof(*pair));
+    wire_clock_init(&pair->clock);
+    wire_init(&pair->wire);
+    assert_int_equal(rpc_server_new(&pair->clock.base, config, &pair->server, NULL), 0);
+    assert_int_equal(rpc_server_add(pair->server, &rpctest_service, &pair->test, NULL),
+                     0);
+    rpc_server_accept(pair->server, &pair->wire.ends[1].base, NULL);
+    assert_int_equal(rpc_client_new(&pair->clock.base, &pair->wire.ends[0].base, &client,
+                                    &pair->client, NULL),
+                     0);
+}
+
+void
+pair_done(struct pair *pair)
+{
+    rpc_client_free(pair->client);
+    rpc_server_free(pair->server);
+    wire_done(&pair->wire);
+    assert_int_equal(pair->clock.ntimers, 0);
+}
+
+static void
+pair_call_on_message(void *arg, const struct ProtobufCMessage *message, const int *fds,
+                     size_t nfds)
+{
+    const Vmt__Rpctest__Reply *reply = (const Vmt__Rpctest__Reply *)message;
+    struct pair_call *call = arg;
+
+    assert_int_equal(call->dones, 0);
+    call->messages++;
+    call->number = reply->number;
+    call->data_len = reply->data.len;
+    call->bytes += reply->data.len;
+    (void)snprintf(call->text, sizeof(call->text), "%s", reply->text);
+    assert_true(nfds <= VMT_ARRAY_SIZE(call->fds));
+    memcpy(call->fds, fds, nfds * sizeof(*fds));
+    call->nfds = nfds;
+    if (call->cancel_on_message)
+        rpc_client_cancel(call->call);
+    if (call->free_on_message) {
+        rpc_client_free(call->pair->client);
+        call->pair->client = NULL;
+    }
+}
+
+static void
+pair_call_on_done(void *arg, const struct rpc_status *status)
+{
+    struct pair_call *call = arg;
+
+    call->dones++;
+    call->call = NULL;
+    call->status = *status;
+    if (call->free_on_done) {
+        rpc_client_free(call->pair->client);
+        call->pair->client = NULL;
+    }
+}
+
+static const struct rpc_client_handler pair_handler = {
+    .on_message = pair_call_on_message,
+    .on_done = pair_call_on_done,
+};
+
+static int
+pair_start_request(struct pair *pair, struct pair_call *call,
+                   struct rpc_client_request *request,
+                   const Vmt__Rpctest__Request *message)
+{
+    call->pair = pair;
+    call->call = NULL;
+    call->messages = call->dones = 0;
+    call->bytes = call->nfds = 0;
+    request->reply = &vmt__rpctest__reply__descriptor;
+    request->server_streams = strstr(request->path, "Count") != NULL;
+    request->handler = &pair_handler;
+    request->arg = call;
+    return rpc_client_start(pair->client, request, &message->base, &call->call, NULL);
+}
+
+int
+pair_start(struct pair *pair, struct pair_call *call, const char *path,
+           const Vmt__Rpctest__Request *message, uint32_t timeout_ms)
+{
+    struct rpc_client_request request = {.path = path, .timeout_ms = timeout_ms};
+    Vmt__Rpctest__Request empty = VMT__RPCTEST__REQUEST__INIT;
+
+    return pair_start_request(pair, call, &request, message ? message : &empty);
+}
+
+int
+pair_start_fds(struct pair *pair, struct pair_call *call, const char *path,
+               const int *fds, size_t nfds)
+{
+    struct rpc_client_request request = {.path = path, .fds = fds, .nfds = nfds};
+    Vmt__Rpctest__Request empty = VMT__RPCTEST__REQUEST__INIT;
+
+    return pair_start_request(pair, call, &request, &empty);
+}
+
+void
+pair_run(struct pair *pair, struct pair_call *call, const char *path,
+         const Vmt__Rpctest__Request *message)
+{
+    assert_int_equal(pair_start(pair, call, path, message, 0), 0);
+    assert_int_equal(call->messages + call->dones, 0);
+    wire_settle(&pair->clock, &pair->wire);
+    assert_int_equal(call->dones, 1);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/unit/rpc/pair.h - a client and a server of the test service over a wire. */
+#pragma once
+
+#include "core/rpc/client.h"
+#include "core/rpc/server.h"
+#include "tests/unit/rpc/service.h"
+#include "tests/unit/rpc/wire.h"
+
+struct pair {
+    struct wire_clock clock;
+    struct wire wire; /* ends[0]: client, ends[1]: server */
+    struct rpc_client *client;
+    struct rpc_server *server;
+    struct rpctest test;
+    size_t closed; /* times that on_closed ran */
+    char reason[200];
+};
+
+/* config may be NULL. */
+void pair_init(struct pair *pair, const struct rpc_server_config *config);
+/* Frees all, checks that no timer is left. */
+void pair_done(struct pair *pair);
+
+/* What one call gave; start with pair_call. */
+struct pair_call {
+    struct pair *pair;
+    struct rpc_client_call *call; /* NULL when over */
+    size_t messages, dones;
+    struct rpc_status status;
+    char text[600]; /* of the newest reply */
+    uint32_t number;
+    size_t data_len;
+    size_t bytes; /* of data in all replies */
+    int fds[16];
+    size_t nfds;
+    bool cancel_on_message, free_on_message, free_on_done;
+};
+/* Zeroes *call but for its flags. Returns what rpc_client_start gave. */
+int pair_start(struct pair *pair, struct pair_call *call, const char *path,
+               const Vmt__Rpctest__Request *request, uint32_t timeout_ms);
+int pair_start_fds(struct pair *pair, struct pair_call *call, const char *path,
+                   const int *fds, size_t nfds);
+/* Start, settle, and check that it was answered once. */
+void pair_run(struct pair *pair, struct pair_call *call, const char *path,
+              const Vmt__Rpctest__Request *request);

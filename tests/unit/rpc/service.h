@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/unit/rpc/service.h - the service of test.proto, for unit, integration and fuzz.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "core/rpc/server.h"
+#include "test.pb-c.h"
+
+/* What the handlers saw and keep. */
+struct rpctest {
+    size_t requests;              /* that reached a handler */
+    size_t cancels;               /* of calls that Hang holds */
+    struct rpc_server_call *hung; /* the newest, NULL when none */
+    bool keep_on_cancel;          /* Hang asks for no cancel callback */
+    int fds[16];                  /* came with the newest request */
+    size_t nfds;
+};
+
+/* ctx is a struct rpctest. */
+extern const struct rpc_server_service rpctest_service;
+
+/* Shorthands for client requests. */
+#define RPCTEST_PATH(method) "/vmt.rpctest.Test/" method
