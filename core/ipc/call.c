@@ -131,25 +131,14 @@ ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max)
     return n;
 }
 
-void
-ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
-               const int *fds, size_t nfds)
+/* Serialize message and give it to the backend. */
+static void
+ipc_call_send(struct ipc_call *call, const struct ProtobufCMessage *message,
+              const int *fds, size_t nfds)
 {
-    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
-    VMT_CLEANUP(vmt_freep) uint8_t *bytes = NULL;
-    size_t len;
+    size_t len = protobuf_c_message_get_packed_size(message);
+    VMT_CLEANUP(vmt_freep) uint8_t *bytes = malloc(len ? len : 1);
 
-    assert((message != NULL) == (call->method->reply != NULL));
-    assert(!message || message->descriptor == call->method->reply);
-    assert(ipc_fds_fit(call->method->fds_out, nfds));
-    if (!call->answer)
-        return;
-    if (!message) {
-        call->answer->reply(call->token, NULL, 0, fds, nfds);
-        return;
-    }
-    len = protobuf_c_message_get_packed_size(message);
-    bytes = malloc(len ? len : 1);
     if (!bytes) {
         call->answer->fail(call->token, IPC_ERROR_NO_MEMORY, "out of memory");
         return;
@@ -159,9 +148,22 @@ ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
 }
 
 void
+ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
+               const int *fds, size_t nfds)
+{
+    assert((message != NULL) == (call->method->reply != NULL));
+    assert(!message || message->descriptor == call->method->reply);
+    assert(ipc_fds_fit(call->method->fds_out, nfds));
+    if (call->answer && message)
+        ipc_call_send(call, message, fds, nfds);
+    else if (call->answer)
+        call->answer->reply(call->token, NULL, 0, fds, nfds);
+    ipc_call_free(call);
+}
+
+void
 ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
 {
-    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
     char text[IPC_FAIL_TEXT_MAX];
     va_list ap;
 
@@ -170,4 +172,5 @@ ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
     va_end(ap);
     if (call->answer)
         call->answer->fail(call->token, code, text);
+    ipc_call_free(call);
 }
