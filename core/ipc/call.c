@@ -13,6 +13,32 @@
 
 #define IPC_FAIL_TEXT_MAX 512
 
+/* For messages, with the call as allocator_data. */
+static void *
+ipc_call_alloc(void *data, size_t size)
+{
+    struct ipc_call *call = data;
+
+    if (size > call->budget)
+        return NULL;
+    call->budget -= size;
+    return malloc(size);
+}
+
+static void
+ipc_call_release(void *data, void *p)
+{
+    (void)data;
+    free(p);
+}
+
+static ProtobufCAllocator
+ipc_call_allocator(struct ipc_call *call)
+{
+    return (ProtobufCAllocator){
+        .alloc = ipc_call_alloc, .free = ipc_call_release, .allocator_data = call};
+}
+
 static void
 ipc_call_free(struct ipc_call *call)
 {
@@ -21,8 +47,11 @@ ipc_call_free(struct ipc_call *call)
     vmt_list_remove(&call->node);
     for (size_t i = 0; i < call->nfds; i++)
         vmt_closep(&call->fds[i]);
-    if (call->request)
-        protobuf_c_message_free_unpacked(call->request, NULL);
+    if (call->request) {
+        ProtobufCAllocator a = ipc_call_allocator(call);
+
+        protobuf_c_message_free_unpacked(call->request, &a);
+    }
     free(call);
 }
 
@@ -53,6 +82,7 @@ ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
                const char **ret_text)
 {
     static const uint8_t none[1];
+    ProtobufCAllocator a = ipc_call_allocator(call);
 
     if (!ipc_fds_fit(in->method->fds_in, in->nfds)) {
         *ret_text = "wrong number of file descriptors";
@@ -64,10 +94,11 @@ ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
         *ret_text = "the method takes no argument";
         return IPC_ERROR_INVALID_ARGS;
     }
-    call->request = protobuf_c_message_unpack(in->method->request, NULL, in->len,
+    call->request = protobuf_c_message_unpack(in->method->request, &a, in->len,
                                               in->bytes ? in->bytes : none);
     if (call->request)
         return 0;
+    /* A request that ran out of its budget has no business being so intricate. */
     *ret_text = "the request does not parse as its message type";
     return IPC_ERROR_INVALID_ARGS;
 }
@@ -90,6 +121,7 @@ ipc_call_new(const struct ipc_incoming *in, struct ipc_call **ret_call,
         *ret_text = "out of memory";
         return IPC_ERROR_NO_MEMORY;
     }
+    call->budget = IPC_REQUEST_MEMORY_MAX;
     call->method = in->method;
     call->caller = in->caller;
     call->token = in->token;
