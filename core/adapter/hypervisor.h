@@ -43,7 +43,7 @@ enum hypervisor_vsock {
 
 struct hypervisor_disk {
     const char *path; /* absolute, or NULL: fd */
-    int fd;           /* borrowed for start, -1: path */
+    int fd;           /* no path: open O_RDONLY if read_only, else O_RDWR; borrowed */
     bool read_only;
     bool qcow2;          /* else raw */
     uint32_t block_size; /* 0: 512 */
@@ -59,7 +59,8 @@ struct vm_spec {
     int initrd_fd;       /* -1: none */
     const char
         *cmdline;   /* kernel command line, complete but for what the backend must add */
-    int console_fd; /* append-only file or pipe that gets the serial console */
+    int console_fd; /* file (O_APPEND) or pipe that gets the serial console, open
+                     * O_WRONLY, or -1: nowhere */
     uint32_t cid;   /* VMT_CID_GUEST_MIN .. UINT32_MAX-1 */
     uint32_t mem_mib;            /* guest RAM, at least 1 */
     uint32_t vcpus;              /* at least 1 */
@@ -124,7 +125,7 @@ struct hypervisor_ops {
      * once and blocks for that: call it at start-up and in tools, not per VM. */
     int (*check)(struct hypervisor *hv, struct vmt_err *err);
     /* Decide about hardware virtualization by booting a real kernel once. Returns 0 or an
-     * error; on_done runs exactly once unless cancelled. */
+     * error; on_done runs exactly once unless cancelled, and the probe is gone then. */
     int (*probe)(struct hypervisor *hv, const struct hypervisor_probe_request *req,
                  struct hypervisor_probe **ret_probe, struct vmt_err *err);
     void (*probe_cancel)(struct hypervisor_probe *probe);
