@@ -73,6 +73,7 @@ main(void)
         .refuse = fake_refuse,
         .freeze = fake_freeze,
         .murder = fake_murder,
+        .probed = HYPERVISOR_ACCEL_TCG,
     };
 
     return suite_run(&backend);

@@ -74,6 +74,19 @@ on_done(void *arg, int result, const struct vmt_err *err)
     note(s, "done");
 }
 
+static void
+on_probe(void *arg, enum hypervisor_accel accel, const char *reason, bool from_cache)
+{
+    struct suite *s = arg;
+
+    assert_false(from_cache);
+    s->probes++;
+    s->probe = NULL;
+    s->accel = accel;
+    (void)snprintf(s->reason, sizeof(s->reason), "%s", reason);
+    note(s, "probe");
+}
+
 static const struct hypervisor_events events = {on_control, on_panic, on_exit_event};
 
 static void
@@ -465,6 +478,49 @@ a_vm_may_be_freed_inside_its_callbacks(void **state)
     wait_for(s, &s->exits);
 }
 
+static void
+start_probe(struct suite *s)
+{
+    const struct hypervisor_probe_request req = {.kernel_fd = backend->kernel_fd,
+                                                 .initrd_fd = backend->initrd_fd,
+                                                 .force = true,
+                                                 .on_done = on_probe,
+                                                 .arg = s};
+    struct vmt_err err = {0};
+
+    s->inside = true;
+    if (s->hv->ops->probe(s->hv, &req, &s->probe, &err) < 0)
+        fail_msg("probe: %s", err.msg);
+    s->inside = false;
+}
+
+static void
+a_probe_answers_once_with_a_reason(void **state)
+{
+    struct suite *s = *state;
+
+    start_probe(s);
+    wait_for(s, &s->probes);
+    settle(s);
+    assert_string_equal(s->log, "probe");
+    assert_int_equal(s->accel, backend->probed);
+    assert_string_not_equal(s->reason, "");
+}
+
+static void
+a_cancelled_probe_says_nothing(void **state)
+{
+    struct suite *s = *state;
+
+    start_probe(s);
+    s->hv->ops->probe_cancel(s->probe);
+    /* Its process is reaped by the spawner, which needs no more than time. */
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    settle(s);
+    assert_string_equal(s->log, "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -485,6 +541,8 @@ suite_run(const struct suite_backend *under_test)
         TEST(a_freed_vm_runs_on_and_can_be_adopted),
         TEST(a_process_that_is_gone_cannot_be_adopted),
         TEST(a_vm_may_be_freed_inside_its_callbacks),
+        TEST(a_probe_answers_once_with_a_reason),
+        TEST(a_cancelled_probe_says_nothing),
     };
 
     backend = under_test;

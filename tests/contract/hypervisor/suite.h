@@ -31,6 +31,8 @@ struct suite_backend {
     void (*freeze)(struct suite *s);
     /* Kill the process from outside, as an administrator would. */
     void (*murder)(struct suite *s);
+    /* What a probe answers when the guest comes up. */
+    enum hypervisor_accel probed;
     /* Does the console of a guest that powered itself off hold this? NULL: none. */
     const char *console_text;
 };
@@ -49,10 +51,13 @@ struct suite {
     struct vmt_timer *watchdog;
     /* What came, in order: "control", "panic", "exit", "done", separated by spaces. */
     char log[256];
-    unsigned controls, panics, exits, dones;
+    unsigned controls, panics, exits, dones, probes;
     int done_result;
     struct hypervisor_exit_info exit;
     char exit_text[512];
+    struct hypervisor_probe *probe;
+    enum hypervisor_accel accel; /* of the last probe, as reason */
+    char reason[256];
     bool inside;        /* a call into the backend is on the stack */
     bool free_on_event; /* free the vm inside the next callback */
 };
