@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
@@ -15,6 +16,7 @@
 #include "tests/unit/test.h"
 
 #define DEADLINE_MS 120000
+#define NOBODY 65534u
 
 struct fixture {
     char dir[64], path[96];
@@ -178,6 +180,31 @@ a_client_too_many_is_closed_and_the_others_live_on(void **state)
 }
 
 static void
+one_user_cannot_take_every_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client *c[2], *mine;
+
+    if (getuid() != 0) /* needs a second uid */
+        skip();
+    f->awaited = SIZE_MAX;
+    assert_int_equal(chmod(f->dir, 0755) | chmod(f->path, 0666), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    for (int i = 0; i < 2; i++)
+        c[i] = client_new(f);
+    assert_int_equal(seteuid(0), 0);
+    while (f->closed == 0) /* of two places, nobody gets one */
+        run(f);
+    mine = client_new(f);
+    await_clients(f, 2);
+    assert_int_equal(f->closed, 1);
+    unix_client_free(mine);
+    unix_client_free(c[0]);
+    unix_client_free(c[1]);
+    await_clients(f, 0);
+}
+
+static void
 a_call_that_is_cancelled_or_freed_calls_nobody_back(void **state)
 {
     struct fixture *f = *state;
@@ -203,6 +230,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(clients_are_counted_as_they_come_and_go),
         TEST(a_client_too_many_is_closed_and_the_others_live_on),
+        TEST(one_user_cannot_take_every_connection),
         TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
     };
 
