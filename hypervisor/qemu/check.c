@@ -172,6 +172,12 @@ check_devices(const struct qemu *self, struct vmt_err *err)
 
     if (r < 0 || !out.data)
         return vmt_err_set(err, -r, "run %s -device help", self->binary);
+    if (strstr((const char *)out.data, "unsupported machine type"))
+        return vmt_err_setx(
+            err, ENOTSUP,
+            "%s has no machine q35: an emulator of x86-64 is needed (Debian, "
+            "Ubuntu: apt install qemu-system-x86)",
+            self->binary);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(needed_devices); i++) {
         char word[64];
 

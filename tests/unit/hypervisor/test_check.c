@@ -75,6 +75,17 @@ a_missing_device_is_named(void **state)
 }
 
 static void
+an_emulator_of_another_machine_is_refused(void **state)
+{
+    struct vmt_err err = {0};
+
+    (void)state;
+    assert_int_equal(check(VERSION_7_2, "qemu: unsupported machine type", &err),
+                     -ENOTSUP);
+    assert_non_null(strstr(err.msg, "no machine q35"));
+}
+
+static void
 another_program_is_refused(void **state)
 {
     struct vmt_err err = {0};
@@ -106,6 +117,7 @@ main(void)
         cmocka_unit_test(a_usable_qemu_passes),
         cmocka_unit_test(an_old_qemu_is_refused_with_its_version),
         cmocka_unit_test(a_missing_device_is_named),
+        cmocka_unit_test(an_emulator_of_another_machine_is_refused),
         cmocka_unit_test(another_program_is_refused),
         cmocka_unit_test(a_missing_binary_says_what_to_install),
     };
