@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -413,6 +414,49 @@ a_spec_that_cannot_run_is_refused_at_once(void **state)
     assert_string_equal(s->log, "");
 }
 
+static int
+make_disk(void)
+{
+    int fd = memfd_create("disk", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 1 << 20), 0);
+    return fd;
+}
+
+static void
+every_part_of_a_spec_is_accepted(void **state)
+{
+    struct suite *s = *state;
+    const char *const oem[] = {"vmt:a,b=c", "two", NULL};
+    int writable = make_disk(), other = make_disk();
+    char path[64];
+    struct hypervisor_disk disks[] = {
+        {.fd = writable, .serial = "state", .block_size = 4096},
+        {.fd = -1, .read_only = true},
+        {.path = s->console, .fd = -1, .read_only = true, .serial = "a,b\"c"},
+    };
+    struct vm_spec spec = spec_for(s, "quiet vmt=\"a b\",c");
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", other);
+    disks[1].fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(ftruncate(s->console_fd, 4096), 0);
+    spec.name = "a,b c";
+    spec.vcpus = 2;
+    spec.disks = disks;
+    spec.ndisks = sizeof(disks) / sizeof(disks[0]);
+    spec.oem_strings = oem;
+    start(s, &spec);
+    close(disks[1].fd);
+    close(writable);
+    close(other);
+    while (s->controls == 0 && s->exits == 0)
+        (void)os_loop_run(s->loop);
+    if (s->exits > 0)
+        fail_msg("%s", s->exit_text);
+    quit_and_exit(s);
+}
+
 static void
 a_freed_vm_runs_on_and_can_be_adopted(void **state)
 {
@@ -538,6 +582,7 @@ suite_run(const struct suite_backend *under_test)
         TEST(sigterm_of_ours_is_a_request),
         TEST(a_refused_file_ends_with_config_and_its_words),
         TEST(a_spec_that_cannot_run_is_refused_at_once),
+        TEST(every_part_of_a_spec_is_accepted),
         TEST(a_freed_vm_runs_on_and_can_be_adopted),
         TEST(a_process_that_is_gone_cannot_be_adopted),
         TEST(a_vm_may_be_freed_inside_its_callbacks),
