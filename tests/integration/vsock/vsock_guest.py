@@ -37,8 +37,9 @@ def pattern(start, length):
     return bytes(((i * 2654435761) >> 13) & 0xFF for i in range(start, start + length))
 
 
-def module_files(folder):
-    """Paths of the modules that virtio-vsock over PCI needs, in load order."""
+def module_files(folder, wanted=("virtio_pci", "vmw_vsock_virtio_transport")):
+    """Paths of the wanted modules and what they need, in load order; those of virtio-vsock over
+    PCI unless told otherwise."""
     deps = {}
     with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as f:
         for line in f:
@@ -53,7 +54,7 @@ def module_files(folder):
         if path not in order:
             order.append(path)
 
-    for name in ("virtio_pci", "vmw_vsock_virtio_transport"):
+    for name in wanted:
         if name in by_name:
             visit(by_name[name])
     return [os.path.join(folder, p) for p in order]
