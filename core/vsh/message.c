@@ -43,7 +43,7 @@ vsh_request_encode(const struct vsh_request *request, uint8_t *out)
 {
     VMT_CLEANUP(vmt_freep) pb_env *entries = NULL;
     VMT_CLEANUP(vmt_freep) pb_env **list = NULL;
-    pb_request pb = VM_TOOLS__VSH__SETUP_CONNECTION_REQUEST__INIT;
+    pb_request pb;
 
     /* An entry takes at least two bytes: more cannot fit, and need not be looked at. */
     if (request->nenv > VSH_BODY_MAX || request->argc > VSH_BODY_MAX)
@@ -53,6 +53,7 @@ vsh_request_encode(const struct vsh_request *request, uint8_t *out)
     if (!entries || !list)
         return -ENOMEM;
     env_fill(request, entries, list);
+    vm_tools__vsh__setup_connection_request__init(&pb);
     pb.target = unconst(request->target);
     pb.user = unconst(request->user);
     pb.n_env = request->nenv;
@@ -70,8 +71,9 @@ vsh_request_encode(const struct vsh_request *request, uint8_t *out)
 ssize_t
 vsh_response_encode(const struct vsh_response *response, uint8_t *out)
 {
-    pb_response pb = VM_TOOLS__VSH__SETUP_CONNECTION_RESPONSE__INIT;
+    pb_response pb;
 
+    vm_tools__vsh__setup_connection_response__init(&pb);
     pb.status = (VmTools__Vsh__ConnectionStatus)response->status;
     pb.description = unconst(response->text);
     pb.pid = response->pid;

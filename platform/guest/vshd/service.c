@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/vshd/service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <event2/event.h>
+
+#include "core/adapter/stream.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/list.h"
+#include "core/base/log.h"
+#include "platform/guest/vshd/session.h"
+#include "platform/linux/os/loop.h"
+
+/* Sessions that run at a time. Each takes up to seven descriptors and half a megabyte of
+ * queues; far above what people use, far below what would hurt a small guest. */
+#define SESSIONS_MAX 256u
+/* A few more connections are kept long enough to be told why they are refused. */
+#define CONNECTIONS_MAX (SESSIONS_MAX + 32u)
+
+struct vshd_service {
+    struct os_loop *loop; /* borrowed */
+    struct vshd_config config;
+    struct vmt_list sessions; /* owned sessions */
+    struct vmt_list done;     /* owned sessions that the reaper frees */
+    size_t nsessions;         /* in sessions */
+    struct event *reaper;     /* owned */
+};
+
+static void
+service_on_reap(evutil_socket_t fd, short what, void *arg)
+{
+    struct vshd_service *service = arg;
+
+    (void)fd;
+    (void)what;
+    VMT_LIST_FOREACH(node, next, &service->done)
+    {
+        vmt_list_remove(node);
+        vshd_session_free(vshd_session_of(node));
+        if (service->config.on_session_end)
+            service->config.on_session_end(service->config.arg);
+    }
+}
+
+static void
+service_on_session_done(void *arg, struct vshd_session *session)
+{
+    struct vshd_service *service = arg;
+    struct vmt_list *node = vshd_session_node(session);
+
+    vmt_list_remove(node);
+    vmt_list_append(&service->done, node);
+    service->nsessions--;
+    event_active(service->reaper, EV_TIMEOUT, 0);
+}
+
+static void
+service_on_child(struct vshd_service *service, pid_t pid, int wait_status)
+{
+    VMT_LIST_FOREACH(node, next, &service->sessions)
+    {
+        struct vshd_session *session = vshd_session_of(node);
+
+        if (vshd_session_pid(session) == pid) {
+            vshd_session_on_exit(session, wait_status);
+            return;
+        }
+    }
+}
+
+/* Stopped children are not asked for: a stop ends no session. */
+static void
+service_on_sigchld(void *arg, int sig)
+{
+    int wait_status;
+    pid_t pid;
+
+    (void)sig;
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+        service_on_child(arg, pid, wait_status);
+}
+
+int
+vshd_service_new(struct os_loop *loop, const struct vshd_config *config,
+                 struct vshd_service **ret_service, struct vmt_err *err)
+{
+    struct vshd_service *service = calloc(1, sizeof(*service));
+    int r;
+
+    if (!service)
+        return vmt_err_set(err, ENOMEM, "create service");
+    service->loop = loop;
+    service->config = *config;
+    vmt_list_init(&service->sessions);
+    vmt_list_init(&service->done);
+    service->reaper = event_new(os_loop_base(loop), -1, 0, service_on_reap, service);
+    r = service->reaper ? 0 : vmt_err_set(err, ENOMEM, "create service");
+    if (r == 0)
+        r = os_loop_on_signal(loop, SIGCHLD, service_on_sigchld, service, err);
+    if (r < 0) {
+        vshd_service_free(service);
+        return r;
+    }
+    *ret_service = service;
+    return 0;
+}
+
+static void
+sessions_free(struct vmt_list *sessions)
+{
+    VMT_LIST_FOREACH(node, next, sessions)
+    {
+        vmt_list_remove(node);
+        vshd_session_free(vshd_session_of(node));
+    }
+}
+
+void
+vshd_service_free(struct vshd_service *service)
+{
+    if (!service)
+        return;
+    sessions_free(&service->sessions);
+    sessions_free(&service->done);
+    if (service->reaper)
+        event_free(service->reaper);
+    free(service);
+}
+
+void
+vshd_service_accept(struct vshd_service *service, struct stream *stream)
+{
+    struct vshd_session_config config = {
+        .loop = service->loop,
+        .config = &service->config,
+        .on_done = service_on_session_done,
+        .arg = service,
+    };
+    struct vshd_session *session;
+
+    if (service->nsessions >= CONNECTIONS_MAX) {
+        vmt_log_warning("connection refused: %zu are open", service->nsessions);
+        stream_close(stream);
+        return;
+    }
+    if (service->nsessions >= SESSIONS_MAX)
+        config.refuse = "too many sessions are open in this guest";
+    if (vshd_session_new(stream, &config, &session) < 0) {
+        vmt_log_error("connection refused: out of memory");
+        return;
+    }
+    vmt_list_append(&service->sessions, vshd_session_node(session));
+    service->nsessions++;
+}
