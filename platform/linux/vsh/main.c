@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vsh - a shell or command in a VM.
+ * Source: platform2 3050786c, vm_tools/vsh/vsh.cc. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/vsh/options.h"
+#include "platform/linux/vsh/run.h"
+
+/* A vshd that is starting, or is being started again, is there within that time. */
+#define RETRY_MS 5000u
+
+VMT_DEFINE_FREEP(struct os_loop, os_loop_free)
+
+static int
+fail(const struct vmt_err *err)
+{
+    (void)fprintf(stderr, "vsh: %s\n", vmt_err_text(err));
+    return VSH_EXIT_LOCAL;
+}
+
+static int
+run(const struct options *options, const struct vsh_endpoint *endpoint,
+    struct os_loop *loop)
+{
+    struct vsh_request request = {
+        .target = VSH_TARGET_VM,
+        .user = options->user,
+        .env = options->words.env,
+        .nenv = options->words.nenv,
+        .argv = options->words.argv,
+        .argc = options->words.argc,
+        .cwd = options->cwd,
+        .cwd_pid = options->cwd_pid,
+    };
+    struct vsh_run_config config = {
+        .program = "vsh",
+        .endpoint = endpoint,
+        .request = &request,
+        .retry_ms = RETRY_MS,
+    };
+
+    return vsh_run(loop, &config);
+}
+
+int
+main(int argc, char **argv)
+{
+    VMT_CLEANUP(options_done) struct options options = {0};
+    VMT_CLEANUP(os_loop_freep) struct os_loop *loop = NULL;
+    struct vmt_err err;
+
+    os_process_init();
+    vmt_log_init("vsh", NULL, NULL);
+    if (options_parse(argc, argv, &options, &err) < 0) {
+        (void)fprintf(stderr, "vsh: %s; vsh --help lists the options\n", err.msg);
+        return VSH_EXIT_LOCAL;
+    }
+    if (options.help || options.version) {
+        (void)fputs(options.help ? options_usage : "vsh (vm_tools) " VMT_VERSION "\n",
+                    stdout);
+        return EXIT_SUCCESS;
+    }
+    if (os_loop_new(&loop, &err) < 0)
+        return fail(&err);
+    if (options.vm_name) {
+        (void)vmt_err_setx(&err, 95, "look-up by name comes with the concierge client");
+        return fail(&err);
+    }
+    return run(&options, &options.endpoint, loop);
+}

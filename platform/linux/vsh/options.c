@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/linux/vsh/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/str.h"
+
+const char options_usage[] =
+    "usage: vsh [options] -- [NAME=VALUE]... [COMMAND [ARG]...]\n"
+    "Run a command in a VM, or a login shell without one.\n"
+    "\n"
+    "Which VM, one of:\n"
+    "  --vm_name=NAME     a VM of vm_concierge\n"
+    "  --vsock-dir=DIR    the directory of its sockets\n"
+    "  --cid=CID          its vsock CID\n"
+    "  --tcp=ADDRESS      a numeric address\n"
+    "  --unix=PATH        the socket of a vshd started with --listen-unix\n"
+    "\n"
+    "  --owner_id=ID      owner of the VM (ours)\n"
+    "  --user=NAME        user in the guest (the guest's default)\n"
+    "  --cwd=DIR|PID      directory to start in, or the process whose directory to take\n"
+    "  --help, --version\n";
+
+static int
+set_endpoint(struct options *o, const char *kind, const char *value, struct vmt_err *err)
+{
+    char text[VSH_ENDPOINT_ADDRESS_MAX + 16];
+
+    if (o->endpoint_set || o->vm_name)
+        return vmt_err_setx(err, EINVAL, "name one VM, not several");
+    (void)snprintf(text, sizeof(text), "%s:%s", kind, value);
+    o->endpoint_set = true;
+    return vsh_endpoint_parse(text, &o->endpoint, err);
+}
+
+static int
+set_cid(struct options *o, const char *value, struct vmt_err *err)
+{
+    return set_endpoint(o, "vsock", value, err);
+}
+
+static int
+set_vsock_dir(struct options *o, const char *value, struct vmt_err *err)
+{
+    return set_endpoint(o, "hybrid", value, err);
+}
+
+static int
+set_tcp(struct options *o, const char *value, struct vmt_err *err)
+{
+    return set_endpoint(o, "tcp", value, err);
+}
+
+static int
+set_unix(struct options *o, const char *value, struct vmt_err *err)
+{
+    return set_endpoint(o, "unix", value, err);
+}
+
+static int
+set_vm_name(struct options *o, const char *value, struct vmt_err *err)
+{
+    if (o->endpoint_set || o->vm_name)
+        return vmt_err_setx(err, EINVAL, "name one VM, not several");
+    if (*value == '\0')
+        return vmt_err_setx(err, EINVAL, "the name of the VM is empty");
+    o->vm_name = value;
+    return 0;
+}
+
+static int
+set_owner_id(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)err;
+    o->owner_id = value;
+    return 0;
+}
+
+static int
+set_user(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)err;
+    o->user = value;
+    return 0;
+}
+
+static int
+set_cwd(struct options *o, const char *value, struct vmt_err *err)
+{
+    uint64_t pid;
+    int r = vmt_parse_u64(value, INT32_MAX, &pid);
+
+    if (r == -ERANGE)
+        return vmt_err_setx(err, EINVAL, "%s is no process id", value);
+    o->cwd_pid = r == 0 ? (int32_t)pid : 0;
+    o->cwd = r == 0 ? "" : value;
+    return 0;
+}
+
+static int
+set_container(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)o;
+    (void)value;
+    return vmt_err_setx(err, ENOTSUP,
+                        "shells in containers need vm_cicerone, which is not part of "
+                        "this version; run the container's own tool in the VM");
+}
+
+static int
+set_help(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->help = true;
+    return 0;
+}
+
+static int
+set_version(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->version = true;
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int has_arg;
+    int (*set)(struct options *o, const char *value, struct vmt_err *err);
+} rows[] = {
+    {"cid", required_argument, set_cid},
+    {"vm_name", required_argument, set_vm_name},
+    {"owner_id", required_argument, set_owner_id},
+    {"user", required_argument, set_user},
+    {"cwd", required_argument, set_cwd},
+    {"vsock-dir", required_argument, set_vsock_dir},
+    {"tcp", required_argument, set_tcp},
+    {"unix", required_argument, set_unix},
+    {"target_container", required_argument, set_container},
+    {"listen_port", required_argument, set_container},
+    {"container_features", required_argument, set_container},
+    {"help", no_argument, set_help},
+    {"version", no_argument, set_version},
+};
+#define ROWS VMT_ARRAY_SIZE(rows)
+
+static int
+options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
+{
+    struct option longs[ROWS + 1] = {0};
+    int key;
+
+    for (size_t i = 0; i < ROWS; i++)
+        longs[i] = (struct option){rows[i].name, rows[i].has_arg, NULL, (int)i};
+    optind = 0; /* start over, also its state: GNU */
+    while ((key = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+        int r = key == '?' || key == ':'
+                    ? vmt_err_setx(err, EINVAL, "unknown or incomplete option %s",
+                                   argv[optind - 1])
+                    : rows[key].set(o, optarg, err);
+
+        if (r < 0)
+            return r;
+    }
+    if (o->help || o->version)
+        return 0;
+    if (!o->endpoint_set && !o->vm_name)
+        return vmt_err_setx(err, EINVAL, "say which VM, with --vm_name or --vsock-dir");
+    return vsh_words_split(argv + optind, (size_t)(argc - optind), &o->words, err);
+}
+
+int
+options_parse(int argc, char **argv, struct options *ret_options, struct vmt_err *err)
+{
+    struct options o = {.user = "", .cwd = ""};
+    int r = options_read(&o, argc, argv, err);
+
+    if (r == 0)
+        *ret_options = o;
+    return r;
+}
+
+void
+options_done(struct options *options)
+{
+    vsh_words_done(&options->words);
+}
