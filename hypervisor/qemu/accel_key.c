@@ -61,17 +61,17 @@ set_stat(json_t *key, const char *name, const struct stat *st)
 static char *
 find_in_path(const char *binary)
 {
-    const char *dir = getenv("PATH");
+    VMT_CLEANUP(vmt_freep) char *path = NULL;
+    char *rest, *dir;
 
     if (strchr(binary, '/'))
         return strdup(binary);
-    if (!dir)
-        dir = "/usr/local/bin:/usr/bin:/bin";
-    for (size_t len; *dir; dir += len + (dir[len] == ':')) {
+    path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
+    rest = path;
+    while (rest && (dir = strsep(&rest, ":"))) {
         char *candidate = NULL;
 
-        len = strcspn(dir, ":");
-        if (asprintf(&candidate, "%.*s/%s", (int)len, dir, binary) < 0)
+        if (asprintf(&candidate, "%s/%s", dir, binary) < 0)
             return NULL;
         if (access(candidate, X_OK) == 0)
             return candidate;
