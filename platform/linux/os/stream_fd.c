@@ -165,18 +165,24 @@ stream_watch_input(struct stream_fd *s)
     stream_side_watch(&s->in, s->handler && !s->paused && !s->ended);
 }
 
+static void
+stream_wake(struct stream_fd *s)
+{
+    static const struct timeval at_once = {0};
+
+    (void)event_add(&s->wake, &at_once);
+}
+
 /* Nothing can be sent any more; the loop will say so. */
 static void
 stream_fail(struct stream_fd *s, int code)
 {
-    static const struct timeval at_once = {0};
-
     if (s->failed)
         return;
     s->failed = code;
     stream_side_watch(&s->out, false);
     stream_drop_queue(s);
-    (void)event_add(&s->wake, &at_once);
+    stream_wake(s);
 }
 
 static void
@@ -268,7 +274,7 @@ stream_on_writable(evutil_socket_t fd, short what, void *arg)
 static void
 stream_end(struct stream_fd *s, int status)
 {
-    if (s->ended)
+    if (s->ended || !s->handler) /* set_handler comes back to it */
         return;
     s->ended = true;
     stream_side_watch(&s->in, false);
@@ -277,7 +283,7 @@ stream_end(struct stream_fd *s, int status)
         stream_side_watch(&s->out, false);
         stream_drop_queue(s);
     }
-    if (!s->handler || !s->handler->on_end)
+    if (!s->handler->on_end)
         return;
     stream_enter(s);
     s->handler->on_end(s->arg, status);
@@ -354,6 +360,8 @@ stream_set_handler(struct stream *base, const struct stream_handler *handler, vo
     s->handler = handler;
     s->arg = arg;
     stream_watch_input(s);
+    if (handler && s->failed && !s->ended)
+        stream_wake(s);
 }
 
 /* Queue what could not be written. Returns 0 or -ENOMEM, -EMFILE. */

@@ -196,6 +196,22 @@ a_runtime_directory_that_others_can_enter_is_refused(void **state)
 }
 
 static void
+a_runtime_directory_of_somebody_else_is_refused(void **state)
+{
+    struct os_paths p = {0};
+    struct vmt_err err;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* only root can give a directory away */
+    assert_int_equal(os_mkdir_p(at("theirs/vm_tools"), 0700, NULL), 0);
+    assert_int_equal(chown(at("theirs/vm_tools"), 12345, 12345), 0);
+    (void)setenv("XDG_RUNTIME_DIR", at("theirs"), 1);
+    assert_int_equal(os_paths_init(false, &p, &err), -EPERM);
+    assert_non_null(strstr(err.msg, "12345"));
+}
+
+static void
 without_any_variable_the_error_says_what_to_set(void **state)
 {
     struct os_paths p = {0};
@@ -223,6 +239,7 @@ main(void)
         PATHS_TEST(a_file_is_read_up_to_its_bound),
         PATHS_TEST(user_paths_follow_the_environment),
         PATHS_TEST(a_runtime_directory_that_others_can_enter_is_refused),
+        PATHS_TEST(a_runtime_directory_of_somebody_else_is_refused),
         PATHS_TEST(without_any_variable_the_error_says_what_to_set),
     };
 

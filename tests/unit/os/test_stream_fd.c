@@ -178,6 +178,23 @@ a_failed_write_is_told_from_the_loop_after_the_last_words(void **state)
 }
 
 static void
+a_failure_before_there_is_a_handler_is_told_to_the_first_one(void **state)
+{
+    int raw;
+    struct stream *s = stream_and_raw(*state, &raw);
+    struct test_sink a = {0};
+
+    (void)close(raw);
+    assert_int_equal(s->ops->send(s, "x", 1, NULL, 0), -EPIPE);
+    test_run_turns(*state, 3);
+    test_sink_attach(&a, *state, s);
+    assert_false(a.ended);
+    test_run_until(*state, &a.ended);
+    assert_int_equal(a.status, -EPIPE);
+    sink_done(&a);
+}
+
+static void
 a_reset_breaks_the_stream(void **state)
 {
     int raw;
@@ -557,6 +574,7 @@ main(void)
         LOOP_TEST(drain_is_told_once_after_the_queue_was_full),
         LOOP_TEST(shutdown_waits_for_what_is_queued),
         LOOP_TEST(a_failed_write_is_told_from_the_loop_after_the_last_words),
+        LOOP_TEST(a_failure_before_there_is_a_handler_is_told_to_the_first_one),
         LOOP_TEST(a_reset_breaks_the_stream),
         LOOP_TEST(closing_inside_on_data_is_safe),
         LOOP_TEST(closing_inside_on_end_is_safe),
