@@ -3,7 +3,10 @@
 find_package(PkgConfig REQUIRED)
 
 # With VMT_STATIC the guest programs take the libraries' static archives; pkg-config's plain
-# output already names all that they need.
+# output already names all that they need. CMake looks every library up by its full path.
+if(VMT_STATIC)
+    set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+endif()
 function(vmt_dep name module reason)
     pkg_check_modules(${name} REQUIRED IMPORTED_TARGET GLOBAL ${module})
     message(STATUS "${module} ${${name}_VERSION}: ${reason}")

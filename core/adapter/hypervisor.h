@@ -14,13 +14,14 @@ struct hypervisor_vm;
 struct hypervisor_probe;
 
 /* What a backend can do; a slot that a bit guards may be called only when it is set. */
-#define HYPERVISOR_CAP_TCG (1u << 0)        /* runs without hardware virtualization */
-#define HYPERVISOR_CAP_USER_NET (1u << 1)   /* network without rights on the host */
-#define HYPERVISOR_CAP_VHOST_USER (1u << 2) /* virtio devices served by other processes  \
-                                             */
-#define HYPERVISOR_CAP_POWER_BUTTON (1u << 3)
-#define HYPERVISOR_CAP_PAUSE (1u << 4)
-#define HYPERVISOR_CAP_ADOPT (1u << 5) /* takes over a VM of an earlier process */
+enum hypervisor_cap {
+    HYPERVISOR_CAP_TCG = 1u << 0,        /* runs without hardware virtualization */
+    HYPERVISOR_CAP_USER_NET = 1u << 1,   /* network without rights on the host */
+    HYPERVISOR_CAP_VHOST_USER = 1u << 2, /* virtio devices of other processes */
+    HYPERVISOR_CAP_POWER_BUTTON = 1u << 3,
+    HYPERVISOR_CAP_PAUSE = 1u << 4,
+    HYPERVISOR_CAP_ADOPT = 1u << 5, /* takes over a VM of an earlier process */
+};
 
 enum hypervisor_accel {
     HYPERVISOR_ACCEL_AUTO = 0, /* decided by a probe */
@@ -30,8 +31,8 @@ enum hypervisor_accel {
 
 enum hypervisor_net {
     HYPERVISOR_NET_NONE = 0,
-    HYPERVISOR_NET_USER, /* NAT in the hypervisor: 10.0.2.15/24 via 10.0.2.2, DNS 10.0.2.3
-                          */
+    /* NAT in the hypervisor: 10.0.2.15/24 via 10.0.2.2, DNS 10.0.2.3 */
+    HYPERVISOR_NET_USER,
 };
 
 enum hypervisor_vsock {
@@ -42,7 +43,7 @@ enum hypervisor_vsock {
 
 struct hypervisor_disk {
     const char *path; /* absolute, or NULL: fd */
-    int fd;           /* borrowed for start, -1: path */
+    int fd;           /* no path: open O_RDONLY if read_only, else O_RDWR; borrowed */
     bool read_only;
     bool qcow2;          /* else raw */
     uint32_t block_size; /* 0: 512 */
@@ -58,7 +59,8 @@ struct vm_spec {
     int initrd_fd;       /* -1: none */
     const char
         *cmdline;   /* kernel command line, complete but for what the backend must add */
-    int console_fd; /* append-only file or pipe that gets the serial console */
+    int console_fd; /* file (O_APPEND) or pipe that gets the serial console, open
+                     * O_WRONLY, or -1: nowhere */
     uint32_t cid;   /* VMT_CID_GUEST_MIN .. UINT32_MAX-1 */
     uint32_t mem_mib;            /* guest RAM, at least 1 */
     uint32_t vcpus;              /* at least 1 */
@@ -117,13 +119,13 @@ struct hypervisor_probe_request {
 
 struct hypervisor_ops {
     const char *name; /* value of --hypervisor */
-    uint32_t caps;    /* HYPERVISOR_CAP_* */
+    uint32_t caps;    /* bits of enum hypervisor_cap */
     /* Is the program there, new enough, with the options that we need? Returns 0, or
      * -ENOENT, -ENOTSUP with a sentence that says what to install. May run the program
      * once and blocks for that: call it at start-up and in tools, not per VM. */
     int (*check)(struct hypervisor *hv, struct vmt_err *err);
     /* Decide about hardware virtualization by booting a real kernel once. Returns 0 or an
-     * error; on_done runs exactly once unless cancelled. */
+     * error; on_done runs exactly once unless cancelled, and the probe is gone then. */
     int (*probe)(struct hypervisor *hv, const struct hypervisor_probe_request *req,
                  struct hypervisor_probe **ret_probe, struct vmt_err *err);
     void (*probe_cancel)(struct hypervisor_probe *probe);

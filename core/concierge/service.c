@@ -8,6 +8,7 @@
 #include "common.pb-c.h"
 #include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
+#include "core/concierge/handlers.h"
 #include "core/concierge/refuse.h"
 
 #define M(type) (&vm_tools__concierge__##type##__descriptor)
@@ -55,7 +56,7 @@ static const struct ipc_method methods[] = {
     METHOD("GetBalloonInfo", M(get_balloon_info_request), M(get_balloon_info_response),
            NONE, NONE, OWNER, refuse_get_balloon_info),
     METHOD("GetDnsSettings", NULL, M(dns_settings), NONE, NONE, ANY,
-           refuse_get_dns_settings),
+           handle_get_dns_settings),
     METHOD("GetVmEnterpriseReportingInfo", M(get_vm_enterprise_reporting_info_request),
            M(get_vm_enterprise_reporting_info_response), NONE, NONE, OWNER,
            refuse_get_vm_enterprise_reporting_info),
@@ -63,12 +64,12 @@ static const struct ipc_method methods[] = {
            M(get_vm_gpu_cache_path_response), NONE, NONE, OWNER,
            refuse_get_vm_gpu_cache_path),
     METHOD("GetVmInfo", M(get_vm_info_request), M(get_vm_info_response), NONE, NONE,
-           OWNER, refuse_get_vm_info),
+           OWNER, handle_get_vm_info),
     METHOD("GetVmLaunchAllowed", M(get_vm_launch_allowed_request),
            M(get_vm_launch_allowed_response), NONE, NONE, ANY,
-           refuse_get_vm_launch_allowed),
+           handle_get_vm_launch_allowed),
     METHOD("GetVmLogs", M(get_vm_logs_request), M(get_vm_logs_response), NONE, NONE,
-           OWNER, refuse_get_vm_logs),
+           OWNER, handle_get_vm_logs),
     METHOD("GetVmMemoryManagementKillsConnection",
            M(get_vm_memory_management_kills_connection_request),
            M(get_vm_memory_management_kills_connection_response), NONE, ARRAY, SERVICE,
@@ -82,7 +83,7 @@ static const struct ipc_method methods[] = {
     METHOD("ListVmDisks", M(list_vm_disks_request), M(list_vm_disks_response), NONE, NONE,
            OWNER, refuse_list_vm_disks),
     METHOD("ListVms", M(list_vms_request), M(list_vms_response), NONE, NONE, OWNER,
-           refuse_list_vms),
+           handle_list_vms),
     METHOD("ModifyFakePowerConfig", M(modify_fake_power_config_request),
            M(success_failure_response), NONE, NONE, OWNER,
            refuse_modify_fake_power_config),
@@ -109,18 +110,18 @@ static const struct ipc_method methods[] = {
     METHOD("StartPluginVm", EMPTY, M(start_vm_response), NONE, NONE, ANY,
            refuse_start_plugin_vm),
     METHOD("StartVm", M(start_vm_request), M(start_vm_response), ARRAY_OPTIONAL, NONE,
-           OWNER, refuse_start_vm),
-    METHOD("StopAllVms", NULL, NULL, NONE, NONE, SERVICE, refuse_stop_all_vms),
+           OWNER, handle_start_vm),
+    METHOD("StopAllVms", NULL, NULL, NONE, NONE, SERVICE, handle_stop_all_vms),
     METHOD("StopVm", M(stop_vm_request), M(success_failure_response), NONE, NONE, OWNER,
-           refuse_stop_vm),
+           handle_stop_vm),
     METHOD("StopVmWithoutOwnerId", M(stop_vm_request), M(success_failure_response), NONE,
-           NONE, SERVICE, refuse_stop_vm_without_owner_id),
+           NONE, SERVICE, handle_stop_vm_without_owner_id),
     METHOD("SuspendVm", M(suspend_vm_request), M(success_failure_response), NONE, NONE,
            OWNER, refuse_suspend_vm),
     METHOD("SwapVm", M(swap_vm_request), M(success_failure_response), NONE, NONE, OWNER,
            refuse_swap_vm),
     METHOD("SyncVmTimes", NULL, M(sync_vm_times_response), NONE, NONE, SERVICE,
-           refuse_sync_vm_times),
+           handle_sync_vm_times),
 };
 
 static const struct ipc_signal signals[] = {

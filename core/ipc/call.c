@@ -13,6 +13,32 @@
 
 #define IPC_FAIL_TEXT_MAX 512
 
+/* For messages, with the call as allocator_data. */
+static void *
+ipc_call_alloc(void *data, size_t size)
+{
+    struct ipc_call *call = data;
+
+    if (size > call->budget)
+        return NULL;
+    call->budget -= size;
+    return malloc(size);
+}
+
+static void
+ipc_call_release(void *data, void *p)
+{
+    (void)data;
+    free(p);
+}
+
+static ProtobufCAllocator
+ipc_call_allocator(struct ipc_call *call)
+{
+    return (ProtobufCAllocator){
+        .alloc = ipc_call_alloc, .free = ipc_call_release, .allocator_data = call};
+}
+
 static void
 ipc_call_free(struct ipc_call *call)
 {
@@ -21,8 +47,11 @@ ipc_call_free(struct ipc_call *call)
     vmt_list_remove(&call->node);
     for (size_t i = 0; i < call->nfds; i++)
         vmt_closep(&call->fds[i]);
-    if (call->request)
-        protobuf_c_message_free_unpacked(call->request, NULL);
+    if (call->request) {
+        ProtobufCAllocator a = ipc_call_allocator(call);
+
+        protobuf_c_message_free_unpacked(call->request, &a);
+    }
     free(call);
 }
 
@@ -53,6 +82,7 @@ ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
                const char **ret_text)
 {
     static const uint8_t none[1];
+    ProtobufCAllocator a = ipc_call_allocator(call);
 
     if (!ipc_fds_fit(in->method->fds_in, in->nfds)) {
         *ret_text = "wrong number of file descriptors";
@@ -64,10 +94,11 @@ ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
         *ret_text = "the method takes no argument";
         return IPC_ERROR_INVALID_ARGS;
     }
-    call->request = protobuf_c_message_unpack(in->method->request, NULL, in->len,
+    call->request = protobuf_c_message_unpack(in->method->request, &a, in->len,
                                               in->bytes ? in->bytes : none);
     if (call->request)
         return 0;
+    /* A request that ran out of its budget has no business being so intricate. */
     *ret_text = "the request does not parse as its message type";
     return IPC_ERROR_INVALID_ARGS;
 }
@@ -90,6 +121,7 @@ ipc_call_new(const struct ipc_incoming *in, struct ipc_call **ret_call,
         *ret_text = "out of memory";
         return IPC_ERROR_NO_MEMORY;
     }
+    call->budget = IPC_REQUEST_MEMORY_MAX;
     call->method = in->method;
     call->caller = in->caller;
     call->token = in->token;
@@ -131,25 +163,14 @@ ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max)
     return n;
 }
 
-void
-ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
-               const int *fds, size_t nfds)
+/* Serialize message and give it to the backend. */
+static void
+ipc_call_send(struct ipc_call *call, const struct ProtobufCMessage *message,
+              const int *fds, size_t nfds)
 {
-    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
-    VMT_CLEANUP(vmt_freep) uint8_t *bytes = NULL;
-    size_t len;
+    size_t len = protobuf_c_message_get_packed_size(message);
+    VMT_CLEANUP(vmt_freep) uint8_t *bytes = malloc(len ? len : 1);
 
-    assert((message != NULL) == (call->method->reply != NULL));
-    assert(!message || message->descriptor == call->method->reply);
-    assert(ipc_fds_fit(call->method->fds_out, nfds));
-    if (!call->answer)
-        return;
-    if (!message) {
-        call->answer->reply(call->token, NULL, 0, fds, nfds);
-        return;
-    }
-    len = protobuf_c_message_get_packed_size(message);
-    bytes = malloc(len ? len : 1);
     if (!bytes) {
         call->answer->fail(call->token, IPC_ERROR_NO_MEMORY, "out of memory");
         return;
@@ -159,9 +180,22 @@ ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
 }
 
 void
+ipc_call_reply(struct ipc_call *call, const struct ProtobufCMessage *message,
+               const int *fds, size_t nfds)
+{
+    assert((message != NULL) == (call->method->reply != NULL));
+    assert(!message || message->descriptor == call->method->reply);
+    assert(ipc_fds_fit(call->method->fds_out, nfds));
+    if (call->answer && message)
+        ipc_call_send(call, message, fds, nfds);
+    else if (call->answer)
+        call->answer->reply(call->token, NULL, 0, fds, nfds);
+    ipc_call_free(call);
+}
+
+void
 ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
 {
-    VMT_CLEANUP(ipc_call_freep) struct ipc_call *self = call;
     char text[IPC_FAIL_TEXT_MAX];
     va_list ap;
 
@@ -170,4 +204,5 @@ ipc_call_fail(struct ipc_call *call, enum ipc_error code, const char *fmt, ...)
     va_end(ap);
     if (call->answer)
         call->answer->fail(call->token, code, text);
+    ipc_call_free(call);
 }

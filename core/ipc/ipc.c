@@ -74,7 +74,7 @@ int
 ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *err)
 {
     struct ipc_server **grown =
-        realloc(ipc->servers, (ipc->nservers + 1) * sizeof(*grown));
+        realloc(ipc->servers, (ipc->nservers + 1) * sizeof(struct ipc_server *));
 
     if (!grown)
         return vmt_err_set(err, ENOMEM, "add ipc server %s", server->ops->name);

@@ -12,6 +12,10 @@ struct ipc_refusals {
     uint32_t count; /* refused calls of that uid in a row */
 };
 
+/* Memory that one parsed request may take. Two bytes on the wire can become a node of
+ * some forty in memory, so that the length alone bounds nothing useful. */
+#define IPC_REQUEST_MEMORY_MAX (32u * 1024 * 1024)
+
 struct ipc {
     const struct ipc_service *service; /* borrowed */
     void *ctx;                         /* borrowed */
@@ -27,6 +31,7 @@ struct ipc_call {
     const struct ipc_method *method;
     struct ipc_caller caller;
     struct ProtobufCMessage *request; /* owned; NULL: no argument */
+    size_t budget;                    /* bytes that parsing may still take */
     int fds[VMT_FDS_MAX];             /* owned, -1 when taken */
     size_t nfds;
     void *token;                         /* the backend's */

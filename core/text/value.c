@@ -69,7 +69,7 @@ read_magnitude(const struct text_lexer *lx, uint64_t max, uint64_t *ret)
 static int
 read_signed(struct text_lexer *lx, unsigned bits, int64_t *ret)
 {
-    uint64_t max = (UINT64_C(1) << (bits - 1)) - 1, v;
+    uint64_t max = (UINT64_C(1) << (bits - 1)) - 1, v = 0;
     bool negative;
     int r = take_sign(lx, &negative);
 
@@ -94,7 +94,7 @@ read_double(struct text_lexer *lx, double *ret)
 {
     char buf[NUMBER_TEXT_MAX], *end;
     bool negative;
-    double v;
+    double v = 0;
     int r = take_sign(lx, &negative);
 
     if (r < 0)
@@ -286,7 +286,7 @@ store_unsigned(struct text_lexer *lx, unsigned bits, void *member)
 static int
 store_real(struct text_lexer *lx, bool single, void *member)
 {
-    double v;
+    double v = 0;
     int r = read_double(lx, &v);
 
     if (r < 0)

@@ -61,17 +61,17 @@ set_stat(json_t *key, const char *name, const struct stat *st)
 static char *
 find_in_path(const char *binary)
 {
-    VMT_CLEANUP(vmt_freep) char *path = NULL;
-    char *rest, *dir;
+    const char *dir = getenv("PATH");
 
     if (strchr(binary, '/'))
         return strdup(binary);
-    path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
-    rest = path;
-    while (rest && (dir = strsep(&rest, ":"))) {
+    if (!dir)
+        dir = "/usr/local/bin:/usr/bin:/bin";
+    for (size_t len; *dir; dir += len + (dir[len] == ':')) {
         char *candidate = NULL;
 
-        if (asprintf(&candidate, "%s/%s", dir, binary) < 0)
+        len = strcspn(dir, ":");
+        if (asprintf(&candidate, "%.*s/%s", (int)len, dir, binary) < 0)
             return NULL;
         if (access(candidate, X_OK) == 0)
             return candidate;

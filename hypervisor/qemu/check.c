@@ -106,7 +106,7 @@ static int
 run(struct vmt_argv *argv, struct vmt_buf *out)
 {
     int fds[2];
-    pid_t pid;
+    pid_t pid = -1;
     int r = vmt_argv_finish(argv, NULL);
 
     if (r < 0)
@@ -170,8 +170,14 @@ check_devices(const struct qemu *self, struct vmt_err *err)
     vmt_argv_add(&argv, "help");
     r = run(&argv, &out);
 
-    if (r < 0)
+    if (r < 0 || !out.data)
         return vmt_err_set(err, -r, "run %s -device help", self->binary);
+    if (strstr((const char *)out.data, "unsupported machine type"))
+        return vmt_err_setx(
+            err, ENOTSUP,
+            "%s has no machine q35: an emulator of x86-64 is needed (Debian, "
+            "Ubuntu: apt install qemu-system-x86)",
+            self->binary);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(needed_devices); i++) {
         char word[64];
 

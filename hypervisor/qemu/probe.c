@@ -261,9 +261,45 @@ probe_on_exit(void *arg, const struct spawn_exit *how)
 }
 
 static int
+probe_open_pipes(struct hypervisor_probe *p, int *ret_console_fd, int *ret_stderr_fd,
+                 struct vmt_err *err)
+{
+    int r;
+
+    qemu_tail_done(&p->console); /* those of an earlier try */
+    qemu_tail_done(&p->errors);
+    r = qemu_tail_init(&p->console, p->hv->event_base, ret_console_fd, err);
+    if (r < 0)
+        return r;
+    p->console.on_data = probe_on_console;
+    p->console.arg = p;
+    return qemu_tail_init(&p->errors, p->hv->event_base, ret_stderr_fd, err);
+}
+
+static int
+probe_spawn(struct hypervisor_probe *p, const struct vm_spec *spec, int stderr_fd,
+            struct vmt_err *err)
+{
+    const struct qemu_cmdline in = {
+        .spec = spec, .binary = p->hv->binary, .kvm_cpu = probe_cpus[p->attempt]};
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
+    struct spawn_fd fds[5 + QEMU_DISKS_MAX];
+    struct spawn_spec child = {
+        .fds = fds, .new_session = true, .on_exit = probe_on_exit, .arg = p};
+    int r = qemu_cmdline_build(&in, &argv, err);
+
+    if (r < 0)
+        return r;
+    child.argv = (const char *const *)argv.v;
+    child.nfds = qemu_cmdline_fds(spec, -1, stderr_fd, fds);
+    r = p->hv->spawn->ops->start(p->hv->spawn, &child, &p->child, err);
+    return r == -ENOENT ? qemu_missing(p->hv, err) : r;
+}
+
+static int
 probe_boot(struct hypervisor_probe *p, struct vmt_err *err)
 {
-    const struct vm_spec spec = {
+    struct vm_spec spec = {
         .name = "probe",
         .kernel_fd = p->kernel_fd,
         .initrd_fd = p->initrd_fd,
@@ -273,37 +309,19 @@ probe_boot(struct hypervisor_probe *p, struct vmt_err *err)
         .vcpus = 1,
         .accel = p->accel,
     };
-    struct vm_spec with_console = spec;
-    const struct qemu_cmdline in = {.spec = &with_console,
-                                    .binary = p->hv->binary,
-                                    .kvm_cpu = probe_cpus[p->attempt]};
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
     VMT_CLEANUP(vmt_closep) int console_fd = -1;
     VMT_CLEANUP(vmt_closep) int stderr_fd = -1;
-    struct spawn_fd fds[5 + QEMU_DISKS_MAX];
-    struct spawn_spec child = {
-        .fds = fds, .new_session = true, .on_exit = probe_on_exit, .arg = p};
-    int r;
+    int r = probe_open_pipes(p, &console_fd, &stderr_fd, err);
 
-    qemu_tail_done(&p->console);
-    qemu_tail_done(&p->errors);
-    r = qemu_tail_init(&p->console, p->hv->event_base, &console_fd, err);
-    if (r == 0)
-        r = qemu_tail_init(&p->errors, p->hv->event_base, &stderr_fd, err);
     if (r < 0)
         return r;
-    p->console.on_data = probe_on_console;
-    p->console.arg = p;
-    with_console.console_fd = console_fd;
-    r = qemu_cmdline_build(&in, &argv, err);
+    spec.console_fd = console_fd;
+    r = probe_spawn(p, &spec, stderr_fd, err);
     if (r < 0)
         return r;
-    child.argv = (const char *const *)argv.v;
-    child.nfds = qemu_cmdline_fds(&with_console, -1, stderr_fd, fds);
-    r = p->hv->spawn->ops->start(p->hv->spawn, &child, &p->child, err);
-    if (r == -ENOENT)
-        return qemu_missing(p->hv, err);
-    return r < 0 ? r : probe_start_timer(p, p->deadline_ms, probe_on_deadline);
+    if (probe_start_timer(p, p->deadline_ms, probe_on_deadline) < 0)
+        return vmt_err_set(err, ENOMEM, "probe the accelerator");
+    return 0;
 }
 
 /* What is known without a boot. Returns whether that is a verdict. */
@@ -333,14 +351,11 @@ probe_patience(enum hypervisor_accel accel)
     return accel_kvm_is_suspicious() ? PROBE_SUSPICIOUS_DEADLINE_MS : PROBE_DEADLINE_MS;
 }
 
+/* p is all zeroes, and fit for qemu_probe_cancel whatever this returns. */
 static int
-probe_new(struct qemu *hv, const struct hypervisor_probe_request *req,
-          struct hypervisor_probe **ret_probe, struct vmt_err *err)
+probe_init(struct hypervisor_probe *p, struct qemu *hv,
+           const struct hypervisor_probe_request *req, struct vmt_err *err)
 {
-    VMT_CLEANUP(qemu_probe_cancelp) struct hypervisor_probe *p = calloc(1, sizeof(*p));
-
-    if (!p)
-        return vmt_err_set(err, ENOMEM, "probe the accelerator");
     p->hv = hv;
     p->on_done = req->on_done;
     p->arg = req->arg;
@@ -356,10 +371,7 @@ probe_new(struct qemu *hv, const struct hypervisor_probe_request *req,
     if (req->initrd_fd >= 0 && p->initrd_fd < 0)
         return vmt_err_set(err, errno, "probe the accelerator: initrd");
     p->key = accel_key_new(hv->binary, p->kernel_fd);
-    if (!p->key)
-        return vmt_err_set(err, ENOMEM, "probe the accelerator");
-    *ret_probe = vmt_take_ptr(&p);
-    return 0;
+    return p->key ? 0 : vmt_err_set(err, ENOMEM, "probe the accelerator");
 }
 
 int
@@ -367,17 +379,20 @@ qemu_probe(struct hypervisor *hv, const struct hypervisor_probe_request *req,
            struct hypervisor_probe **ret_probe, struct vmt_err *err)
 {
     struct qemu *self = VMT_CONTAINER_OF(hv, struct qemu, base);
-    VMT_CLEANUP(qemu_probe_cancelp) struct hypervisor_probe *p = NULL;
-    int r = probe_new(self, req, &p, err);
+    VMT_CLEANUP(qemu_probe_cancelp) struct hypervisor_probe *p = calloc(1, sizeof(*p));
+    int r;
 
+    if (!p)
+        return vmt_err_set(err, ENOMEM, "probe the accelerator");
+    r = probe_init(p, self, req, err);
     if (r < 0)
         return r;
-    if (probe_is_known(p, req->force))
-        r = probe_start_timer(p, 0, probe_finish);
-    else
+    if (!probe_is_known(p, req->force))
         r = probe_boot(p, err);
+    else if (probe_start_timer(p, 0, probe_finish) < 0)
+        r = vmt_err_set(err, ENOMEM, "probe the accelerator");
     if (r < 0)
-        return r == -ENOMEM ? vmt_err_set(err, ENOMEM, "probe the accelerator") : r;
+        return r;
     *ret_probe = vmt_take_ptr(&p);
     return 0;
 }

@@ -171,24 +171,24 @@ listen_at(const char *path, int *ret_fd, struct vmt_err *err)
     return 0;
 }
 
-static int
+/* NULL: no memory. */
+static struct hypervisor_vm *
 vm_new(struct qemu *hv, const char *run_dir, const struct hypervisor_events *events,
-       void *arg, struct hypervisor_vm **ret_vm, struct vmt_err *err)
+       void *arg)
 {
-    VMT_CLEANUP(qemu_vm_freep) struct hypervisor_vm *vm = calloc(1, sizeof(*vm));
+    struct hypervisor_vm *vm = calloc(1, sizeof(*vm));
 
     if (!vm)
-        return vmt_err_set(err, ENOMEM, "create a vm");
+        return NULL;
     vm->hv = hv;
     vm->events = events;
     vm->arg = arg;
     vm->tail.fd = -1;
     if (asprintf(&vm->qmp_path, "%s/" QMP_SOCKET_NAME, run_dir) < 0) {
-        vm->qmp_path = NULL;
-        return vmt_err_set(err, ENOMEM, "create a vm");
+        free(vm);
+        return NULL;
     }
-    *ret_vm = vmt_take_ptr(&vm);
-    return 0;
+    return vm;
 }
 
 static int
@@ -281,9 +281,9 @@ qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
         r = check_modes(spec, err);
     if (r < 0)
         return r;
-    r = vm_new(self, spec->run_dir, events, arg, &vm, err);
-    if (r < 0)
-        return r;
+    vm = vm_new(self, spec->run_dir, events, arg);
+    if (!vm)
+        return vmt_err_set(err, ENOMEM, "create a vm");
     r = listen_at(vm->qmp_path, &qmp_fd, err);
     if (r < 0) {
         free(vm->qmp_path); /* whatever stands there is not ours to remove */
@@ -306,12 +306,13 @@ qemu_vm_adopt(struct hypervisor *hv, const char *run_dir, const struct spawn_id 
               struct hypervisor_vm **ret_vm, struct vmt_err *err)
 {
     struct qemu *self = VMT_CONTAINER_OF(hv, struct qemu, base);
-    VMT_CLEANUP(qemu_vm_freep) struct hypervisor_vm *vm = NULL;
+    VMT_CLEANUP(qemu_vm_freep)
+    struct hypervisor_vm *vm = vm_new(self, run_dir, events, arg);
     struct vmt_err why;
-    int r = vm_new(self, run_dir, events, arg, &vm, err);
+    int r;
 
-    if (r < 0)
-        return r;
+    if (!vm)
+        return vmt_err_set(err, ENOMEM, "adopt a vm");
     r = self->spawn->ops->adopt(self->spawn, id, vm_on_exit, vm, &vm->child, err);
     if (r < 0)
         return r; /* the process is gone, and vm_release removes what it left */

@@ -1,32 +1,109 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* maitred - PID 1 of a VM and its agent. */
-#include <signal.h>
-#include <stddef.h>
-#include <sys/wait.h>
+/* maitred - PID 1 of a VM and its agent; started by another init, the agent only. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "platform/guest/maitred/init/boot.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/init/console.h"
 #include "platform/guest/maitred/init/power.h"
+#include "platform/linux/os/loop.h"
 
-int
-main(void)
+#define EXIT_USAGE 2
+
+/* PID 1 has come to where it cannot go on: a reset tells the host more than a panic. */
+static void __attribute__((noreturn)) give_up(const char *why)
 {
+    console_say("maitred: cannot go on: %s", why);
+    console_drain();
+    sync();
+    while (true)
+        power_down(CMDLINE_POWEROFF_REBOOT);
+}
+
+static void __attribute__((noreturn)) run_init(void)
+{
+    static struct agent agent;
+    struct os_loop *loop;
     struct boot boot;
-    char line[256];
-    sigset_t all;
-    int sig;
+    struct vmt_err err;
 
     boot_run(&boot);
-    while (boot_late_step(&boot))
-        ;
-    report_phase(&boot.report, "late");
-    console_say("maitred: %s", report_format(&boot.report, line, sizeof(line)));
-    (void)sigfillset(&all);
-    (void)sigprocmask(SIG_SETMASK, &all, NULL);
-    while (sigwait(&all, &sig) == 0 && sig == SIGCHLD) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
+    if (os_loop_new(&loop, &err) < 0 || agent_start(&agent, loop, &boot, NULL, &err) < 0)
+        give_up(err.msg);
+    (void)os_loop_run(loop);
+    give_up("the event loop ended");
+}
+
+static int
+run_service(const char *unix_path)
+{
+    struct boot boot = {.uevent_fd = -1, .old_root = -1};
+    struct agent agent;
+    struct os_loop *loop;
+    struct vmt_err err;
+    char none[] = "";
+    int r;
+
+    os_process_init();
+    cmdline_parse(none, &boot.cmdline);
+    vmt_log_init("maitred", NULL, NULL);
+    r = os_loop_new(&loop, &err);
+    if (r == 0) {
+        r = agent_start(&agent, loop, &boot, unix_path, &err);
+        if (r == 0)
+            r = os_loop_run(loop);
+        else
+            vmt_log_error("%s", err.msg);
+        agent_done(&agent);
+        os_loop_free(loop);
     }
-    power_down(boot.cmdline.poweroff);
-    return 0;
+    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void
+print_help(void)
+{
+    (void)puts("Usage: maitred [--listen=unix:PATH]\n"
+               "Agent of a VM: serves the calls of the host on vsock port 8888.\n"
+               "As PID 1 it is also the init of the VM; see maitred(8).\n"
+               "\n"
+               "  --listen=unix:PATH  serve on a unix socket, for our own user only\n"
+               "  --help, --version");
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
+    };
+    const char *unix_path = NULL;
+    int c;
+
+    if (getpid() == 1)
+        run_init();
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'h' || c == 'v') {
+            if (c == 'h')
+                print_help();
+            else
+                (void)puts("maitred " VMT_VERSION);
+            return EXIT_SUCCESS;
+        }
+        if (c != 'l' || !vmt_str_has_prefix(optarg, "unix:")) {
+            (void)fprintf(stderr, "maitred: --listen takes unix:PATH; see --help\n");
+            return EXIT_USAGE;
+        }
+        unix_path = optarg + strlen("unix:");
+    }
+    return run_service(unix_path);
 }

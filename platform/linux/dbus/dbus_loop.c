@@ -81,7 +81,7 @@ timeout_toggled(DBusTimeout *timeout, void *arg)
 {
     struct event *ev = dbus_timeout_get_data(timeout);
     int ms = dbus_timeout_get_interval(timeout);
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000L};
 
     (void)arg;
     if (!ev)

@@ -192,7 +192,7 @@ call_dispatch(struct dbus_ipc *d, struct dbus_call *c, uint32_t uid)
     (void)dbus_message_iter_init(c->msg, &it);
     if (c->method->request)
         (void)take_bytes(&it, &in.bytes, &in.len);
-    if (in.len > VMT_RPC_MESSAGE_MAX) {
+    if (in.len > (size_t)VMT_RPC_MESSAGE_MAX) {
         answer_fail(c, IPC_ERROR_INVALID_ARGS, "the request is too large");
         return;
     }

@@ -268,10 +268,11 @@ spawn_start(struct spawn *base, const struct spawn_spec *spec,
     if (r < 0)
         return vmt_err_set(err, -r, "start %s: look in PATH", spec->argv[0]);
     r = plan_fds(&plan, spec, null_fd);
-    if (r == 0)
-        r = child_new(spec->on_exit, spec->arg, &child);
     if (r < 0)
-        return vmt_err_set(err, -r, "start %s: prepare", path);
+        return vmt_err_set(err, -r, "start %s: prepare its descriptors", path);
+    r = child_new(spec->on_exit, spec->arg, &child);
+    if (r < 0)
+        return vmt_err_set(err, -r, "start %s", path);
     plan.path = path;
     /* execve takes them as not const, and leaves them alone. */
     plan.argv = (char *const *)(uintptr_t)spec->argv;
@@ -296,10 +297,10 @@ spawn_adopt(struct spawn *base, const struct spawn_id *id, spawn_exit_fn *on_exi
     if (id->pid <= 0)
         return vmt_err_set(err, ESRCH, "adopt process %d", (int)id->pid);
     r = child_new(on_exit, arg, &child);
-    if (r == 0) {
-        child->id = *id;
-        r = child_watch(sp, child);
-    }
+    if (r < 0)
+        return vmt_err_set(err, -r, "adopt process %d", (int)id->pid);
+    child->id = *id;
+    r = child_watch(sp, child);
     /* Asked after the pidfd is open: the answer is about the process that it names. */
     if (r == 0)
         r = os_process_start_time(id->pid, &start_time);

@@ -21,6 +21,7 @@
 
 struct socket_transport {
     struct transport base;
+    struct transport_ops ops_table;
     struct os_loop *loop;               /* borrowed */
     const struct socket_family *family; /* borrowed */
     union socket_address bind;
@@ -308,16 +309,16 @@ socket_free(struct transport *base)
     free(t);
 }
 
-/* One table per family would differ in the name only; each transport gets a copy. */
-#define SOCKET_OPS(transport_name)                                                       \
-    {                                                                                    \
-        .name = transport_name, .vm_add = socket_vm_add, .vm_remove = socket_vm_remove,  \
-        .connect = socket_connect, .cancel = dial_cancel, .listen = socket_listen,       \
-        .unlisten = socket_unlisten, .free = socket_free,                                \
-    }
-
-static const struct transport_ops socket_vsock_ops = SOCKET_OPS("vsock");
-static const struct transport_ops socket_tcp_ops = SOCKET_OPS("tcp");
+/* Each transport has its own copy, with the name of its family. */
+static const struct transport_ops socket_ops = {
+    .vm_add = socket_vm_add,
+    .vm_remove = socket_vm_remove,
+    .connect = socket_connect,
+    .cancel = dial_cancel,
+    .listen = socket_listen,
+    .unlisten = socket_unlisten,
+    .free = socket_free,
+};
 
 int
 transport_socket_new(struct os_loop *loop, const struct socket_family *family,
@@ -328,8 +329,9 @@ transport_socket_new(struct os_loop *loop, const struct socket_family *family,
 
     if (!t)
         return vmt_err_set(err, ENOMEM, "make the %s transport", family->name);
-    t->base.ops =
-        family->peer_kind == STREAM_PEER_VSOCK ? &socket_vsock_ops : &socket_tcp_ops;
+    t->ops_table = socket_ops;
+    t->ops_table.name = family->name;
+    t->base.ops = &t->ops_table;
     t->loop = loop;
     t->family = family;
     t->bind = *bind;

@@ -34,6 +34,7 @@ struct unix_client {
 
 struct unix_client_call {
     struct vmt_list node;
+    struct unix_client *client;     /* borrowed */
     struct rpc_client_call *rpc;    /* borrowed until over */
     struct ProtobufCMessage *reply; /* owned; the answer until the status is here */
     int fds[VMT_FDS_MAX];           /* owned */
@@ -218,26 +219,27 @@ unix_client_new(struct os_loop *loop, const struct unix_client_config *config,
     return 0;
 }
 
-/* Start c on the wire as method; c is the client's from success on. */
+/* Start c on the wire as method; c is its client's from success on. */
 static int
-client_start(struct unix_client *client, const char *method, struct unix_client_call *c,
+client_start(struct unix_client_call *c, const char *method,
              struct rpc_client_request *rpc, const struct ProtobufCMessage *message,
              struct vmt_err *err)
 {
     VmTools__EmptyMessage empty = VM_TOOLS__EMPTY_MESSAGE__INIT;
     char path[UNIX_PATH_MAX];
-    int n = snprintf(path, sizeof(path), "/%s/%s", client->service, method);
+    int n = snprintf(path, sizeof(path), "/%s/%s", c->client->service, method);
     int r;
 
     if (n < 0 || (size_t)n >= sizeof(path))
         return vmt_err_setx(err, EINVAL, "method name %s is too long", method);
     rpc->path = path;
     rpc->arg = c;
-    r = rpc_client_start(client->rpc, rpc, message ? message : &empty.base, &c->rpc, err);
-    if (r < 0)
-        return r;
-    vmt_list_append(&client->calls, &c->node);
-    return 0;
+    r = rpc_client_start(c->client->rpc, rpc, message ? message : &empty.base, &c->rpc,
+                         err);
+    rpc->path = NULL;
+    if (r == 0)
+        vmt_list_append(&c->client->calls, &c->node);
+    return r;
 }
 
 int
@@ -255,10 +257,11 @@ unix_client_start(struct unix_client *client, const struct unix_client_request *
 
     if (!c)
         return vmt_err_set(err, ENOMEM, "call %s", request->method);
+    c->client = client;
     c->has_result = request->reply != NULL;
     c->on_done = request->on_done;
     c->arg = request->arg;
-    r = client_start(client, request->method, c, &rpc, request->message, err);
+    r = client_start(c, request->method, &rpc, request->message, err);
     if (r < 0)
         return r;
     if (ret_call)
@@ -280,8 +283,9 @@ unix_client_subscribe(struct unix_client *client,
 
     if (!c)
         return vmt_err_set(err, ENOMEM, "subscribe to signals");
+    c->client = client;
     c->subscription = *subscription;
-    r = client_start(client, "SubscribeSignals", c, &rpc, NULL, err);
+    r = client_start(c, "SubscribeSignals", &rpc, NULL, err);
     if (r < 0)
         return r;
     if (ret_call)

@@ -8,6 +8,8 @@
 
 struct unix_conn {
     struct stream base;
+    struct vmt_list node;
+    uint32_t uid;
     struct stream *inner;       /* owned */
     struct unix_server *server; /* borrowed; outlives its connections */
 };
@@ -73,6 +75,7 @@ conn_close(struct stream *s)
     struct unix_server *server = c->server;
 
     stream_close(c->inner);
+    vmt_list_remove(&c->node);
     free(c);
     unix_server_count(server, -1);
 }
@@ -97,7 +100,7 @@ static const struct stream_ops conn_ops = {
 };
 
 struct stream *
-unix_conn_new(struct unix_server *s, struct stream *inner)
+unix_conn_new(struct unix_server *s, struct stream *inner, uint32_t uid)
 {
     struct unix_conn *c = calloc(1, sizeof(*c));
 
@@ -106,6 +109,20 @@ unix_conn_new(struct unix_server *s, struct stream *inner)
     c->base.ops = &conn_ops;
     c->inner = inner;
     c->server = s;
+    c->uid = uid;
+    vmt_list_append(&s->conns, &c->node);
     unix_server_count(s, 1);
     return &c->base;
+}
+
+size_t
+unix_conn_count(const struct unix_server *s, uint32_t uid)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(node, next, &s->conns)
+    {
+        n += VMT_CONTAINER_OF(node, struct unix_conn, node)->uid == uid;
+    }
+    return n;
 }

@@ -16,6 +16,10 @@ struct stream;
 /* Subscriptions per daemon; each costs some hundred bytes. */
 #define UNIX_SUBSCRIBERS_MAX 1024u
 
+/* A uid other than root and the daemon's own gets this part of the connections, so that
+ * no user can lock the others out of a system daemon. */
+#define UNIX_CONNECTIONS_SHARE 4u
+
 struct unix_server {
     struct ipc_server base;
     struct ipc *ipc;                   /* borrowed */
@@ -25,7 +29,9 @@ struct unix_server {
     struct rpc_server_service service;
     struct vmt_list subscribers;
     size_t nsubscribers;
-    size_t clients;
+    struct vmt_list conns; /* open connections */
+    size_t clients;        /* how many */
+    size_t connections_max;
     void (*on_clients)(void *arg, size_t clients);
     void *arg; /* borrowed */
 };
@@ -33,9 +39,11 @@ struct unix_server {
 /* Tell who wants to know that the number of clients changed by one. */
 void unix_server_count(struct unix_server *s, int change);
 
-/* A stream that passes everything on to inner and counts as a client of s while it is
- * open. NULL: no memory, inner is untouched. */
-struct stream *unix_conn_new(struct unix_server *s, struct stream *inner);
+/* A stream that passes everything on to inner and counts as a client of s, with the uid,
+ * while it is open. NULL: no memory, inner is untouched. */
+struct stream *unix_conn_new(struct unix_server *s, struct stream *inner, uint32_t uid);
+/* How many connections of a uid are open. */
+size_t unix_conn_count(const struct unix_server *s, uint32_t uid);
 
 /* The handler of every streaming method. */
 void unix_signals_subscribe(void *ctx, struct rpc_server_call *call,

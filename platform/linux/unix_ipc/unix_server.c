@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -174,12 +175,24 @@ unix_server_fill(struct unix_server *s)
     return 0;
 }
 
+/* Whether a uid has all the connections that it may have. */
+static bool
+unix_server_is_full_for(const struct unix_server *s, uint32_t uid)
+{
+    if (uid == 0 || uid == geteuid())
+        return false;
+    return unix_conn_count(s, uid) >=
+           (s->connections_max + UNIX_CONNECTIONS_SHARE - 1) / UNIX_CONNECTIONS_SHARE;
+}
+
 static void
 unix_server_on_accept(void *arg, struct stream *stream, const struct stream_peer *peer)
 {
     struct unix_server *s = arg;
-    struct stream *counted = unix_conn_new(s, stream);
+    struct stream *counted = NULL;
 
+    if (!unix_server_is_full_for(s, peer->uid))
+        counted = unix_conn_new(s, stream, peer->uid);
     if (!counted) {
         stream_close(stream);
         return;
@@ -204,8 +217,10 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
     s->on_clients = config->on_clients;
     s->arg = config->arg;
     vmt_list_init(&s->subscribers);
+    vmt_list_init(&s->conns);
     if (config->connections_max)
         rpc.connections_max = config->connections_max;
+    s->connections_max = rpc.connections_max;
     if (unix_server_fill(s) < 0)
         return vmt_err_set(err, ENOMEM, "create unix ipc server");
     r = rpc_server_new(os_loop_clock(loop), &rpc, &s->rpc, err);

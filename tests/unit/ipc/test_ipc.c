@@ -140,6 +140,26 @@ bytes_that_are_no_request_are_refused_at_every_cut(void **state)
 }
 
 static void
+a_request_that_would_fill_the_memory_is_refused(void **state)
+{
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    size_t len = 2u * 1024 * 1024;
+    VMT_CLEANUP(vmt_freep) uint8_t *buf = malloc(len);
+    struct fake_answer a;
+
+    (void)state;
+    assert_non_null(buf);
+    for (size_t i = 0; i < len; i += 2) /* disks of nothing, each of them an object */
+        memcpy(buf + i, "\x12\x00", 2);
+    fake_call(ipc, "StartVm", 0, buf, len, NULL, 0, &a);
+    assert_int_equal(a.code, IPC_ERROR_INVALID_ARGS);
+    fake_call(ipc, "StartVm", 0, buf, 2048, NULL, 0, &a);
+    assert_int_equal(a.failures, 0);
+    ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
+}
+
+static void
 a_method_without_result_replies_without_bytes(void **state)
 {
     struct fake_daemon d;
@@ -243,6 +263,7 @@ main(void)
         cmocka_unit_test(
             an_optional_array_takes_none_and_descriptors_left_over_are_closed),
         cmocka_unit_test(bytes_that_are_no_request_are_refused_at_every_cut),
+        cmocka_unit_test(a_request_that_would_fill_the_memory_is_refused),
         cmocka_unit_test(a_method_without_result_replies_without_bytes),
         cmocka_unit_test(an_empty_reply_message_still_has_bytes),
         cmocka_unit_test(signals_go_to_every_server),

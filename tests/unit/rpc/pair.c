@@ -105,7 +105,7 @@ pair_start(struct pair *pair, struct pair_call *call, const char *path,
            const Vmt__Rpctest__Request *message, uint32_t timeout_ms)
 {
     struct rpc_client_request request = {.path = path, .timeout_ms = timeout_ms};
-    Vmt__Rpctest__Request empty = VMT__RPCTEST__REQUEST__INIT;
+    Vmt__Rpctest__Request empty = rpctest_request();
 
     return pair_start_request(pair, call, &request, message ? message : &empty);
 }
@@ -115,7 +115,7 @@ pair_start_fds(struct pair *pair, struct pair_call *call, const char *path,
                const int *fds, size_t nfds)
 {
     struct rpc_client_request request = {.path = path, .fds = fds, .nfds = nfds};
-    Vmt__Rpctest__Request empty = VMT__RPCTEST__REQUEST__INIT;
+    Vmt__Rpctest__Request empty = rpctest_request();
 
     return pair_start_request(pair, call, &request, &empty);
 }

@@ -14,7 +14,7 @@ handle_echo(void *ctx, struct rpc_server_call *call,
             const struct ProtobufCMessage *message)
 {
     const Vmt__Rpctest__Request *request = request_of(message);
-    Vmt__Rpctest__Reply reply = VMT__RPCTEST__REPLY__INIT;
+    Vmt__Rpctest__Reply reply = rpctest_reply();
     struct rpctest *test = ctx;
 
     test->requests++;
@@ -56,7 +56,7 @@ handle_count(void *ctx, struct rpc_server_call *call,
 
     test->requests++;
     for (uint32_t i = 0; i < request->number; i++) {
-        Vmt__Rpctest__Reply reply = VMT__RPCTEST__REPLY__INIT;
+        Vmt__Rpctest__Reply reply = rpctest_reply();
 
         reply.number = i;
         reply.data = request->data;

@@ -23,3 +23,22 @@ extern const struct rpc_server_service rpctest_service;
 
 /* Shorthands for client requests. */
 #define RPCTEST_PATH(method) "/vmt.rpctest.Test/" method
+
+/* Empty messages; the INIT macros of protobuf-c cast const away. */
+static inline Vmt__Rpctest__Request
+rpctest_request(void)
+{
+    Vmt__Rpctest__Request request;
+
+    vmt__rpctest__request__init(&request);
+    return request;
+}
+
+static inline Vmt__Rpctest__Reply
+rpctest_reply(void)
+{
+    Vmt__Rpctest__Reply reply;
+
+    vmt__rpctest__reply__init(&reply);
+    return reply;
+}

@@ -11,7 +11,7 @@
 static void
 a_unary_call_gets_its_reply(void **state)
 {
-    Vmt__Rpctest__Request request = VMT__RPCTEST__REQUEST__INIT;
+    Vmt__Rpctest__Request request = rpctest_request();
     VMT_CLEANUP(pair_done) struct pair pair;
     struct pair_call call = {0};
 
@@ -50,7 +50,7 @@ one_turn_writes_once_however_many_calls(void **state)
 static void
 a_failure_arrives_with_code_and_text(void **state)
 {
-    Vmt__Rpctest__Request request = VMT__RPCTEST__REQUEST__INIT;
+    Vmt__Rpctest__Request request = rpctest_request();
     VMT_CLEANUP(pair_done) struct pair pair;
     struct pair_call call = {0};
 
@@ -69,7 +69,7 @@ a_failure_arrives_with_code_and_text(void **state)
 static void
 a_stream_gives_every_reply_in_order(void **state)
 {
-    Vmt__Rpctest__Request request = VMT__RPCTEST__REQUEST__INIT;
+    Vmt__Rpctest__Request request = rpctest_request();
     VMT_CLEANUP(pair_done) struct pair pair;
     struct pair_call call = {0};
 
@@ -158,7 +158,7 @@ a_cancel_reaches_the_handler_and_nobody_else(void **state)
 static void
 a_handler_without_cancel_callback_finishes_into_the_void(void **state)
 {
-    Vmt__Rpctest__Reply reply = VMT__RPCTEST__REPLY__INIT;
+    Vmt__Rpctest__Reply reply = rpctest_reply();
     VMT_CLEANUP(pair_done) struct pair pair;
     struct pair_call call = {0};
 

@@ -81,6 +81,15 @@ console_log_to_kmsg(void)
     vmt_log_init("maitred", kmsg_sink, NULL);
 }
 
+void
+console_log_reopen(void)
+{
+    if (kmsg_fd < 0)
+        return; /* a service: the log goes to stderr */
+    kmsg_fd = -1;
+    console_log_to_kmsg();
+}
+
 /* Text of a signal without locale or malloc. */
 static void
 last_words(int sig, const void *addr)

@@ -6,6 +6,9 @@
  * the console while there is no /dev/kmsg. Call again once /dev is mounted. */
 void console_log_to_kmsg(void);
 
+/* In a forked child whose descriptors were closed: open the kernel log again. */
+void console_log_reopen(void);
+
 /* Write one line to /dev/console, never blocking: a reader that hangs must not hang us.
  * What does not fit is lost. */
 void console_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -189,8 +189,8 @@ load_dep_line(const char *dir, char *line, struct vmt_err *err)
     }
 }
 
-static int
-load_from_root(const char *name, struct vmt_err *err)
+int
+modules_load_from_root(const char *name, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_freep) char *text = NULL;
     VMT_CLEANUP(vmt_freep) char *copy = NULL;
@@ -214,9 +214,8 @@ load_from_root(const char *name, struct vmt_err *err)
     return load_dep_line(dir, copy, err);
 }
 
-/* Is the type in /proc/filesystems? */
-static bool
-fs_known(const char *fs)
+bool
+modules_fs_known(const char *fs)
 {
     VMT_CLEANUP(vmt_freep) char *text = NULL;
     size_t len = strlen(fs);
@@ -240,19 +239,10 @@ module_loaded(const char *name)
     return access(path, F_OK) == 0;
 }
 
-int
+void
 modules_need_fs(struct modules *m, const char *fs, const char *extra,
-                struct report *report, struct vmt_err *err)
+                struct report *report)
 {
-    int r = 0;
-
-    if (fs_known(fs) && (!extra || module_loaded(extra)))
-        return 0;
-    while (modules_load_next(m, report))
-        ;
-    if (!fs_known(fs))
-        r = load_from_root(fs, err);
-    if (r == 0 && extra && !module_loaded(extra))
-        r = load_from_root(extra, err);
-    return r;
+    while (m->next < m->n && (!modules_fs_known(fs) || (extra && !module_loaded(extra))))
+        (void)modules_load_next(m, report);
 }

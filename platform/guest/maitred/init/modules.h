@@ -33,11 +33,17 @@ void modules_open_late(struct modules *m, const char *dir, struct report *report
 /* Load the next of them. False when none is left. */
 bool modules_load_next(struct modules *m, struct report *report);
 
-/* Have the file system type in the kernel: from the late list, which is then loaded
- * whole, else by module name from /lib/modules/<release> of the root. extra is one more
- * module that it needs, or NULL. Returns 0, -ENODEV when there is no such module. */
-int modules_need_fs(struct modules *m, const char *fs, const char *extra,
-                    struct report *report, struct vmt_err *err);
+/* Load of the late list what it takes to know a file system: in order, until the kernel
+ * knows it and has the module extra (NULL: none), or the list ends. */
+void modules_need_fs(struct modules *m, const char *fs, const char *extra,
+                     struct report *report);
+
+/* Is the type in /proc/filesystems? */
+bool modules_fs_known(const char *fs);
+
+/* Load a module and what it needs from /lib/modules/<release> of the root. This takes
+ * time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */
+int modules_load_from_root(const char *name, struct vmt_err *err);
 
 /* The line of modules.dep for a module: its path, then ": ", then what it needs, to be
  * loaded from right to left. Returns its length, 0 if there is none. '-' and '_' are the

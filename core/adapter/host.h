@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/adapter/host.h - what the VM daemon needs of its host beside processes, streams
+ * and time. Cut by concern: facts, files, state. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct host;
+struct spawn_id;
+struct vmt_err;
+
+#define HOST_DNS_MAX 8
+#define HOST_DNS_TEXT_MAX 256
+
+/* Name servers and search domains of the host; each text NUL-terminated. */
+struct host_dns {
+    char servers[HOST_DNS_MAX][HOST_DNS_TEXT_MAX];
+    size_t nservers;
+    char domains[HOST_DNS_MAX][HOST_DNS_TEXT_MAX];
+    size_t ndomains;
+};
+
+struct host_fact_ops {
+    uint32_t (*cpus)(struct host *host);    /* processors online, at least 1 */
+    uint64_t (*mem_mib)(struct host *host); /* RAM */
+    /* Fill buf with unpredictable bytes. Returns 0 or -errno. */
+    int (*random)(struct host *host, void *buf, size_t len, struct vmt_err *err);
+    /* IANA name of the host's time zone, "" when nothing names it. cap is at least 1. */
+    void (*zone)(struct host *host, char *buf, size_t cap);
+    /* What the host's resolver uses; empty lists when that is not known. */
+    void (*dns)(struct host *host, struct host_dns *ret_dns);
+};
+
+struct host_file_ops {
+    /* Open a disk image for a caller: absolute path, no symbolic link at its end, a
+     * regular file or a block device, and the file of a caller who is neither root nor
+     * ourselves. Returns 0 and a descriptor, or -EINVAL, -EACCES, -ELOOP, -errno. */
+    int (*image_open)(struct host *host, const char *path, bool writable, uint32_t uid,
+                      int *ret_fd, struct vmt_err *err);
+    /* May a descriptor that a caller sent serve as an image? A pipe or socket would block
+     * the hypervisor. Returns 0 and whether it is open for writing, or -EINVAL. */
+    int (*image_check)(struct host *host, int fd, bool *ret_writable,
+                       struct vmt_err *err);
+    void (*close)(struct host *host, int fd); /* below 0: nothing */
+    /* A listening unix stream socket at path, which did not exist. */
+    int (*listen)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);
+    /* Make a directory of its own for one VM, 0700, with a name that no other has.
+     * *ret_path is malloc'ed. */
+    int (*dir_make)(struct host *host, char **ret_path, struct vmt_err *err);
+    /* Remove a directory that dir_make made, with all in it. A missing one is success. */
+    int (*dir_remove)(struct host *host, const char *path, struct vmt_err *err);
+    /* Processes of our own uid, but not ourselves, whose command line names path, which
+     * must be a directory of dir_make. Writes at most max. Returns how many. */
+    size_t (*dir_users)(struct host *host, const char *path, struct spawn_id *ids,
+                        size_t max);
+};
+
+/* Logs that another process writes to: console output, last words. A path below is
+ * absolute; what was cut off by trim is kept beside it. */
+struct host_log_ops {
+    /* Start the log anew: empty it, drop what was kept, and open it for appending. */
+    int (*open)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);
+    /* Bytes in the log now; 0 when there is none. */
+    uint64_t (*size)(struct host *host, const char *path);
+    /* The last bytes, at most max, across a cut. *ret_data is malloc'ed, NUL-terminated.
+     * Returns 0, -ENOENT, -errno. */
+    int (*tail)(struct host *host, const char *path, size_t max, char **ret_data,
+                size_t *ret_len, struct vmt_err *err);
+    /* When the log is longer than max, keep its last max / 2 bytes beside it and empty
+     * it. Returns 1 when it was cut, 0, or -errno. */
+    int (*trim)(struct host *host, const char *path, uint64_t max, struct vmt_err *err);
+};
+
+/* Small records that survive the daemon, but not the host: name is a plain file name. */
+struct host_store_ops {
+    /* Replace a record; it is there whole or not at all. Returns 0 or -errno. */
+    int (*save)(struct host *host, const char *name, const void *data, size_t len,
+                struct vmt_err *err);
+    /* Forget a record; a missing one is fine. */
+    void (*remove)(struct host *host, const char *name);
+    /* Read one record. *ret_data is malloc'ed. Returns 0, -ENOENT, -errno. */
+    int (*load)(struct host *host, const char *name, void **ret_data, size_t *ret_len,
+                struct vmt_err *err);
+    /* Call fn with the name of every record; fn may save and remove. */
+    int (*each)(struct host *host, void (*fn)(void *arg, const char *name), void *arg,
+                struct vmt_err *err);
+};
+
+struct host {
+    const struct host_fact_ops *facts;
+    const struct host_file_ops *files;
+    const struct host_log_ops *logs;
+    const struct host_store_ops *store;
+};

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/concierge/concierge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "concierge_service.pb-c.h"
+#include "core/adapter/clock.h"
+#include "core/adapter/host.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/concierge/internal.h"
+#include "core/ipc/ipc.h"
+
+VMT_DEFINE_FREEP(struct concierge, concierge_free)
+
+int
+concierge_new(const struct concierge_config *config, struct concierge **ret_concierge,
+              struct vmt_err *err)
+{
+    VMT_CLEANUP(concierge_freep) struct concierge *c = calloc(1, sizeof(*c));
+    int r;
+
+    if (!c)
+        return vmt_err_set(err, ENOMEM, "create the VM daemon");
+    c->config = *config;
+    vmt_list_init(&c->vms);
+    vmt_list_init(&c->syncs);
+    c->next_cid = VMT_CID_FIRST;
+    concierge_record_load(c);
+    r = startup_listen(c, err);
+    if (r < 0)
+        return r;
+    *ret_concierge = vmt_take_ptr(&c);
+    return 0;
+}
+
+/* Whoever waits is told, so that no call stays open. */
+static void
+forget(struct concierge_vm *vm)
+{
+    struct ipc_call *call = vmt_take_ptr(&vm->start_call);
+
+    if (call)
+        ipc_call_fail(call, IPC_ERROR_FAILED, "vm_concierge is shutting down");
+    vm_answer_waiters(vm, "vm_concierge is shutting down");
+    vm_free(vm);
+}
+
+void
+concierge_free(struct concierge *c)
+{
+    if (!c)
+        return;
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    forget(VMT_CONTAINER_OF(at, struct concierge_vm, node));
+    time_syncs_free(c);
+    c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
+    startup_unlisten(c);
+    free(c->launch_refusal);
+    free(c);
+}
+
+void
+concierge_set_ipc(struct concierge *c, struct ipc *ipc)
+{
+    c->ipc = ipc;
+}
+
+size_t
+concierge_vm_count(const struct concierge *c)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    n++;
+    return n;
+}
+
+void
+concierge_vm_gone(struct concierge *c)
+{
+    if (vmt_list_empty(&c->vms) && c->config.on_idle)
+        c->config.on_idle(c->config.arg);
+}
+
+/* The check may run the hypervisor's program once, so it is made when first asked for,
+ * and a start does not wait for it: a start that fails says why by itself. */
+bool
+concierge_launch_allowed(struct concierge *c, const char **ret_why)
+{
+    struct hypervisor *hv = c->config.hypervisor;
+    struct vmt_err err = {0};
+
+    if (c->checked && !c->launch_refusal)
+        return true;
+    free(c->launch_refusal); /* somebody may have mended it */
+    c->launch_refusal = hv->ops->check(hv, &err) < 0 ? strdup(err.msg) : NULL;
+    c->checked = true;
+    if (c->launch_refusal)
+        *ret_why = c->launch_refusal;
+    return !c->launch_refusal;
+}
+
+void
+concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
+{
+    struct stop_group *group = calloc(1, sizeof(*group));
+
+    c->shutting_down = true;
+    if (!group) {
+        vmt_log_error("no memory to stop the VMs; they are left running");
+        done(arg);
+        return;
+    }
+    group->left = 1;
+    group->done = done;
+    group->arg = arg;
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    {
+        struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
+
+        if (vm_stop(vm, group, VM_TOOLS__CONCIERGE__VM_STOP_REASON__SERVICE_SHUTDOWN) < 0)
+            vmt_log_error("no memory to stop a VM; it is left running vm=%s", vm->key);
+    }
+    stop_group_filled(group);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/concierge.h - the VM daemon: decides, and acts through adapters only. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct concierge;
+struct host;
+struct hypervisor;
+struct ipc;
+struct spawn;
+struct transport;
+struct vmt_clock;
+struct vmt_err;
+
+/* Everything is borrowed for the life of the concierge. */
+struct concierge_config {
+    struct vmt_clock *clock;
+    struct transport *transport;
+    struct spawn *spawn;
+    struct host *host;
+    struct hypervisor *hypervisor;
+    const char *vm_vsock;    /* program of the vsock device: path, or name in PATH */
+    const char *console_dir; /* absolute; holds one console log per VM name */
+    /* The last VM is gone. From the loop, but not a place to free anything. May be NULL.
+     */
+    void (*on_idle)(void *arg);
+    void *arg;
+};
+
+/* Start to listen for guests. Returns 0, -ENOMEM or what listening gave. */
+int concierge_new(const struct concierge_config *config, struct concierge **ret_concierge,
+                  struct vmt_err *err);
+
+/* Forget everything; VMs run on and can be adopted by the next concierge. Calls in flight
+ * are failed. Not from inside a callback of the concierge. NULL is legal. */
+void concierge_free(struct concierge *c);
+
+/* Where signals go; the ipc serves concierge_service with c as its ctx. NULL: nowhere. */
+void concierge_set_ipc(struct concierge *c, struct ipc *ipc);
+
+/* Take over the VMs that an earlier concierge left, and clean up what is dead. Call once,
+ * before serving. What cannot be taken over is logged. */
+void concierge_adopt(struct concierge *c);
+
+/* Refuse new VMs and stop all: VmStopped with reason SERVICE_SHUTDOWN. done runs once,
+ * when nothing is left (at once, without VMs) or nothing more can be done. */
+void concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg);
+
+/* VMs in any state, booting and stopping ones too. */
+size_t concierge_vm_count(const struct concierge *c);

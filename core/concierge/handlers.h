@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/handlers.h - the methods that do something. ctx is a struct concierge.
+ */
+#pragma once
+
+struct ProtobufCMessage;
+struct ipc_call;
+
+#define CONCIERGE_HANDLER(name)                                                          \
+    void concierge_handle_##name(void *ctx, struct ipc_call *call,                       \
+                                 const struct ProtobufCMessage *request);
+CONCIERGE_HANDLER(get_dns_settings)
+CONCIERGE_HANDLER(get_vm_info)
+CONCIERGE_HANDLER(get_vm_launch_allowed)
+CONCIERGE_HANDLER(get_vm_logs)
+CONCIERGE_HANDLER(list_vms)
+CONCIERGE_HANDLER(start_vm)
+CONCIERGE_HANDLER(stop_all_vms)
+CONCIERGE_HANDLER(stop_vm)
+CONCIERGE_HANDLER(stop_vm_without_owner_id)
+CONCIERGE_HANDLER(sync_vm_times)
+#undef CONCIERGE_HANDLER

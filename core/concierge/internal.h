@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/internal.h - the concierge and its VMs. Private to the room. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/adapter/hypervisor.h"
+#include "core/adapter/spawn.h"
+#include "core/base/list.h"
+#include "core/concierge/agent.h"
+#include "core/concierge/concierge.h"
+#include "core/concierge/plan.h"
+#include "core/vm/id.h"
+#include "core/vm/lifecycle.h"
+
+#define VM_TYPE(name) VM_TOOLS__CONCIERGE__VM_INFO__VM_TYPE__##name
+#define VM_FAILURE_MAX 768
+#define VM_TOKEN_MAX 37 /* UUID and a NUL */
+#define VM_EVENTS_MAX 16
+
+/* spec 4.3 and 4.4, milliseconds. */
+#define BOOT_PROGRESS_MS 60000u /* without a limit of its own: from the last progress */
+#define BOOT_MAX_MS 600000u     /* and never longer than this */
+#define BOOT_TICK_MS 1000u      /* how often the console is looked at while booting */
+#define AGENT_CONNECT_MS 20000u
+#define AGENT_RPC_MS 20000u
+#define AGENT_SHUTDOWN_MS 30000u
+#define STOP_STEP_MS 10000u
+#define COMPANION_STOP_MS 2000u
+#define LOG_CHECK_MS 2000u
+
+/* A guest writes a few MiB between two checks at most; with what is kept beside it, a
+ * log stays below three times this. */
+#define CONSOLE_LOG_MAX (2u * 1024 * 1024)
+#define CONSOLE_TAIL_LINES 20u
+
+struct host;
+struct ipc_call;
+struct rpc_server;
+struct transport_listener;
+struct concierge_vm;
+
+struct concierge {
+    struct concierge_config config;
+    struct ipc *ipc;                     /* borrowed, NULL: none */
+    struct transport_listener *listener; /* owned: the StartupListener's port */
+    struct rpc_server *strangers;        /* owned: callers that are no VM of ours */
+    struct vmt_list vms;                 /* of struct concierge_vm.node, in order of id */
+    struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
+    struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
+    uint32_t next_cid;
+    bool shutting_down;
+    bool checked;         /* launch_refusal is known */
+    char *launch_refusal; /* owned; NULL: VMs can be started */
+};
+
+/* Who waits for VMs to end. Freed when the last of them is gone. */
+struct stop_group {
+    struct ipc_call *call; /* owned until answered, NULL: done is told */
+    void (*answer)(struct stop_group *group);
+    void (*done)(void *arg);
+    void *arg;
+    unsigned left;                /* VMs, and 1 while the group is being filled */
+    char failure[VM_FAILURE_MAX]; /* "" while all went well */
+};
+
+/* One VM that a group waits for; in the list of the VM. */
+struct stop_waiter {
+    struct vmt_list node;
+    struct stop_group *group;
+};
+
+enum setup_step {
+    SETUP_NETWORK,
+    SETUP_RESOLV,
+    SETUP_TIME,
+    SETUP_ZONE,
+    SETUP_TOKEN,
+    SETUP_MOUNT,
+    SETUP_STEP_COUNT
+};
+
+/* One RPC of the set-up in flight. */
+struct setup_call {
+    struct concierge_vm *vm; /* borrowed */
+    enum setup_step step;
+    bool active;
+    int mount_error; /* errno of the guest's mount, 0 */
+};
+
+/* Microseconds of the monotonic clock; 0: not yet. */
+struct boot_times {
+    uint64_t request, launch, spawn, control, ready, running;
+    uint64_t probe;           /* duration of an accelerator probe */
+    uint64_t guest_kernel_us; /* durations that the agent reported, 0: it did not */
+    uint64_t guest_agent_us;
+};
+
+struct concierge_vm {
+    struct vmt_list node;
+    struct concierge *c; /* borrowed */
+    struct vm_id id;
+    char key[VM_KEY_MAX];
+    enum vm_state state;
+    enum vm_event events[VM_EVENTS_MAX]; /* waiting for the one that is handled */
+    unsigned nevents;
+    bool dispatching;
+
+    struct start_plan plan;
+    int vm_type; /* VmTools__Concierge__VmInfo__VmType */
+    enum hypervisor_accel accel;
+    uint32_t cid; /* 0: none yet */
+    uint32_t mem_mib;
+    char *run_dir;       /* owned */
+    char *console;       /* owned: path of the console log */
+    char *companion_log; /* owned */
+    char token[VM_TOKEN_MAX];
+
+    struct hypervisor_probe *probe;      /* owned while it runs */
+    struct hypervisor_vm *hv;            /* owned */
+    struct spawn_child *companion;       /* owned; NULL: none, or gone */
+    struct spawn_id hv_id, companion_id; /* pid 0: never started */
+    struct rpc_server *listener; /* owned: serves this VM's StartupListener calls */
+    struct vm_agent agent;
+    struct vmt_timer *timer;    /* owned: the step's deadline */
+    struct vmt_timer *deferred; /* owned: an event for the next turn */
+    enum vm_event deferred_event;
+    bool reachable; /* the transport knows the cid */
+
+    struct setup_call setup[SETUP_STEP_COUNT];
+    unsigned setup_left; /* calls that the start waits for */
+    size_t mounts_done;
+
+    struct boot_times times;
+    uint64_t progress_ms;   /* last sign of progress */
+    uint64_t console_bytes; /* seen so far */
+
+    bool announced; /* VmStartingUp was sent: VmStopped has to be */
+    bool stopping_announced;
+    bool was_running;
+    bool panicked;
+    int stop_reason;              /* VmTools__Concierge__VmStopReason */
+    char failure[VM_FAILURE_MAX]; /* first cause, "" while there is none */
+    struct ipc_call *start_call;  /* owned until answered */
+    struct vmt_list waiters;      /* of struct stop_waiter.node */
+};
+
+/* --- vm.c: the engine --- */
+/* A VM in state CREATED, in its place in c's list. plan is moved in on success. Returns 0
+ * or -ENOMEM. */
+int vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_vm,
+           struct vmt_err *err);
+/* Drop all handles without ending any process. */
+void vm_free(struct concierge_vm *vm);
+VMT_DEFINE_FREEP(struct concierge_vm, vm_free)
+/* Put vm, which is nowhere yet, into c's list. */
+void vm_insert(struct concierge_vm *vm);
+struct concierge_vm *vm_find(struct concierge *c, const char *owner, const char *name);
+struct concierge_vm *vm_find_cid(struct concierge *c, uint32_t cid);
+/* Feed an event; its action runs before this returns, unless another one is running. vm
+ * may be gone afterwards when called from a callback of its own. */
+void vm_post(struct concierge_vm *vm, enum vm_event event);
+/* Feed an event from the next turn of the loop. At most one waits. */
+void vm_post_later(struct concierge_vm *vm, enum vm_event event);
+/* Arm the step's deadline, replacing an earlier one: TIMEOUT comes then. */
+void vm_arm(struct concierge_vm *vm, uint64_t delay_ms);
+void vm_disarm(struct concierge_vm *vm);
+/* Record why, unless something else failed before, and post FAILED. */
+void vm_fail(struct concierge_vm *vm, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Only record. */
+void vm_blame(struct concierge_vm *vm, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Has it not been answered, nor failed, so that the start still goes on? */
+bool vm_is_booting(const struct concierge_vm *vm);
+bool vm_is_stopping(const struct concierge_vm *vm);
+
+/* --- actions, one function per value of enum vm_action --- */
+void vm_act_launch(struct concierge_vm *vm);    /* launch.c */
+void vm_act_configure(struct concierge_vm *vm); /* setup.c */
+void vm_act_announce(struct concierge_vm *vm);  /* vm.c */
+void vm_act_ask(struct concierge_vm *vm);       /* stop.c, up to finish */
+void vm_act_wait(struct concierge_vm *vm);
+void vm_act_quit(struct concierge_vm *vm);
+void vm_act_term(struct concierge_vm *vm);
+void vm_act_kill(struct concierge_vm *vm);
+void vm_act_give_up(struct concierge_vm *vm);
+void vm_act_release(struct concierge_vm *vm);
+void vm_act_kill_companion(struct concierge_vm *vm);
+void vm_act_finish(struct concierge_vm *vm);
+
+/* --- launch.c --- */
+/* Choose the accelerator, then post PROBED or FAILED. */
+void vm_probe(struct concierge_vm *vm);
+extern const struct hypervisor_events vm_hypervisor_events;
+void vm_on_companion_exit(void *arg, const struct spawn_exit *how);
+/* Make vm reachable and serve its StartupListener calls. */
+int vm_connect(struct concierge_vm *vm, struct vmt_err *err);
+/* Look for progress until the guest is ready. */
+void vm_watch_boot(struct concierge_vm *vm);
+
+/* --- startup.c --- */
+int startup_listen(struct concierge *c, struct vmt_err *err);
+void startup_unlisten(struct concierge *c);
+/* A server for one VM, whose calls are its own. */
+int startup_serve(struct concierge_vm *vm, struct vmt_err *err);
+
+/* --- stop.c --- */
+/* Want vm to end, for group, with a reason (VmTools__Concierge__VmStopReason) that counts
+ * if it is the first. Returns 0 or -ENOMEM. */
+int vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason);
+/* The group has been filled. */
+void stop_group_filled(struct stop_group *group);
+/* Answer the waiters of vm; failure is NULL when it ended. */
+void vm_answer_waiters(struct concierge_vm *vm, const char *failure);
+
+/* --- record.c --- */
+/* Write what an heir needs to know. Returns 0 or -errno with words. */
+int vm_record_save(struct concierge_vm *vm, struct vmt_err *err);
+void vm_record_remove(struct concierge_vm *vm);
+/* The daemon's own record: the next cid. */
+int concierge_record_save(struct concierge *c, struct vmt_err *err);
+void concierge_record_load(struct concierge *c);
+
+/* --- signals.c --- */
+typedef struct VmTools__Concierge__VmInfo VmTools__Concierge__VmInfo;
+#define VM_TRANSPORT_MAX 512
+/* Fill in info; strings point into vm and transport, which has VM_TRANSPORT_MAX bytes.
+ * The token is left out. */
+void vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
+                  char *transport);
+int vm_status(const struct concierge_vm *vm); /* VmTools__Concierge__VmStatus */
+void signal_starting_up(struct concierge_vm *vm);
+void signal_started(struct concierge_vm *vm);
+void signal_stopping(struct concierge_vm *vm);
+void signal_stopped(struct concierge_vm *vm);
+
+/* --- reply.c --- */
+/* Answer the start that waits, if any: running, or failed for vm->failure. */
+void vm_answer_start(struct concierge_vm *vm);
+/* The answer for a VM that is there already. */
+void reply_present(struct concierge_vm *vm, struct ipc_call *call);
+void reply_start_failure(struct ipc_call *call, const char *why);
+
+/* --- console.c --- */
+/* The last lines of the VM's console, escaped line by line; "" if none. malloc'ed, NULL
+ * without memory. */
+char *console_last_lines(struct concierge_vm *vm, unsigned lines);
+/* Make console output fit for a protobuf string and a terminal: printable ASCII, newline
+ * and tab stay, carriage return goes, the rest becomes \xNN. malloc'ed, NULL without
+ * memory. */
+char *console_escape(const char *data, size_t len);
+/* Path of the console log of a VM; malloc'ed, NULL without memory. */
+char *console_path(struct concierge *c, const struct vm_id *id);
+/* Keep all logs within their bounds from now on, for as long as there are VMs. */
+void console_watch(struct concierge *c);
+
+/* --- handlers_time.c --- */
+void time_syncs_free(struct concierge *c);
+
+/* --- concierge.c --- */
+/* Can VMs be started at all on this host? *ret_why, untouched if so, says why not. May
+ * block for as long as the hypervisor needs to print its version. */
+bool concierge_launch_allowed(struct concierge *c, const char **ret_why);
+void concierge_vm_gone(struct concierge *c);

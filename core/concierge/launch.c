@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/launch.c - from a checked plan to a booting guest. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/adapter/clock.h"
+#include "core/adapter/host.h"
+#include "core/adapter/transport.h"
+#include "core/base/argv.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/concierge/internal.h"
+#include "core/vm/cid.h"
+
+#define CHILD_VHOST_FD 3
+#define CHILD_VSOCK_FD 4
+
+static uint64_t
+now_us(struct concierge_vm *vm)
+{
+    struct vmt_clock *clock = vm->c->config.clock;
+
+    return clock->ops->now_us(clock);
+}
+
+static void
+on_probed(void *arg, enum hypervisor_accel accel, const char *reason, bool from_cache)
+{
+    struct concierge_vm *vm = arg;
+
+    vm->probe = NULL;
+    vm->accel = accel;
+    if (!from_cache)
+        vm->times.probe = now_us(vm) - vm->times.request;
+    vmt_log(from_cache ? VMT_LOG_DEBUG : VMT_LOG_NOTICE, "accelerator %s: %s vm=%s",
+            accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg", reason ? reason : "", vm->key);
+    vm_post(vm, VM_EV_PROBED);
+}
+
+void
+vm_probe(struct concierge_vm *vm)
+{
+    struct hypervisor *hv = vm->c->config.hypervisor;
+    const struct hypervisor_probe_request request = {
+        .kernel_fd = vm->plan.kernel_fd,
+        .initrd_fd = vm->plan.initrd_fd,
+        .on_done = on_probed,
+        .arg = vm,
+    };
+    struct vmt_err err = {0};
+
+    if (vm->accel != HYPERVISOR_ACCEL_AUTO)
+        vm_post(vm, VM_EV_PROBED);
+    else if (hv->ops->probe(hv, &request, &vm->probe, &err) < 0)
+        vm_fail(vm, "choose the accelerator: %s; try accel=tcg", err.msg);
+}
+
+/* Progress as seen from outside: a slow host is not a dead guest. */
+static bool
+console_grew(struct concierge_vm *vm)
+{
+    struct host *host = vm->c->config.host;
+    uint64_t bytes = host->logs->size(host, vm->console);
+    bool grew = bytes != vm->console_bytes;
+
+    vm->console_bytes = bytes;
+    return grew;
+}
+
+static void
+boot_timed_out(struct concierge_vm *vm, uint64_t limit_ms)
+{
+    const char *hint =
+        vm->state == VM_SPAWNING ? "the hypervisor does not answer on its control socket"
+        : vm->console_bytes == 0
+            ? "its console is empty: is the kernel made for this machine, and does the "
+              "accelerator work (try accel=tcg)?"
+            : "see its last console lines; a slow host needs a longer timeout";
+
+    vm_fail(vm, "the guest did not report ready within %llu s: %s",
+            (unsigned long long)(limit_ms / 1000), hint);
+}
+
+void
+vm_watch_boot(struct concierge_vm *vm)
+{
+    struct vmt_clock *clock = vm->c->config.clock;
+    uint64_t now = clock->ops->now_ms(clock);
+    uint64_t age = now - vm->times.launch / 1000;
+    uint64_t limit = vm->plan.timeout_s ? vm->plan.timeout_s * 1000ull : BOOT_MAX_MS;
+    uint64_t idle, left;
+
+    if (console_grew(vm))
+        vm->progress_ms = now;
+    idle = now - vm->progress_ms;
+    if (age >= limit) {
+        boot_timed_out(vm, limit);
+        return;
+    }
+    if (!vm->plan.timeout_s && idle >= BOOT_PROGRESS_MS) {
+        boot_timed_out(vm, idle);
+        return;
+    }
+    left = limit - age;
+    vm_arm(vm, left < BOOT_TICK_MS ? left : BOOT_TICK_MS);
+}
+
+static void
+on_control(void *arg)
+{
+    struct concierge_vm *vm = arg;
+    struct vmt_clock *clock = vm->c->config.clock;
+
+    if (!vm->times.control)
+        vm->times.control = now_us(vm);
+    vm->progress_ms = clock->ops->now_ms(clock);
+    vm_post(vm, VM_EV_CONTROL);
+}
+
+static void
+on_panic(void *arg)
+{
+    struct concierge_vm *vm = arg;
+
+    vmt_log_warning("the guest kernel panicked vm=%s cid=%u", vm->key, vm->cid);
+    vm->panicked = true;
+    if (vm->state >= VM_RUNNING)
+        return;
+    vm_fail(vm, "the guest kernel panicked while it booted; see its last console lines");
+}
+
+/* What an end that nobody asked for means for the one who started the VM. */
+static const char *const exit_words[] = {
+    [HYPERVISOR_EXIT_UNKNOWN] = "the hypervisor ended, and nothing says why",
+    [HYPERVISOR_EXIT_POWEROFF] = "the guest switched itself off",
+    [HYPERVISOR_EXIT_RESET] = "the guest rebooted, which ends a VM",
+    [HYPERVISOR_EXIT_PANIC] = "the guest kernel panicked",
+    [HYPERVISOR_EXIT_REQUEST] = "the hypervisor ended on request",
+    [HYPERVISOR_EXIT_KILLED] = "the hypervisor was killed or crashed",
+    [HYPERVISOR_EXIT_CONFIG] = "the hypervisor refused its configuration",
+    [HYPERVISOR_EXIT_ACCEL] = "the accelerator failed (try accel=tcg)",
+};
+
+static void
+on_exit(void *arg, const struct hypervisor_exit_info *info)
+{
+    struct concierge_vm *vm = arg;
+    size_t n = (size_t)info->reason;
+    const char *what = n < VMT_ARRAY_SIZE(exit_words) && exit_words[n]
+                           ? exit_words[n]
+                           : exit_words[HYPERVISOR_EXIT_UNKNOWN];
+    const char *text = info->text ? info->text : "";
+
+    vmt_log_info("hypervisor ended: %s%s%s vm=%s cid=%u", what, *text ? ": " : "", text,
+                 vm->key, vm->cid);
+    if (vm_is_booting(vm))
+        vm_blame(vm, "%s before the VM was ready%s%s", what, *text ? ": " : "", text);
+    vm->hv_id.pid = 0;
+    vm_post(vm, VM_EV_EXIT);
+}
+
+const struct hypervisor_events vm_hypervisor_events = {
+    .on_control = on_control,
+    .on_panic = on_panic,
+    .on_exit = on_exit,
+};
+
+/* The last line that a process wrote, for a sentence. */
+static void
+last_words(struct concierge_vm *vm, const char *path, char *buf, size_t cap)
+{
+    struct host *host = vm->c->config.host;
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    size_t len = 0, from;
+
+    buf[0] = '\0';
+    if (!path || host->logs->tail(host, path, 512, &data, &len, NULL) < 0)
+        return;
+    while (len > 0 && data[len - 1] == '\n')
+        len--;
+    for (from = len; from > 0 && data[from - 1] != '\n';)
+        from--;
+    (void)vmt_log_escape(buf, cap, data + from, len - from);
+}
+
+void
+vm_on_companion_exit(void *arg, const struct spawn_exit *how)
+{
+    struct concierge_vm *vm = arg;
+    char words[256], status[48] = "nobody knows how";
+
+    vm->companion = NULL;
+    vm->companion_id.pid = 0;
+    if (vm->state == VM_RELEASING) {
+        vm_post(vm, VM_EV_COMPANION_EXIT);
+        return;
+    }
+    if (how->kind == SPAWN_EXIT_CODE)
+        (void)snprintf(status, sizeof(status), "exit code %d", how->code);
+    else if (how->kind == SPAWN_EXIT_SIGNAL)
+        (void)snprintf(status, sizeof(status), "signal %d", how->code);
+    last_words(vm, vm->companion_log, words, sizeof(words));
+    vmt_log_error("vm_vsock died, the VM is stopped: %s%s%s vm=%s cid=%u", status,
+                  *words ? ": " : "", words, vm->key, vm->cid);
+    vm_fail(vm, "the vsock device (vm_vsock) of the VM died, %s%s%s", status,
+            *words ? ": " : "", words);
+}
+
+static bool
+cid_in_use(void *arg, uint32_t cid)
+{
+    return vm_find_cid(arg, cid) != NULL;
+}
+
+static int
+take_cid(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct concierge *c = vm->c;
+    uint32_t next = c->next_cid;
+    int r = vm_cid_alloc(&c->next_cid, cid_in_use, c, &vm->cid);
+
+    if (r < 0)
+        return vmt_err_set(err, -r, "find a free vsock cid");
+    r = concierge_record_save(c, err);
+    if (r < 0) {
+        c->next_cid = next;
+        vm->cid = 0;
+        return vmt_err_wrap(err, r, "remember the vsock cid");
+    }
+    vm->agent.cid = vm->cid;
+    return 0;
+}
+
+static char *
+join(const char *dir, const char *name)
+{
+    size_t len = strlen(dir) + strlen(name) + 2;
+    char *path = malloc(len);
+
+    if (path)
+        (void)snprintf(path, len, "%s/%s", dir, name);
+    return path;
+}
+
+int
+vm_connect(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct transport *t = vm->c->config.transport;
+    int r = startup_serve(vm, err);
+
+    if (r < 0)
+        return r;
+    r = t->ops->vm_add(t, vm->cid, vm->run_dir, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "make the VM reachable");
+    vm->reachable = true;
+    return 0;
+}
+
+static int
+start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
+{
+    struct concierge *c = vm->c;
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
+    const struct spawn_fd map[] = {
+        {fds[0], CHILD_VHOST_FD}, {fds[1], CHILD_VSOCK_FD}, {fds[2], 2}};
+    struct spawn_spec spec = {
+        .fds = map,
+        .nfds = VMT_ARRAY_SIZE(map),
+        .new_session = true,
+        .on_exit = vm_on_companion_exit,
+        .arg = vm,
+    };
+    int r;
+
+    vmt_argv_add(&argv, c->config.vm_vsock);
+    vmt_argv_addf(&argv, "--guest-cid=%u", vm->cid);
+    vmt_argv_addf(&argv, "--vhost-fd=%d", CHILD_VHOST_FD);
+    vmt_argv_addf(&argv, "--vsock-fd=%d", CHILD_VSOCK_FD);
+    vmt_argv_addf(&argv, "--uds-dir=%s", vm->run_dir);
+    r = vmt_argv_finish(&argv, err);
+    if (r < 0)
+        return r;
+    spec.argv = (const char *const *)argv.v;
+    r = c->config.spawn->ops->start(c->config.spawn, &spec, &vm->companion, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "start %s", c->config.vm_vsock);
+    c->config.spawn->ops->id(vm->companion, &vm->companion_id);
+    return 0;
+}
+
+/* The sockets listen before either end starts, so neither waits for the other. */
+static int
+make_vsock(struct concierge_vm *vm, const char *vhost_path, struct vmt_err *err)
+{
+    struct host *host = vm->c->config.host;
+    VMT_CLEANUP(vmt_freep) char *vsock_path = join(vm->run_dir, "vsock");
+    int fds[3] = {-1, -1, -1};
+    int r;
+
+    vm->companion_log = join(vm->run_dir, "vm_vsock.log");
+    if (!vsock_path || !vm->companion_log)
+        return vmt_err_set(err, ENOMEM, "make the vsock device");
+    r = host->files->listen(host, vhost_path, &fds[0], err);
+    if (r == 0)
+        r = host->files->listen(host, vsock_path, &fds[1], err);
+    if (r == 0)
+        r = host->logs->open(host, vm->companion_log, &fds[2], err);
+    if (r == 0)
+        r = start_companion(vm, fds, err);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
+        host->files->close(host, fds[i]);
+    return r;
+}
+
+static int
+start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd,
+                 struct vmt_err *err)
+{
+    struct hypervisor *hv = vm->c->config.hypervisor;
+    const struct start_plan *plan = &vm->plan;
+    const struct vm_spec spec = {
+        .name = vm->id.name,
+        .run_dir = vm->run_dir,
+        .kernel_fd = plan->kernel_fd,
+        .initrd_fd = plan->initrd_fd,
+        .cmdline = plan->cmdline,
+        .console_fd = console_fd,
+        .cid = vm->cid,
+        .mem_mib = plan->mem_mib,
+        .vcpus = plan->cpus,
+        .accel = vm->accel,
+        .net = plan->net,
+        .vsock = HYPERVISOR_VSOCK_VHOST_USER,
+        .vsock_socket = vhost_path,
+        .disks = plan->blocks,
+        .ndisks = plan->nblocks,
+        .oem_strings = (const char *const *)plan->oem_strings,
+    };
+    int r;
+
+    vm->times.spawn = now_us(vm);
+    r = hv->ops->start(hv, &spec, &vm_hypervisor_events, vm, &vm->hv, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "start the hypervisor");
+    hv->ops->id(vm->hv, &vm->hv_id);
+    return 0;
+}
+
+/* After the announcement: everything that has to be undone by a stop. */
+static int
+start_processes(struct concierge_vm *vm, int console_fd, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *vhost_path = join(vm->run_dir, "vhost-vsock.sock");
+    int r;
+
+    if (!vhost_path)
+        return vmt_err_set(err, ENOMEM, "start the VM");
+    r = vm_connect(vm, err);
+    if (r == 0)
+        r = make_vsock(vm, vhost_path, err);
+    if (r == 0)
+        r = vm_record_save(vm, err);
+    if (r == 0)
+        r = start_hypervisor(vm, vhost_path, console_fd, err);
+    if (r < 0)
+        return r;
+    r = vm_record_save(vm, err);
+    if (r < 0) /* an heir would not find it: better no VM than a lost one */
+        return vmt_err_wrap(err, r, "remember the hypervisor");
+    return 0;
+}
+
+/* Before the announcement: a failure here has no signal. */
+static int
+take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err)
+{
+    struct host *host = vm->c->config.host;
+    int r = take_cid(vm, err);
+
+    if (r == 0)
+        r = host->files->dir_make(host, &vm->run_dir, err);
+    if (r == 0)
+        r = host->logs->open(host, vm->console, ret_console_fd, err);
+    if (r == 0)
+        r = vm_record_save(vm, err);
+    return r;
+}
+
+/* A failure ends in RELEASING when there is no hypervisor yet, and in the escalation of a
+ * stop when there is. */
+static void
+launch_failed(struct concierge_vm *vm, const struct vmt_err *err)
+{
+    const char *why = NULL;
+
+    if (vm->times.spawn && !vm->hv && !concierge_launch_allowed(vm->c, &why))
+        vm_blame(vm, "%s", why);
+    vm_blame(vm, "%s", err->msg);
+    vm_post(vm, vm->hv ? VM_EV_FAILED : VM_EV_EXIT);
+}
+
+void
+vm_act_launch(struct concierge_vm *vm)
+{
+    struct concierge *c = vm->c;
+    struct vmt_err err = {0};
+    int console_fd = -1;
+    int r;
+
+    vm->times.launch = now_us(vm);
+    vm->progress_ms = vm->times.launch / 1000;
+    r = take_resources(vm, &console_fd, &err);
+    if (r == 0) {
+        console_watch(c);
+        signal_starting_up(vm);
+        r = start_processes(vm, console_fd, &err);
+    }
+    c->config.host->files->close(c->config.host, console_fd);
+    plan_close_images(&vm->plan);
+    if (r < 0) {
+        launch_failed(vm, &err);
+        return;
+    }
+    vm_watch_boot(vm);
+}

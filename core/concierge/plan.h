@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/plan.h - a StartVm request after all its checks. Private to the room. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/adapter/hypervisor.h"
+#include "core/vm/id.h"
+
+struct concierge;
+struct host;
+struct ipc_caller;
+struct vmt_err;
+typedef struct VmTools__Concierge__StartVmRequest VmTools__Concierge__StartVmRequest;
+
+/* spec 3: a request's own disks; with root image and descriptor two more. */
+#define PLAN_DISKS_MAX 10
+#define PLAN_BLOCKS_MAX (PLAN_DISKS_MAX + 2)
+#define PLAN_SERIAL_MAX 21
+
+struct plan_mount {
+    char source[16];                 /* "/dev/vdb" */
+    char *target, *fstype, *options; /* owned */
+    uint64_t flags;
+    bool external; /* of a descriptor: make the target, and a file system if blank */
+};
+
+struct start_plan {
+    struct host *host; /* borrowed; closes the descriptors */
+    struct vm_id id;
+    int vm_type; /* VmTools__Concierge__VmInfo__VmType */
+    char *cmdline;
+    char **oem_strings; /* owned, NULL-terminated, or NULL */
+    char *vm_username;  /* owned */
+    uint32_t mem_mib, cpus;
+    uint32_t timeout_s; /* 0: from the last sign of progress */
+    enum hypervisor_accel accel;
+    enum hypervisor_net net;
+    int kernel_fd, initrd_fd;                       /* owned, -1: none */
+    struct hypervisor_disk blocks[PLAN_BLOCKS_MAX]; /* fd owned, serial points below */
+    char serials[PLAN_BLOCKS_MAX][PLAN_SERIAL_MAX];
+    size_t nblocks;
+    struct plan_mount mounts[PLAN_BLOCKS_MAX];
+    size_t nmounts;
+};
+
+/* Everything that StartVm checks before it takes anything (spec 4.1), in the order of the
+ * spec but for "already running", which is the caller's. fds are owned by the call in any
+ * case. On failure nothing is held and the words say what to change. Returns 0 or -errno.
+ */
+struct plan_input {
+    const VmTools__Concierge__StartVmRequest *request;
+    const struct ipc_caller *caller;
+    const int *fds;
+    size_t nfds;
+};
+int plan_make(struct concierge *c, const struct plan_input *in, struct start_plan *plan,
+              struct vmt_err *err);
+
+/* The checks that come before "already running": identity and processors. */
+int plan_check_first(struct concierge *c,
+                     const VmTools__Concierge__StartVmRequest *request,
+                     struct vm_id *ret_id, struct vmt_err *err);
+
+/* Close the images: the hypervisor has its own copies. */
+void plan_close_images(struct start_plan *plan);
+void plan_done(struct start_plan *plan);
+
+/* Guest RAM when the request does not say: all but 1 GiB, or 3/4 below 4 GiB. spec 6.2 */
+uint32_t plan_default_mem_mib(uint64_t host_mib);

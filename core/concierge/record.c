@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core/concierge/record.c - what survives the daemon. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/adapter/clock.h"
+#include "core/adapter/host.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/concierge/internal.h"
+#include "core/concierge/record.h"
+#include "vmt_state.pb-c.h"
+
+#define DAEMON_RECORD "daemon"
+
+static int
+save(struct concierge *c, const char *name, const ProtobufCMessage *message,
+     struct vmt_err *err)
+{
+    struct host *host = c->config.host;
+    size_t len = protobuf_c_message_get_packed_size(message);
+    VMT_CLEANUP(vmt_freep) uint8_t *bytes = malloc(len + 1);
+
+    if (!bytes)
+        return vmt_err_set(err, ENOMEM, "write the record %s", name);
+    (void)protobuf_c_message_pack(message, bytes);
+    return host->store->save(host, name, bytes, len, err);
+}
+
+static void
+fill_mounts(struct concierge_vm *vm, Vmt__MountRecord *mounts, Vmt__MountRecord **list)
+{
+    for (size_t i = 0; i < vm->plan.nmounts; i++) {
+        struct plan_mount *m = &vm->plan.mounts[i];
+
+        vmt__mount_record__init(&mounts[i]);
+        mounts[i].source = m->source;
+        mounts[i].target = m->target;
+        mounts[i].fstype = m->fstype;
+        mounts[i].options = m->options;
+        mounts[i].flags = m->flags;
+        mounts[i].external = m->external;
+        list[i] = &mounts[i];
+    }
+}
+
+static char *
+text(const char *s)
+{
+    return (char *)(uintptr_t)(s ? s : ""); /* packing only reads it */
+}
+
+static Vmt__VmRecord__Phase
+phase(const struct concierge_vm *vm)
+{
+    if (vm->was_running)
+        return VMT__VM_RECORD__PHASE__RUNNING;
+    return vm->times.ready ? VMT__VM_RECORD__PHASE__READY
+                           : VMT__VM_RECORD__PHASE__STARTING;
+}
+
+int
+vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
+{
+    Vmt__VmRecord record = VMT__VM_RECORD__INIT;
+    Vmt__ProcessRecord hv = VMT__PROCESS_RECORD__INIT;
+    Vmt__ProcessRecord companion = VMT__PROCESS_RECORD__INIT;
+    Vmt__MountRecord mounts[PLAN_BLOCKS_MAX];
+    Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
+    int r;
+
+    record.owner_id = vm->id.owner;
+    record.name = vm->id.name;
+    record.cid = vm->cid;
+    record.run_dir = text(vm->run_dir);
+    record.phase = phase(vm);
+    hv.pid = vm->hv_id.pid;
+    hv.start_time = vm->hv_id.start_time;
+    record.hypervisor = vm->hv_id.pid ? &hv : NULL;
+    companion.pid = vm->companion_id.pid;
+    companion.start_time = vm->companion_id.start_time;
+    record.companion = vm->companion_id.pid ? &companion : NULL;
+    record.vm_type = vm->vm_type;
+    record.mem_mib = vm->mem_mib;
+    record.accel = text(vm->accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg");
+    record.token = vm->token;
+    record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
+    record.vm_username = text(vm->plan.vm_username);
+    fill_mounts(vm, mounts, list);
+    record.mounts = list;
+    record.n_mounts = vm->plan.nmounts;
+    r = save(vm->c, vm->key, &record.base, err);
+    return r < 0 ? vmt_err_wrap(err, r, "remember the VM") : 0;
+}
+
+void
+vm_record_remove(struct concierge_vm *vm)
+{
+    struct host *host = vm->c->config.host;
+
+    host->store->remove(host, vm->key);
+}
+
+int
+concierge_record_save(struct concierge *c, struct vmt_err *err)
+{
+    Vmt__DaemonRecord record = VMT__DAEMON_RECORD__INIT;
+
+    record.next_cid = c->next_cid;
+    return save(c, DAEMON_RECORD, &record.base, err);
+}
+
+void
+concierge_record_load(struct concierge *c)
+{
+    struct host *host = c->config.host;
+    VMT_CLEANUP(vmt_freep) void *data = NULL;
+    Vmt__DaemonRecord *record;
+    size_t len;
+
+    if (host->store->load(host, DAEMON_RECORD, &data, &len, NULL) < 0)
+        return;
+    record = vmt__daemon_record__unpack(NULL, len, data);
+    if (!record) {
+        vmt_log_warning("the daemon's record is damaged; cids start anew");
+        return;
+    }
+    c->next_cid = record->next_cid;
+    vmt__daemon_record__free_unpacked(record, NULL);
+}
+
+bool
+record_is_of_a_vm(const char *name)
+{
+    return strcmp(name, DAEMON_RECORD) != 0;
+}
+
+static int
+restore_mounts(const Vmt__VmRecord *record, struct start_plan *plan)
+{
+    for (size_t i = 0; i < record->n_mounts && i < PLAN_BLOCKS_MAX; i++) {
+        const Vmt__MountRecord *from = record->mounts[i];
+        struct plan_mount *m = &plan->mounts[plan->nmounts++];
+
+        (void)snprintf(m->source, sizeof(m->source), "%s", from->source);
+        m->target = strdup(from->target);
+        m->fstype = strdup(from->fstype);
+        m->options = strdup(from->options);
+        m->flags = from->flags;
+        m->external = from->external;
+        if (!m->target || !m->fstype || !m->options)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int
+restore_plan(struct concierge *c, const Vmt__VmRecord *record, struct start_plan *plan,
+             struct vmt_err *err)
+{
+    int r;
+
+    *plan = (struct start_plan){.host = c->config.host, .kernel_fd = -1, .initrd_fd = -1};
+    r = vm_id_set(&plan->id, record->owner_id, record->name, err);
+    if (r < 0)
+        return r;
+    plan->vm_type = record->vm_type;
+    plan->mem_mib = record->mem_mib;
+    plan->accel =
+        strcmp(record->accel, "kvm") == 0 ? HYPERVISOR_ACCEL_KVM : HYPERVISOR_ACCEL_TCG;
+    plan->net = record->has_network ? HYPERVISOR_NET_USER : HYPERVISOR_NET_NONE;
+    plan->vm_username = strdup(record->vm_username);
+    if (!plan->vm_username || restore_mounts(record, plan) < 0)
+        return vmt_err_set(err, ENOMEM, "restore the VM");
+    return 0;
+}
+
+static void
+restore_processes(struct concierge_vm *vm, const Vmt__VmRecord *record)
+{
+    if (record->hypervisor) {
+        vm->hv_id.pid = record->hypervisor->pid;
+        vm->hv_id.start_time = record->hypervisor->start_time;
+    }
+    if (record->companion) {
+        vm->companion_id.pid = record->companion->pid;
+        vm->companion_id.start_time = record->companion->start_time;
+    }
+}
+
+static int
+restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm **ret_vm,
+           struct vmt_err *err)
+{
+    VMT_CLEANUP(plan_done) struct start_plan plan;
+    VMT_CLEANUP(vm_freep) struct concierge_vm *vm = NULL;
+    struct vmt_clock *clock = c->config.clock;
+    int r = restore_plan(c, record, &plan, err);
+
+    if (r == 0)
+        r = vm_new(c, &plan, &vm, err);
+    if (r < 0)
+        return r;
+    vm->cid = vm->agent.cid = record->cid;
+    vm->run_dir = *record->run_dir ? strdup(record->run_dir) : NULL;
+    vm->announced = true;
+    vm->was_running = record->phase == VMT__VM_RECORD__PHASE__RUNNING;
+    if (record->phase != VMT__VM_RECORD__PHASE__STARTING)
+        vm->times.ready = clock->ops->now_us(clock);
+    (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);
+    restore_processes(vm, record);
+    if (*record->run_dir && !vm->run_dir)
+        return vmt_err_set(err, ENOMEM, "restore the VM");
+    *ret_vm = vmt_take_ptr(&vm);
+    return 0;
+}
+
+int
+vm_record_load(struct concierge *c, const char *name, struct concierge_vm **ret_vm,
+               struct vmt_err *err)
+{
+    struct host *host = c->config.host;
+    VMT_CLEANUP(vmt_freep) void *data = NULL;
+    Vmt__VmRecord *record;
+    size_t len;
+    int r = host->store->load(host, name, &data, &len, err);
+
+    if (r < 0)
+        return r;
+    record = vmt__vm_record__unpack(NULL, len, data);
+    if (!record)
+        return vmt_err_setx(err, EBADMSG, "the record %s is damaged", name);
+    r = restore_vm(c, record, ret_vm, err);
+    vmt__vm_record__free_unpacked(record, NULL);
+    return r;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "core/adapter/clock.h"
+#include "core/adapter/stream.h"
+#include "core/adapter/transport.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/rpc/server.h"
+#include "platform/guest/maitred/agent/jobs.h"
+#include "platform/guest/maitred/agent/power_button.h"
+#include "platform/guest/maitred/agent/ready.h"
+#include "platform/guest/maitred/agent/shutdown.h"
+#include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/netlink.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/os/transports.h"
+#include "platform/linux/os/unix_socket.h"
+
+#define TOOLS_DIR "/usr/lib/vm_tools/"
+/* Startup jobs together may hold ready back for so long: the host waits 60 s. */
+#define JOBS_HOLD_MS 40000u
+/* A host that does not answer must not keep the rest of the boot away for ever. */
+#define LATE_ANYWAY_MS 3000u
+#define CONNECTIONS_MAX 32 /* the host's daemons need one each */
+#define LINE_BYTES 512
+
+/* Daemons of ours, in start order. The log daemon is part of larger images only. */
+static const struct {
+    const char *path;
+    bool optional;
+} daemons[] = {
+    {TOOLS_DIR "vm_syslog", true},
+    {TOOLS_DIR "vshd", false},
+};
+
+static const int shutdown_signals[] = {SIGTERM, SIGINT, SIGPWR};
+
+static void
+on_clean(void *arg)
+{
+    struct agent *agent = arg;
+
+    for (size_t i = 0; i < agent->nwaiting; i++)
+        rpc_reply_empty(agent->waiting[i]);
+    agent->nwaiting = 0;
+}
+
+int
+agent_shut_down(struct agent *agent, struct vmt_err *err)
+{
+    const struct shutdown_config config = {
+        .loop = agent->loop,
+        .procs = &agent->procs,
+        .poweroff = agent->boot.cmdline.poweroff,
+        .on_clean = on_clean,
+        .arg = agent,
+    };
+    int r;
+
+    if (agent->shutdown)
+        return 0;
+    vmt_log_notice("shutdown begins");
+    r = shutdown_start(&config, &agent->shutdown);
+    return r < 0 ? vmt_err_set(err, -r, "begin shutdown") : 0;
+}
+
+static void
+shut_down_anyhow(void *arg)
+{
+    struct vmt_err err;
+
+    if (agent_shut_down(arg, &err) < 0)
+        vmt_log_error("%s", err.msg);
+}
+
+static void
+on_shutdown_signal(void *arg, int sig)
+{
+    vmt_log_notice("asked to go down by signal %d", sig);
+    shut_down_anyhow(arg);
+}
+
+static void
+on_sigchld(void *arg, int sig)
+{
+    struct agent *agent = arg;
+
+    (void)sig;
+    proc_table_reap(&agent->procs);
+}
+
+static void
+on_given_up(void *arg, const char *program)
+{
+    struct agent *agent = arg;
+
+    report_degraded(&agent->boot.report, "%s does not stay up", program);
+}
+
+static void
+on_late(void *arg)
+{
+    struct agent *agent = arg;
+
+    agent->late = NULL;
+    if (!boot_late_step(&agent->boot)) {
+        report_phase(&agent->boot.report, "late");
+        return;
+    }
+    if (agent->clock->ops->timer_start(agent->clock, 0, on_late, agent, &agent->late) < 0)
+        vmt_log_error("no memory for the late part of the boot");
+}
+
+/* The late part of the boot begins now; later calls change nothing. */
+static void
+begin_late(struct agent *agent, uint64_t delay_ms)
+{
+    agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    if (agent->clock->ops->timer_start(agent->clock, delay_ms, on_late, agent,
+                                       &agent->late) < 0)
+        agent->late = NULL;
+}
+
+/* Out of the client's callback, so that it can be freed. */
+static void
+on_late_after_ready(void *arg)
+{
+    struct agent *agent = arg;
+
+    agent->late = NULL;
+    ready_free(agent->ready);
+    agent->ready = NULL;
+    on_late(agent);
+}
+
+static void
+on_ready_acked(void *arg)
+{
+    struct agent *agent = arg;
+    char line[LINE_BYTES];
+
+    report_phase(&agent->boot.report, "ready");
+    console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
+                agent->boot.report.ndegraded ? ", degraded" : "");
+    agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    agent->late = NULL;
+    if (agent->clock->ops->timer_start(agent->clock, 0, on_late_after_ready, agent,
+                                       &agent->late) < 0)
+        vmt_log_error("no memory for the late part of the boot");
+}
+
+static void
+on_jobs_done(void *arg)
+{
+    struct agent *agent = arg;
+
+    report_phase(&agent->boot.report, "jobs");
+    begin_late(agent, LATE_ANYWAY_MS);
+    if (!agent->transport ||
+        ready_start(agent->clock, agent->transport, agent->boot.cmdline.host_port,
+                    on_ready_acked, agent, &agent->ready) < 0)
+        report_degraded(&agent->boot.report, "the host cannot be told that we are ready");
+}
+
+static void
+on_accept(void *arg, struct stream *s, const struct stream_peer *peer)
+{
+    struct agent *agent = arg;
+
+    rpc_server_accept(agent->server, s, peer);
+}
+
+static int
+make_server(struct agent *agent, struct vmt_err *err)
+{
+    static const struct rpc_server_config config = {.connections_max = CONNECTIONS_MAX};
+    int r = rpc_server_new(agent->clock, &config, &agent->server, err);
+
+    if (r == 0)
+        r = rpc_server_add(agent->server, &maitred_service, agent, err);
+    if (r == 0)
+        r = rpc_server_add(agent->server, &agent_service, agent, err);
+    return r;
+}
+
+/* Only the host is added to the transport, so only the host gets in. */
+static int
+listen_vsock(struct agent *agent, struct vmt_err *err)
+{
+    struct transport_listener *listener;
+    struct transport *t;
+    int r = transport_vsock_new(agent->loop, &agent->transport, err);
+
+    if (r < 0)
+        return r;
+    t = agent->transport;
+    r = t->ops->vm_add(t, VMT_CID_HOST, NULL, err);
+    if (r == 0)
+        r = t->ops->listen(t, agent->boot.cmdline.port, on_accept, agent, &listener, err);
+    return r < 0 ? vmt_err_wrap(err, r, "listen for the host") : 0;
+}
+
+/* The kernel says who connects: only we ourselves. */
+static void
+on_unix_accept(void *arg, struct stream *s, const struct stream_peer *peer)
+{
+    if (peer->kind == STREAM_PEER_UNIX && peer->uid == geteuid())
+        on_accept(arg, s, peer);
+    else
+        stream_close(s);
+}
+
+static int
+listen_unix(struct agent *agent, const char *path, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    int r = os_unix_listen(path, 0600, CONNECTIONS_MAX, &fd, err);
+
+    if (r == 0)
+        r = os_listener_new(agent->loop, fd, NULL, on_unix_accept, agent,
+                            &agent->unix_listener, err);
+    if (r < 0)
+        return r;
+    (void)vmt_take_fd(&fd);
+    return 0;
+}
+
+static void
+start_daemons(struct agent *agent)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(daemons); i++) {
+        char path[64];
+        char *const argv[] = {path, NULL};
+        const struct proc_spec spec = {.argv = argv, .respawn = true};
+        struct vmt_err err;
+
+        (void)snprintf(path, sizeof(path), "%s", daemons[i].path);
+        if (daemons[i].optional && access(path, X_OK) < 0)
+            continue;
+        if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
+            report_degraded(&agent->boot.report, "%s", err.msg);
+    }
+}
+
+static void
+start_shell(struct agent *agent)
+{
+    char shell[] = "/bin/sh", login[] = "-l";
+    char *const argv[] = {shell, login, NULL};
+    const struct proc_spec spec = {
+        .argv = argv, .respawn = true, .use_console = true, .own_terminal = true};
+    struct vmt_err err;
+
+    if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
+        report_degraded(&agent->boot.report, "shell on the console: %s", err.msg);
+}
+
+static void
+start_jobs(struct agent *agent)
+{
+    const struct jobs_config config = {
+        .procs = &agent->procs,
+        .report = &agent->boot.report,
+        .dir = JOBS_DIR,
+        .timeout_ms = agent->boot.cmdline.job_timeout_s * 1000,
+        .hold_ms = JOBS_HOLD_MS,
+        .provision = agent->boot.cmdline.provision_stateful,
+        .on_done = on_jobs_done,
+        .arg = agent,
+    };
+
+    if (agent->boot.cmdline.no_startup_processes)
+        on_jobs_done(agent);
+    else if (jobs_start(&config, &agent->jobs) < 0) {
+        report_degraded(&agent->boot.report, "startup jobs: no memory");
+        on_jobs_done(agent);
+    }
+}
+
+static void
+start_init(struct agent *agent)
+{
+    struct vmt_err err;
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(shutdown_signals); i++) {
+        if (os_loop_on_signal(agent->loop, shutdown_signals[i], on_shutdown_signal, agent,
+                              &err) < 0)
+            report_degraded(&agent->boot.report, "%s", err.msg);
+    }
+    if (agent->boot.uevent_fd >= 0 &&
+        power_button_new(os_loop_base(agent->loop), agent->boot.uevent_fd,
+                         shut_down_anyhow, agent, &agent->button, &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+    else
+        agent->boot.uevent_fd = -1;
+    if (netlink_loopback_up(&err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+    start_daemons(agent);
+    if (agent->boot.cmdline.shell)
+        start_shell(agent);
+    report_phase(&agent->boot.report, "agent");
+    start_jobs(agent);
+}
+
+int
+agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
+            const char *unix_path, struct vmt_err *err)
+{
+    int r;
+
+    *agent = (struct agent){
+        .loop = loop,
+        .clock = os_loop_clock(loop),
+        .boot = *boot,
+        .is_init = getpid() == 1,
+    };
+    proc_table_init(&agent->procs, agent->clock);
+    agent->procs.on_given_up = on_given_up;
+    agent->procs.arg = agent;
+    (void)prctl(PR_SET_CHILD_SUBREAPER,
+                1); /* orphans of ours come to us as a service too */
+    r = os_loop_on_signal(loop, SIGCHLD, on_sigchld, agent, err);
+    if (r == 0)
+        r = make_server(agent, err);
+    if (r == 0)
+        r = unix_path ? listen_unix(agent, unix_path, err) : listen_vsock(agent, err);
+    if (!agent->is_init)
+        return r;
+    if (r < 0)
+        report_degraded(&agent->boot.report, "%s", vmt_err_text(err));
+    start_init(agent);
+    return 0;
+}
+
+void
+agent_done(struct agent *agent)
+{
+    if (agent->late)
+        agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    ready_free(agent->ready);
+    jobs_free(agent->jobs);
+    power_button_free(agent->button);
+    os_listener_free(agent->unix_listener);
+    rpc_server_free(agent->server);
+    if (agent->transport)
+        agent->transport->ops->free(agent->transport);
+    proc_table_done(&agent->procs);
+    cmdline_done(&agent->boot.cmdline);
+}

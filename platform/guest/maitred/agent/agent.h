@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/agent/agent.h - the running agent: what the host's calls work
+ * on. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "platform/guest/maitred/init/boot.h"
+#include "platform/guest/maitred/proc/table.h"
+
+struct jobs;
+struct os_listener;
+struct os_loop;
+struct power_button;
+struct ready;
+struct rpc_server;
+struct rpc_server_call;
+struct shutdown;
+struct transport;
+struct vmt_clock;
+struct vmt_err;
+struct vmt_timer;
+
+#define AGENT_WAITING_MAX 16 /* callers of Shutdown at the same time */
+
+struct agent {
+    struct os_loop *loop;    /* borrowed */
+    struct vmt_clock *clock; /* borrowed */
+    struct boot boot;        /* as a service: only cmdline defaults and the report */
+    bool is_init;            /* PID 1: the whole system is ours */
+    struct proc_table procs;
+    struct transport *transport; /* owned; NULL without vsock */
+    struct rpc_server *server;   /* owned */
+    struct jobs *jobs;           /* owned; NULL when all are started */
+    struct ready *ready;         /* owned; NULL once acknowledged, and as a service */
+    struct shutdown *shutdown;   /* owned; NULL until it begins */
+    struct power_button *button; /* owned; NULL where nothing can be watched */
+    struct os_listener *unix_listener; /* owned; NULL without --listen */
+    struct vmt_timer *late;            /* owned by the clock: the next late step */
+    struct rpc_server_call *waiting[AGENT_WAITING_MAX]; /* for the end of the shutdown */
+    size_t nwaiting;
+};
+
+/* Serve the host on vsock; as PID 1 also start the services and jobs and report ready.
+ * With unix_path (not as PID 1) the same calls are served there instead, for callers of
+ * our own uid: for systems without vsock, and for tests. boot is copied, with what it
+ * owns. As PID 1 only a lack of memory fails: what else is missing is in the report. */
+int agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
+                const char *unix_path, struct vmt_err *err);
+
+/* Begin the shutdown; once is enough, later calls change nothing. As PID 1 only. */
+int agent_shut_down(struct agent *agent, struct vmt_err *err);
+
+void agent_done(struct agent *agent);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/agent/teardown.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "core/base/argv.h"
+#include "core/base/cleanup.h"
+#include "core/base/log.h"
+#include "platform/guest/maitred/agent/mountinfo.h"
+#include "platform/guest/maitred/init/file.h"
+
+#define MOUNTS_BYTES_MAX (16ul * 1024 * 1024)
+#define SWAPS_BYTES_MAX 65536
+#define PASSES_MAX 64 /* a pass without progress ends the loop long before */
+
+/* Call fn for each line of a file of /proc. */
+static void
+each_line(const char *path, size_t max, void (*fn)(void *arg, char *line), void *arg)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    char *line, *save = NULL;
+
+    if (file_read(path, max, &text) < 0)
+        return;
+    for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        fn(arg, line);
+}
+
+static void
+swap_off(void *arg, char *line)
+{
+    (void)arg;
+    line[strcspn(line, " \t")] = '\0';
+    mountinfo_unescape(line);
+    if (*line == '/' && swapoff(line) < 0)
+        vmt_log_warning("swapoff %s: %s", line, strerror(errno));
+}
+
+static void
+collect_target(void *arg, char *line)
+{
+    struct vmt_argv *targets = arg;
+    struct mountinfo m;
+
+    if (mountinfo_parse(line, &m) && mountinfo_is_removable(m.target))
+        vmt_argv_add(targets, m.target);
+}
+
+/* One pass, youngest mount first. Returns how many went. */
+static unsigned
+unmount_pass(bool is_last)
+{
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv targets = {0};
+    unsigned gone = 0;
+
+    each_line("/proc/self/mountinfo", MOUNTS_BYTES_MAX, collect_target, &targets);
+    for (size_t i = targets.n; i > 0; i--) {
+        const char *target = targets.v[i - 1];
+
+        if (umount2(target, UMOUNT_NOFOLLOW) == 0) {
+            gone++;
+            continue;
+        }
+        if (!is_last)
+            continue;
+        vmt_log_warning("unmount %s: %s, detached", target, strerror(errno));
+        (void)mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
+        (void)umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+    return gone;
+}
+
+/* Loop devices hold the file systems below them. */
+static void
+free_loops(void)
+{
+    DIR *dir = opendir("/sys/block");
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    while ((entry = readdir(dir))) {
+        char path[300];
+        VMT_CLEANUP(vmt_closep) int fd = -1;
+
+        if (strncmp(entry->d_name, "loop", 4) != 0)
+            continue;
+        (void)snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file",
+                       entry->d_name);
+        if (access(path, F_OK) < 0)
+            continue;
+        (void)snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            (void)ioctl(fd, LOOP_CLR_FD, 0);
+    }
+    (void)closedir(dir);
+}
+
+int
+teardown_run(void *arg, struct vmt_err *err)
+{
+    (void)arg;
+    (void)err;
+    (void)chdir("/");
+    sync(); /* what was acknowledged is safe even if something below hangs */
+    each_line("/proc/swaps", SWAPS_BYTES_MAX, swap_off, NULL);
+    for (int i = 0; i < PASSES_MAX && unmount_pass(false) > 0; i++)
+        free_loops();
+    free_loops();
+    (void)unmount_pass(true);
+    (void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    sync();
+    return 0;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/proc/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+
+extern char **environ;
+
+/* What child and parent share until exec: a vfork child runs in our memory. */
+struct exec_shared {
+    const struct exec_spec *spec;
+    const char *path;
+    int stdio; /* becomes 0, 1 and 2 */
+    volatile int error;
+    const char *volatile stage;
+};
+
+void
+exec_reset_signals(void)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int sig = 1; sig <= SIGRTMAX; sig++)
+        (void)sigaction(sig, &dfl, NULL); /* refused for KILL, STOP and libc's own */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void
+child_fail(struct exec_shared *s, const char *stage)
+{
+    s->error = errno;
+    s->stage = stage;
+    _exit(127);
+}
+
+/* In the vfork child: system calls only; no memory of the parent but shared is changed.
+ */
+static void
+child_run(struct exec_shared *s)
+{
+    if (setsid() < 0)
+        child_fail(s, "setsid");
+    for (int fd = 0; fd <= 2; fd++) {
+        if (dup2(s->stdio, fd) < 0)
+            child_fail(s, "dup2");
+    }
+    if (s->spec->own_terminal)
+        (void)ioctl(0, TIOCSCTTY, 1);
+    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
+    (void)umask(022);
+    exec_reset_signals();
+    (void)execve(s->path, s->spec->argv, s->spec->env);
+    child_fail(s, "exec");
+}
+
+static const char *
+env_find(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (; *env; env++) {
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    }
+    return NULL;
+}
+
+/* Search PATH as execvp does. path has PATH_MAX bytes. */
+static int
+find_program(const char *name, char *const *env, char *path, struct vmt_err *err)
+{
+    const char *dirs = env_find(env, "PATH");
+    int code = ENOENT;
+
+    if (strchr(name, '/')) {
+        if (snprintf(path, PATH_MAX, "%s", name) >= PATH_MAX)
+            return vmt_err_set(err, ENAMETOOLONG, "run %.64s", name);
+        return 0;
+    }
+    while (dirs && *dirs) {
+        int len = (int)strcspn(dirs, ":");
+
+        if (snprintf(path, PATH_MAX, "%.*s/%s", len, dirs, name) < PATH_MAX) {
+            if (access(path, X_OK) == 0)
+                return 0;
+            code = errno == EACCES ? EACCES : code;
+        }
+        dirs += len + (dirs[len] == ':');
+    }
+    return vmt_err_set(err, code, "find %.64s in PATH", name);
+}
+
+/* A function of its own: vfork returns twice, and no local of its caller may change in
+ * between. */
+static pid_t __attribute__((noinline)) vfork_child(struct exec_shared *shared)
+{
+    pid_t pid = vfork();
+
+    if (pid == 0)
+        child_run(shared);
+    return pid;
+}
+
+int
+exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
+{
+    const char *stdio_path = spec->use_console ? "/dev/console" : "/dev/null";
+    VMT_CLEANUP(vmt_closep)
+    int stdio = open(stdio_path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    struct exec_shared shared = {.spec = spec, .stdio = stdio};
+    char path[PATH_MAX];
+    sigset_t all, old;
+    pid_t pid;
+    int r;
+
+    if (stdio < 0)
+        return vmt_err_set(err, errno, "open %s", stdio_path);
+    r = find_program(spec->argv[0], spec->env, path, err);
+    if (r < 0)
+        return r;
+    shared.path = path;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all,
+                      &old); /* our handlers must not run in the child */
+    pid = vfork_child(&shared);
+    r = errno;
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    if (pid < 0)
+        return vmt_err_set(err, r, "start %s", path);
+    if (shared.error)
+        return vmt_err_set(err, shared.error, "start %s: %s", path, shared.stage);
+    *ret_pid = pid;
+    return 0;
+}
+
+static size_t
+count(char *const *list)
+{
+    size_t n = 0;
+
+    while (list && list[n])
+        n++;
+    return n;
+}
+
+char **
+exec_env(char *const *pairs)
+{
+    size_t nown = count(environ), npairs = count(pairs), n = npairs;
+    char **env = calloc(nown + npairs + 1, sizeof(*env));
+
+    if (!env)
+        return NULL;
+    if (npairs)
+        memcpy(env, pairs, npairs * sizeof(*env));
+    for (size_t i = 0; i < nown; i++) { /* what the pairs set already is left out */
+        size_t len = strcspn(environ[i], "=");
+        bool taken = false;
+
+        for (size_t k = 0; k < npairs && !taken; k++)
+            taken = strncmp(pairs[k], environ[i], len + 1) == 0;
+        if (!taken)
+            env[n++] = environ[i];
+    }
+    return env;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/proc/table.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "core/adapter/clock.h"
+#include "core/base/argv.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "platform/guest/maitred/proc/exec.h"
+#include "platform/guest/maitred/proc/respawn.h"
+
+struct proc {
+    struct vmt_list node;
+    struct proc_table *table; /* borrowed */
+    pid_t pid;                /* 0: waits for its respawn */
+    struct vmt_argv argv;     /* owned; empty for a watched child */
+    struct vmt_argv env;      /* owned */
+    bool respawn, use_console, own_terminal;
+    struct respawn starts;
+    struct vmt_timer *timer; /* owned by the clock */
+    proc_exit_fn *on_exit;   /* NULL: forgotten, or nobody asked */
+    void *arg;               /* borrowed */
+};
+
+static void
+proc_free(struct proc *p)
+{
+    if (!p)
+        return;
+    if (p->node.next) {
+        vmt_list_remove(&p->node);
+        p->table->n--;
+    }
+    p->table->clock->ops->timer_cancel(p->table->clock, p->timer);
+    vmt_argv_done(&p->argv);
+    vmt_argv_done(&p->env);
+    free(p);
+}
+VMT_DEFINE_FREEP(struct proc, proc_free)
+
+void
+proc_table_init(struct proc_table *table, struct vmt_clock *clock)
+{
+    *table = (struct proc_table){.clock = clock};
+    vmt_list_init(&table->procs);
+}
+
+void
+proc_table_done(struct proc_table *table)
+{
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    proc_free(VMT_CONTAINER_OF(at, struct proc, node));
+}
+
+static int
+proc_exec(struct proc *p, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char **env = exec_env(p->env.v);
+    struct exec_spec spec = {
+        .argv = p->argv.v,
+        .env = env,
+        .use_console = p->use_console,
+        .own_terminal = p->own_terminal,
+    };
+
+    if (!env)
+        return vmt_err_set(err, ENOMEM, "start %s", p->argv.v[0]);
+    respawn_started(&p->starts, p->table->clock->ops->now_ms(p->table->clock));
+    return exec_start(&spec, &p->pid, err);
+}
+
+static void proc_on_timer(void *arg);
+
+/* Start p again, now or later; give it up when it was started too often. */
+static void
+proc_restart(struct proc *p)
+{
+    struct proc_table *t = p->table;
+    uint64_t delay_ms;
+
+    if (t->stopped) {
+        proc_free(p);
+        return;
+    }
+    if (!respawn_next(&p->starts, t->clock->ops->now_ms(t->clock), &delay_ms)) {
+        vmt_log_error("%s ended %d times in %u s and is not started again", p->argv.v[0],
+                      RESPAWN_STARTS_MAX, RESPAWN_WINDOW_MS / 1000);
+        if (t->on_given_up)
+            t->on_given_up(t->arg, p->argv.v[0]);
+        proc_free(p);
+        return;
+    }
+    p->pid = 0;
+    if (t->clock->ops->timer_start(t->clock, delay_ms, proc_on_timer, p, &p->timer) < 0) {
+        vmt_log_error("%s is not started again: no memory", p->argv.v[0]);
+        proc_free(p);
+    }
+}
+
+static void
+proc_on_timer(void *arg)
+{
+    struct proc *p = arg;
+    struct vmt_err err;
+
+    p->timer = NULL;
+    if (!p->table->stopped && proc_exec(p, &err) == 0) {
+        vmt_log_notice("%s was started again pid=%d", p->argv.v[0], (int)p->pid);
+        return;
+    }
+    if (!p->table->stopped)
+        vmt_log_error("respawn failed: %s", err.msg);
+    proc_restart(p);
+}
+
+static void
+log_exit(const struct proc *p, const struct proc_exit *how)
+{
+    bool is_failure = how->kind == PROC_SIGNALED || how->code != 0;
+
+    if (p->argv.n == 0) /* a worker: who started it reports */
+        return;
+    vmt_log(p->respawn && is_failure ? VMT_LOG_WARNING : VMT_LOG_INFO,
+            "%s ended: %s %d pid=%d", p->argv.v[0],
+            how->kind == PROC_EXITED ? "status" : "signal", how->code, (int)p->pid);
+}
+
+static void
+proc_ended(struct proc *p, const struct proc_exit *how)
+{
+    proc_exit_fn *fn = p->on_exit;
+    void *arg = p->arg;
+
+    log_exit(p, how);
+    if (p->respawn) {
+        proc_restart(p);
+        return;
+    }
+    proc_free(p);
+    if (fn)
+        fn(arg, how);
+}
+
+static struct proc *
+table_find(struct proc_table *table, pid_t pid)
+{
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+
+        if (p->pid == pid)
+            return p;
+    }
+    return NULL;
+}
+
+/* Orphans are reaped without a word: a shell with many children would flood the log. */
+void
+proc_table_reap(struct proc_table *table)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+        struct proc *p = table_find(table, pid);
+        struct proc_exit how = {.kind = PROC_EXITED, .code = WEXITSTATUS(status)};
+
+        if (WIFSIGNALED(status))
+            how = (struct proc_exit){.kind = PROC_SIGNALED, .code = WTERMSIG(status)};
+        if (p)
+            proc_ended(p, &how);
+    }
+}
+
+void
+proc_table_stop(struct proc_table *table)
+{
+    table->stopped = true;
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+
+        p->respawn = false;
+        if (p->pid == 0)
+            proc_free(p);
+    }
+}
+
+static int
+check_room(const struct proc_table *table, struct vmt_err *err)
+{
+    if (table->stopped)
+        return vmt_err_setx(err, ESHUTDOWN, "the system is going down");
+    if (table->n >= PROC_MAX)
+        return vmt_err_setx(err, EAGAIN, "%d processes are running already", PROC_MAX);
+    return 0;
+}
+
+static struct proc *
+proc_new(struct proc_table *table, const struct proc_spec *spec)
+{
+    VMT_CLEANUP(proc_freep) struct proc *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    *p = (struct proc){.table = table,
+                       .respawn = spec->respawn,
+                       .use_console = spec->use_console,
+                       .own_terminal = spec->own_terminal,
+                       .on_exit = spec->on_exit,
+                       .arg = spec->arg};
+    for (size_t i = 0; spec->argv && spec->argv[i]; i++)
+        vmt_argv_add(&p->argv, spec->argv[i]);
+    for (size_t i = 0; spec->env && spec->env[i]; i++)
+        vmt_argv_add(&p->env, spec->env[i]);
+    if (vmt_argv_finish(&p->argv, NULL) < 0 || vmt_argv_finish(&p->env, NULL) < 0)
+        return NULL;
+    return vmt_take_ptr(&p);
+}
+
+static struct proc *
+table_add(struct proc_table *table, struct proc *p)
+{
+    vmt_list_append(&table->procs, &p->node);
+    table->n++;
+    return p;
+}
+
+int
+proc_start(struct proc_table *table, const struct proc_spec *spec, struct proc **ret_proc,
+           struct vmt_err *err)
+{
+    VMT_CLEANUP(proc_freep) struct proc *p = NULL;
+    struct proc *added;
+    int r = check_room(table, err);
+
+    if (r < 0)
+        return r;
+    p = proc_new(table, spec);
+    if (!p)
+        return vmt_err_set(err, ENOMEM, "start a process");
+    r = proc_exec(p, err);
+    if (r < 0 && (!p->respawn || r == -ENOENT || r == -EACCES))
+        return r;
+    added = table_add(table, vmt_take_ptr(&p));
+    if (r < 0)
+        proc_restart(added);
+    else if (ret_proc)
+        *ret_proc = added;
+    return r;
+}
+
+int
+proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void *arg,
+           struct proc **ret_proc, struct vmt_err *err)
+{
+    const struct proc_spec spec = {.on_exit = on_exit, .arg = arg};
+    struct proc *p = proc_new(table, &spec);
+
+    if (!p)
+        return vmt_err_set(err, ENOMEM, "watch a process");
+    p->pid = pid;
+    *ret_proc = table_add(table, p);
+    return 0;
+}
+
+void
+proc_forget(struct proc *proc)
+{
+    if (proc)
+        proc->on_exit = NULL;
+}
+
+pid_t
+proc_pid(const struct proc *proc)
+{
+    return proc->pid;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/proc/table.h - the processes that we started, and the reaping of
+ * all others. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "core/base/list.h"
+
+#define PROC_MAX 4096 /* entries; a host that wants more has lost its way */
+
+struct proc;
+struct vmt_clock;
+struct vmt_err;
+
+enum proc_exit_kind {
+    PROC_EXITED,   /* code: exit status */
+    PROC_SIGNALED, /* code: signal */
+};
+struct proc_exit {
+    enum proc_exit_kind kind;
+    int code;
+};
+
+/* Runs from the loop; the entry is gone afterwards. */
+typedef void proc_exit_fn(void *arg, const struct proc_exit *how);
+
+struct proc_spec {
+    char *const *argv;     /* NULL-terminated, at least one; copied */
+    char *const *env;      /* NAME=VALUE over our own environment, or NULL; copied */
+    bool respawn;          /* start again whenever it ends, within limits */
+    bool use_console;      /* else /dev/null */
+    bool own_terminal;     /* see exec.h */
+    proc_exit_fn *on_exit; /* may be NULL; not with respawn */
+    void *arg;             /* borrowed until on_exit or proc_forget */
+};
+
+/* One per process; PID 1 reaps orphans with it, a service only its own children. */
+struct proc_table {
+    struct vmt_clock *clock; /* borrowed */
+    struct vmt_list procs;
+    size_t n;
+    bool stopped; /* no more starts */
+    /* A respawned program is given up; may be NULL. */
+    void (*on_given_up)(void *arg, const char *program);
+    void *arg; /* borrowed */
+};
+
+void proc_table_init(struct proc_table *table, struct vmt_clock *clock);
+/* Forget all entries; the processes run on. */
+void proc_table_done(struct proc_table *table);
+
+/* Call when SIGCHLD arrived. */
+void proc_table_reap(struct proc_table *table);
+
+/* Shutdown begins: nothing is started or respawned any more. Workers still are. */
+void proc_table_stop(struct proc_table *table);
+
+/* Start a program. Returns 0; -ESHUTDOWN after proc_table_stop; -EAGAIN for a full table;
+ * -ENOMEM; what exec_start says: with respawn it is then tried again as after an exit,
+ * unless the program is not there. ret_proc may be NULL. */
+int proc_start(struct proc_table *table, const struct proc_spec *spec,
+               struct proc **ret_proc, struct vmt_err *err);
+
+/* Watch a child that was forked elsewhere. */
+int proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void *arg,
+               struct proc **ret_proc, struct vmt_err *err);
+
+/* on_exit will not run; the process is still reaped. NULL is legal. */
+void proc_forget(struct proc *proc);
+
+/* 0 while it waits for its respawn. */
+pid_t proc_pid(const struct proc *proc);

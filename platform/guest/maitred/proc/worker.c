@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/guest/maitred/proc/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/adapter/clock.h"
+#include "core/base/cleanup.h"
+#include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/proc/exec.h"
+#include "platform/guest/maitred/proc/table.h"
+
+/* Shared with the child. */
+struct worker_result {
+    bool is_done; /* the child came to its end */
+    int status;
+    struct vmt_err err;
+};
+
+struct worker {
+    struct proc_table *table;     /* borrowed */
+    struct proc *proc;            /* borrowed from the table; NULL before the fork */
+    struct vmt_timer *timer;      /* owned by the clock */
+    struct worker_result *result; /* owned, a shared mapping */
+    worker_done_fn *on_done;
+    void *arg; /* borrowed */
+};
+
+static void
+worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    proc_forget(w->proc);
+    w->table->clock->ops->timer_cancel(w->table->clock, w->timer);
+    if (w->result)
+        (void)munmap(w->result, sizeof(*w->result));
+    free(w);
+}
+VMT_DEFINE_FREEP(struct worker, worker_free)
+
+static struct worker_result *
+result_new(void)
+{
+    void *p = mmap(NULL, sizeof(struct worker_result), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+worker_on_exit(void *arg, const struct proc_exit *how)
+{
+    VMT_CLEANUP(worker_freep) struct worker *w = arg;
+    struct vmt_err died;
+
+    w->proc = NULL;
+    if (w->result->is_done) {
+        w->on_done(w->arg, w->result->status, &w->result->err);
+        return;
+    }
+    (void)vmt_err_setx(&died, EIO, "a worker process ended with %s %d",
+                       how->kind == PROC_EXITED ? "status" : "signal", how->code);
+    w->on_done(w->arg, -EIO, &died);
+}
+
+/* A child in an uninterruptible call does not even die; it is reaped whenever it does. */
+static void
+worker_on_timeout(void *arg)
+{
+    VMT_CLEANUP(worker_freep) struct worker *w = arg;
+    struct vmt_err err;
+
+    w->timer = NULL;
+    (void)kill(proc_pid(w->proc), SIGKILL);
+    (void)vmt_err_setx(&err, ETIMEDOUT, "it took too long");
+    w->on_done(w->arg, -ETIMEDOUT, &err);
+}
+
+static void
+child_main(struct worker_result *result, const struct worker_spec *spec)
+{
+    exec_reset_signals();
+    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
+    console_log_reopen();
+    result->status = spec->fn(spec->fn_arg, &result->err);
+    result->is_done = true;
+    _exit(0);
+}
+
+int
+worker_start(struct proc_table *table, const struct worker_spec *spec,
+             struct vmt_err *err)
+{
+    VMT_CLEANUP(worker_freep) struct worker *w = calloc(1, sizeof(*w));
+    pid_t pid;
+    int r;
+
+    if (!w)
+        return vmt_err_set(err, ENOMEM, "start a worker");
+    *w = (struct worker){.table = table, .on_done = spec->on_done, .arg = spec->arg};
+    w->result = result_new();
+    if (!w->result)
+        return vmt_err_set(err, ENOMEM, "start a worker");
+    r = table->clock->ops->timer_start(table->clock, spec->timeout_ms, worker_on_timeout,
+                                       w, &w->timer);
+    if (r < 0)
+        return vmt_err_set(err, -r, "start a worker");
+    pid = fork();
+    if (pid < 0)
+        return vmt_err_set(err, errno, "start a worker");
+    if (pid == 0)
+        child_main(w->result, spec);
+    r = proc_watch(table, pid, worker_on_exit, w, &w->proc, err);
+    if (r < 0) {
+        (void)kill(pid, SIGKILL);
+        return r;
+    }
+    (void)vmt_take_ptr(&w);
+    return 0;
+}

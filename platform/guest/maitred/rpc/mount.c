@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Mount, Mount9P. The mounting itself is done by a worker: a dead disk or server must not
+ * hold PID 1 up. */
+#include <errno.h>
+#include <linux/vm_sockets.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <vm_guest.pb-c.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/init/modules.h"
+#include "platform/guest/maitred/init/mounts.h"
+#include "platform/guest/maitred/proc/exec.h"
+#include "platform/guest/maitred/proc/worker.h"
+#include "platform/guest/maitred/rpc/blank.h"
+#include "platform/guest/maitred/rpc/handlers.h"
+
+/* The host waits 20 s for these calls. */
+#define MOUNT_TIMEOUT_MS 18000
+#define MKFS_TIMEOUT_MS 120000 /* a host that lets us format has to wait longer */
+#define CONNECT_TIMEOUT_S 5
+/* The kernel's default of 128 KiB costs a round trip for each; the server may say less.
+ */
+#define MSIZE_9P "262144"
+#define PERMISSIONS_MAX 07777
+/* What a worker returns when mount(2) failed: that errno is data for the host, while
+ * other failures fail the call. */
+#define MOUNT_FAILED (-4096)
+
+static int
+check_target(const char *target, struct vmt_err *err)
+{
+    if (target[0] != '/')
+        return vmt_err_setx(err, EINVAL, "target is no absolute path");
+    return 0;
+}
+
+/* Run mkfs.<type> and wait; in the worker. */
+static int
+run_mkfs(const char *type, char *device, struct vmt_err *err)
+{
+    char program[64];
+    char *const argv[] = {program, device, NULL};
+    VMT_CLEANUP(vmt_freep) char **env = exec_env(NULL);
+    struct exec_spec spec = {.argv = argv, .env = env};
+    pid_t pid;
+    int status, r;
+
+    (void)snprintf(program, sizeof(program), "mkfs.%.32s", type);
+    if (!env)
+        return vmt_err_set(err, ENOMEM, "format %s", device);
+    r = exec_start(&spec, &pid, err);
+    if (r < 0)
+        return r;
+    if (waitpid(pid, &status, 0) < 0)
+        return vmt_err_set(err, errno, "wait for %s", program);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return vmt_err_setx(err, EIO, "%s %s failed, wait status 0x%x", program, device,
+                            status);
+    return 0;
+}
+
+static int
+mount_once(const VmTools__MountRequest *req)
+{
+    if (mount(req->source, req->target, req->fstype, req->mountflags,
+              req->options[0] ? req->options : NULL) == 0)
+        return 0;
+    return -errno;
+}
+
+/* Format only what is surely empty: the original formats whatever does not mount. */
+static int
+format_if_blank(const VmTools__MountRequest *req, struct vmt_err *err)
+{
+    int r = blank_check(req->source, err);
+
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return vmt_err_setx(err, EINVAL, "%s holds something else than %s and is kept",
+                            req->source, req->fstype);
+    return run_mkfs(req->fstype[0] ? req->fstype : "btrfs", req->source, err);
+}
+
+/* A worker_fn. */
+static int
+do_mount(void *arg, struct vmt_err *err)
+{
+    const VmTools__MountRequest *req = arg;
+    int r;
+
+    if (req->create_target) {
+        r = mounts_mkdir_p(req->target, 0755, err);
+        if (r < 0)
+            return r;
+    }
+    if (req->fstype[0] && !modules_fs_known(req->fstype))
+        (void)modules_load_from_root(req->fstype, NULL); /* mount says what is wrong */
+    r = mount_once(req);
+    if (r == -EINVAL && req->mkfs_if_needed) {
+        r = format_if_blank(req, err);
+        if (r < 0)
+            return r;
+        r = mount_once(req);
+    }
+    if (r < 0) {
+        (void)vmt_err_set(err, -r, "mount %s on %s", req->source, req->target);
+        return MOUNT_FAILED + r;
+    }
+    if (req->permissions && chmod(req->target, req->permissions & PERMISSIONS_MAX) < 0) {
+        r = errno;
+        (void)umount2(req->target, UMOUNT_NOFOLLOW);
+        return vmt_err_set(err, r, "set permissions of %s", req->target);
+    }
+    return 0;
+}
+
+static void
+reply_error(struct rpc_server_call *call, int code)
+{
+    VmTools__MountResponse reply = VM_TOOLS__MOUNT_RESPONSE__INIT;
+
+    reply.error = code;
+    rpc_server_call_reply(call, &reply.base);
+}
+
+static void
+on_mounted(void *arg, int status, const struct vmt_err *err)
+{
+    struct rpc_server_call *call = arg;
+
+    if (status < 0)
+        vmt_log_warning("Mount failed: %s", vmt_err_text(err));
+    if (status == 0)
+        reply_error(call, 0);
+    else if (status <= MOUNT_FAILED)
+        reply_error(call, MOUNT_FAILED - status);
+    else
+        rpc_server_call_fail(call, RPC_INTERNAL, "%s", vmt_err_text(err));
+}
+
+static void
+start_worker(struct agent *agent, struct rpc_server_call *call,
+             const struct worker_spec *spec)
+{
+    struct vmt_err err;
+
+    if (agent->shutdown)
+        rpc_server_call_fail(call, RPC_UNAVAILABLE, "the system is going down");
+    else if (worker_start(&agent->procs, spec, &err) < 0)
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err.msg);
+}
+
+void
+handle_mount(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
+{
+    struct agent *agent = ctx;
+    VmTools__MountRequest req = *(const VmTools__MountRequest *)request;
+    struct worker_spec spec = {
+        .fn = do_mount,
+        .fn_arg = &req,
+        .timeout_ms = req.mkfs_if_needed ? MKFS_TIMEOUT_MS : MOUNT_TIMEOUT_MS,
+        .on_done = on_mounted,
+        .arg = call,
+    };
+    struct vmt_err err;
+
+    if (check_target(req.target, &err) < 0) {
+        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
+        return;
+    }
+    if (req.fstype[0])
+        modules_need_fs(&agent->boot.modules, req.fstype, NULL, &agent->boot.report);
+    start_worker(agent, call, &spec);
+}
+
+/* A stream to the 9P server of the host. */
+static int
+connect_host(uint32_t port, int *ret_fd, struct vmt_err *err)
+{
+    const struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK, .svm_cid = VMT_CID_HOST, .svm_port = port};
+    const struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
+    VMT_CLEANUP(vmt_closep) int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return vmt_err_set(err, errno, "make a vsock socket");
+    (void)setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout,
+                     sizeof(timeout));
+    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+        return vmt_err_set(err, errno, "connect to 9P server at port %u", port);
+    *ret_fd = vmt_take_fd(&fd);
+    return 0;
+}
+
+/* A worker_fn. The mount keeps its own reference to the socket.
+ * Source of the options: platform2 vm_tools/maitred/service_impl.cc, Mount9P. */
+static int
+do_mount_9p(void *arg, struct vmt_err *err)
+{
+    const VmTools__Mount9PRequest *req = arg;
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    char options[160];
+    int r = connect_host(req->port, &fd, err);
+
+    if (r == 0)
+        r = mounts_mkdir_p(req->target, 0755, err);
+    if (r == 0 && !modules_fs_known("9p"))
+        r = modules_load_from_root("9p", err);
+    if (r < 0)
+        return r;
+    (void)snprintf(options, sizeof(options),
+                   "trans=fd,rfdno=%d,wfdno=%d,cache=none,access=any,version=9p2000.L,"
+                   "msize=" MSIZE_9P,
+                   fd, fd);
+    if (mount("9p", req->target, "9p", MS_NOSUID | MS_NODEV, options) < 0)
+        return vmt_err_set(err, errno, "mount 9p on %s", req->target);
+    return 0;
+}
+
+static void
+on_mounted_9p(void *arg, int status, const struct vmt_err *err)
+{
+    struct rpc_server_call *call = arg;
+
+    if (status == 0) {
+        reply_error(call, 0);
+        return;
+    }
+    vmt_log_warning("Mount9P failed: %s", vmt_err_text(err));
+    rpc_server_call_fail(call,
+                         status == -ETIMEDOUT ? RPC_DEADLINE_EXCEEDED : RPC_INTERNAL,
+                         "%s (errno %d)", vmt_err_text(err), -status);
+}
+
+void
+handle_mount_9p(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
+{
+    struct agent *agent = ctx;
+    VmTools__Mount9PRequest req = *(const VmTools__Mount9PRequest *)request;
+    const struct worker_spec spec = {
+        .fn = do_mount_9p,
+        .fn_arg = &req,
+        .timeout_ms = MOUNT_TIMEOUT_MS,
+        .on_done = on_mounted_9p,
+        .arg = call,
+    };
+    struct vmt_err err;
+
+    if (check_target(req.target, &err) < 0) {
+        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
+        return;
+    }
+    modules_need_fs(&agent->boot.modules, "9p", "9pnet_fd", &agent->boot.report);
+    start_worker(agent, call, &spec);
+}

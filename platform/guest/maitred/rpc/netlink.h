@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/rpc/netlink.h - addresses and routes by rtnetlink(7). The kernel
+ * answers within the system call, so nothing here waits. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vmt_err;
+
+#define NETLINK_NAME_MAX 16 /* IFNAMSIZ */
+
+/* A routing socket, close-on-exec. */
+int netlink_open(int *ret_fd, struct vmt_err *err);
+
+/* Index of eth0; without one, of the first Ethernet interface. name gets its name.
+ * Returns -ENODEV when there is none. */
+int netlink_find_ethernet(int fd, char name[NETLINK_NAME_MAX], struct vmt_err *err);
+
+/* Bring an interface up. */
+int netlink_link_up(int fd, int ifindex, struct vmt_err *err);
+
+/* Make address (network order) the only IPv4 address of the interface. */
+int netlink_set_address(int fd, int ifindex, uint32_t address, unsigned prefix_len,
+                        struct vmt_err *err);
+
+/* Make gateway (network order) the default route, in place of another one. */
+int netlink_set_gateway(int fd, int ifindex, uint32_t gateway, struct vmt_err *err);
+
+/* lo up, for programs that talk to themselves before there is a network. */
+int netlink_loopback_up(struct vmt_err *err);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The calls by name, and those that this version does not have yet. */
+#include <common.pb-c.h>
+#include <vm_guest.pb-c.h>
+#include <vmt_agent.pb-c.h>
+
+#include "core/base/cleanup.h"
+#include "platform/guest/maitred/rpc/handlers.h"
+
+void
+rpc_reply_empty(struct rpc_server_call *call)
+{
+    const VmTools__EmptyMessage empty = VM_TOOLS__EMPTY_MESSAGE__INIT;
+
+    rpc_server_call_reply(call, &empty.base);
+}
+
+/* What belongs to Termina, the container host, and to its stateful disk. */
+static void
+handle_not_yet(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
+{
+    (void)ctx;
+    rpc_server_call_fail(call, RPC_UNIMPLEMENTED,
+                         "this guest has no container tools: %s is not served",
+                         request->descriptor->name);
+}
+
+#define EMPTY &vm_tools__empty_message__descriptor
+
+static const struct rpc_server_method maitred_methods[] = {
+    {"ConfigureNetwork", &vm_tools__network_config_request__descriptor,
+     handle_configure_network, false},
+    {"ConfigureContainerGuest", &vm_tools__configure_container_guest_request__descriptor,
+     handle_configure_container_guest, false},
+    {"ResetIPv6", EMPTY, handle_on_host_network_changed, false}, /* its older name */
+    {"OnHostNetworkChanged", EMPTY, handle_on_host_network_changed, false},
+    {"Shutdown", EMPTY, handle_shutdown, false},
+    {"LaunchProcess", &vm_tools__launch_process_request__descriptor,
+     handle_launch_process, false},
+    {"Mount", &vm_tools__mount_request__descriptor, handle_mount, false},
+    {"StartTermina", &vm_tools__start_termina_request__descriptor, handle_not_yet, false},
+    {"SetTime", &vm_tools__set_time_request__descriptor, handle_set_time, false},
+    {"SetTimezone", &vm_tools__set_timezone_request__descriptor, handle_set_timezone,
+     false},
+    {"Mount9P", &vm_tools__mount9_prequest__descriptor, handle_mount_9p, false},
+    {"SetResolvConfig", &vm_tools__set_resolv_config_request__descriptor,
+     handle_set_resolv_config, false},
+    {"GetKernelVersion", EMPTY, handle_get_kernel_version, false},
+    {"ResizeFilesystem", &vm_tools__resize_filesystem_request__descriptor, handle_not_yet,
+     false},
+    {"GetResizeStatus", EMPTY, handle_not_yet, false},
+    {"GetResizeBounds", EMPTY, handle_not_yet, false},
+    {"GetAvailableSpace", EMPTY, handle_get_available_space, false},
+    {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false},
+    {"UpdateStorageBalloon", &vm_tools__update_storage_balloon_request__descriptor,
+     handle_not_yet, false},
+    {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_not_yet, false},
+};
+
+const struct rpc_server_service maitred_service = {
+    .name = "vm_tools.Maitred",
+    .methods = maitred_methods,
+    .nmethods = VMT_ARRAY_SIZE(maitred_methods),
+};
+
+static const struct rpc_server_method agent_methods[] = {
+    {"GetBootReport", &vmt__boot_report_request__descriptor, handle_get_boot_report,
+     false},
+};
+
+const struct rpc_server_service agent_service = {
+    .name = "vmt.Agent",
+    .methods = agent_methods,
+    .nmethods = VMT_ARRAY_SIZE(agent_methods),
+};

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/linux/host/host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "platform/linux/host/host_internal.h"
+#include "platform/linux/os/paths.h"
+
+static void
+self_free(struct linux_host *self)
+{
+    if (!self)
+        return;
+    free(self->run_root);
+    free(self->record_dir);
+    free(self);
+}
+VMT_DEFINE_FREEP(struct linux_host, self_free)
+
+int
+linux_host_new(const struct linux_host_config *config, struct host **ret_host,
+               struct vmt_err *err)
+{
+    VMT_CLEANUP(self_freep) struct linux_host *self = calloc(1, sizeof(*self));
+    int r;
+
+    if (!self)
+        return vmt_err_set(err, ENOMEM, "look after the host");
+    self->base.facts = &linux_host_facts;
+    self->base.files = &linux_host_files;
+    self->base.logs = &linux_host_logs;
+    self->base.store = &linux_host_store;
+    self->run_root = strdup(config->run_root);
+    self->record_dir = strdup(config->record_dir);
+    if (!self->run_root || !self->record_dir)
+        return vmt_err_set(err, ENOMEM, "look after the host");
+    r = os_mkdir_p(config->record_dir, 0700, err);
+    if (r == 0)
+        r = os_mkdir_p(config->log_dir, 0700, err);
+    if (r < 0)
+        return r;
+    *ret_host = &vmt_take_ptr(&self)->base;
+    return 0;
+}
+
+void
+linux_host_free(struct host *host)
+{
+    if (host)
+        self_free(VMT_CONTAINER_OF(host, struct linux_host, base));
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/host/host.h - struct host on Linux. */
+#pragma once
+
+#include "core/adapter/host.h"
+
+struct linux_host_config {
+    const char *run_root;   /* absolute, exists: VM directories go here */
+    const char *record_dir; /* absolute, made if missing: one file per record */
+    const char *log_dir;    /* absolute, made if missing: for logs that outlive a VM */
+};
+
+/* Everything is copied. Returns 0, -ENOMEM or what making the directories gave. */
+int linux_host_new(const struct linux_host_config *config, struct host **ret_host,
+                   struct vmt_err *err);
+void linux_host_free(struct host *host); /* NULL is legal */

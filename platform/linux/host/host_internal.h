@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/host/host_internal.h - shared by the files of this room. */
+#pragma once
+
+#include "platform/linux/host/host.h"
+
+struct linux_host {
+    struct host base;
+    char *run_root;   /* owned */
+    char *record_dir; /* owned */
+};
+
+extern const struct host_fact_ops linux_host_facts;
+extern const struct host_file_ops linux_host_files;
+extern const struct host_log_ops linux_host_logs;
+extern const struct host_store_ops linux_host_store;

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/host/logs.c - logs that another process appends to.
+ * It keeps its descriptor, so a log that is too long is emptied in place; O_APPEND makes
+ * the writer go on at the new end. What it writes between the copy and the cut is lost.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "platform/linux/host/host_internal.h"
+#include "platform/linux/os/paths.h"
+
+static char *
+kept_path(const char *path)
+{
+    char *kept;
+
+    return asprintf(&kept, "%s.1", path) < 0 ? NULL : kept;
+}
+
+static int
+logs_open(struct host *host, const char *path, int *ret_fd, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+
+    (void)host;
+    if (!kept)
+        return vmt_err_set(err, ENOMEM, "open log %s", path);
+    fd = open(path,
+              O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+              0600);
+    if (fd < 0)
+        return vmt_err_set(err, errno, "open log %s", path);
+    (void)unlink(kept);
+    *ret_fd = vmt_take_fd(&fd);
+    return 0;
+}
+
+static uint64_t
+logs_size(struct host *host, const char *path)
+{
+    struct stat st;
+
+    (void)host;
+    return lstat(path, &st) < 0 || st.st_size < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+/* The last bytes of one file, at most max, to the end of the room before at. Returns how
+ * many, or -errno. */
+static ssize_t
+read_tail(const char *path, char *at, size_t max)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    size_t want, got = 0;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    want = (uint64_t)st.st_size < max ? (size_t)st.st_size : max;
+    while (got < want) {
+        ssize_t n =
+            pread(fd, at - want + got, want - got, st.st_size - (off_t)want + (off_t)got);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0) /* cut meanwhile */
+            break;
+        got += n > 0 ? (size_t)n : 0;
+    }
+    if (got < want)
+        memmove(at - got, at - want, got);
+    return (ssize_t)got;
+}
+
+static int
+logs_tail(struct host *host, const char *path, size_t max, char **ret_data,
+          size_t *ret_len, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
+    VMT_CLEANUP(vmt_freep) char *data = malloc(max + 1);
+    ssize_t n, older = 0;
+
+    (void)host;
+    if (!kept || !data)
+        return vmt_err_set(err, ENOMEM, "read log %s", path);
+    n = read_tail(path, data + max, max);
+    if (n < 0)
+        return vmt_err_set(err, (int)-n, "read log %s", path);
+    if ((size_t)n < max)
+        older = read_tail(kept, data + max - n, max - (size_t)n);
+    if (older > 0)
+        n += older;
+    memmove(data, data + max - n, (size_t)n);
+    data[n] = '\0';
+    *ret_len = (size_t)n;
+    *ret_data = vmt_take_ptr(&data);
+    return 0;
+}
+
+static int
+logs_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    size_t keep = (size_t)max / 2;
+    ssize_t n;
+    int r;
+
+    if (logs_size(host, path) <= max)
+        return 0;
+    data = malloc(keep + 1);
+    if (!kept || !data)
+        return vmt_err_set(err, ENOMEM, "cut log %s", path);
+    n = read_tail(path, data + keep, keep);
+    if (n < 0)
+        return vmt_err_set(err, (int)-n, "read log %s", path);
+    r = os_write_file_atomic(kept, data + keep - n, (unsigned long)n, 0600, err);
+    if (r < 0)
+        (void)unlink(kept); /* a full disk: rather lose the past than fill it further */
+    if (truncate(path, 0) < 0)
+        return vmt_err_set(err, errno, "cut log %s", path);
+    return r < 0 ? r : 1;
+}
+
+const struct host_log_ops linux_host_logs = {
+    .open = logs_open,
+    .size = logs_size,
+    .tail = logs_tail,
+    .trim = logs_trim,
+};

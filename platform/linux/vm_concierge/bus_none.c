@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "core/base/err.h"
+#include "platform/linux/vm_concierge/bus.h"
+
+int
+bus_serve(struct os_loop *loop, struct ipc *ipc, const char *address,
+          void (*on_lost)(void *arg), void *arg, struct vmt_err *err)
+{
+    (void)loop;
+    (void)ipc;
+    (void)on_lost;
+    (void)arg;
+    return vmt_err_setx(err, ENOTSUP, "this build has no D-Bus, so not %s", address);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vm_concierge - starts VMs and looks after them. Only wiring: decisions are made in
+ * core/concierge. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/concierge/concierge.h"
+#include "core/concierge/service.h"
+#include "core/ipc/ipc.h"
+#include "hypervisor/qemu/qemu.h"
+#include "platform/linux/host/host.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/os/paths.h"
+#include "platform/linux/os/process.h"
+#include "platform/linux/os/transports.h"
+#include "platform/linux/os/unix_socket.h"
+#include "platform/linux/unix_ipc/unix_server.h"
+#include "platform/linux/vm_concierge/bus.h"
+#include "platform/linux/vm_concierge/options.h"
+
+#define EXIT_USAGE 2
+#define BACKLOG 128
+
+/* Each member owned; NULL or -1 until it is there. */
+struct program {
+    struct options opt;
+    struct os_paths paths;
+    struct os_loop *loop;
+    struct host *host;
+    struct spawn *spawn;
+    struct transport *transport;
+    struct hypervisor *hypervisor;
+    struct concierge *concierge;
+    struct ipc *ipc;
+    struct ipc_server *unix_server; /* borrowed: ipc's */
+    struct vmt_timer *idle_timer;
+    int lock_fd; /* one daemon per runtime directory */
+    char *socket_path, *vm_vsock, *console_dir;
+    bool stopping;
+};
+
+static void
+program_done(struct program *p)
+{
+    p->stopping = true;
+    if (p->idle_timer)
+        os_loop_clock(p->loop)->ops->timer_cancel(os_loop_clock(p->loop), p->idle_timer);
+    ipc_free(p->ipc);
+    concierge_free(p->concierge);
+    if (p->hypervisor)
+        p->hypervisor->ops->free(p->hypervisor);
+    if (p->transport)
+        p->transport->ops->free(p->transport);
+    if (p->spawn)
+        os_spawn_free(p->spawn);
+    linux_host_free(p->host);
+    os_loop_free(p->loop);
+    if (p->unix_server)
+        (void)unlink(p->socket_path);
+    free(p->socket_path);
+    free(p->vm_vsock);
+    free(p->console_dir);
+    os_paths_done(&p->paths);
+    vmt_closep(&p->lock_fd);
+}
+
+/* malloc'ed, or NULL. */
+static char *
+join(const char *dir, const char *name)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+/* Beside this program, where both are built and installed; else from PATH. */
+static char *
+find_vm_vsock(void)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash, *path;
+
+    if (n <= 0)
+        return strdup("vm_vsock");
+    self[n] = '\0';
+    slash = strrchr(self, '/');
+    if (!slash)
+        return strdup("vm_vsock");
+    *slash = '\0';
+    path = join(self, "vm_vsock");
+    if (path && access(path, X_OK) == 0)
+        return path;
+    free(path);
+    return strdup("vm_vsock");
+}
+
+static int
+qemu_make(struct program *p, struct vmt_err *err)
+{
+    const struct qemu_config config = {
+        .base = os_loop_base(p->loop),
+        .clock = os_loop_clock(p->loop),
+        .spawn = p->spawn,
+        .binary = p->opt.hypervisor_binary,
+        .cache_dir = p->paths.cache,
+    };
+
+    return qemu_new(&config, &p->hypervisor, err);
+}
+
+static const struct {
+    const char *name;
+    int (*make)(struct program *p, struct vmt_err *err);
+} hypervisors[] = {{"qemu", qemu_make}};
+
+static int
+make_hypervisor(struct program *p, struct vmt_err *err)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(hypervisors); i++)
+        if (strcmp(p->opt.hypervisor, hypervisors[i].name) == 0)
+            return hypervisors[i].make(p, err);
+    return vmt_err_setx(err, ENOENT, "there is no hypervisor backend %s; there is: %s",
+                        p->opt.hypervisor, hypervisors[0].name);
+}
+
+/* A second daemon would take the socket over and adopt the VMs of the first. */
+static int
+lock_runtime(struct program *p, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *path = join(p->paths.runtime, "vm_concierge.lock");
+
+    if (!path)
+        return vmt_err_set(err, ENOMEM, "lock the runtime directory");
+    p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (p->lock_fd < 0)
+        return vmt_err_set(err, errno, "open %s", path);
+    if (flock(p->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return vmt_err_setx(err, EBUSY, "another vm_concierge serves %s already",
+                            p->paths.runtime);
+    return vmt_err_set(err, errno, "lock %s", path);
+}
+
+static int
+make_paths(struct program *p, struct vmt_err *err)
+{
+    int r = os_paths_init(p->opt.system_mode, &p->paths, err);
+
+    if (r < 0)
+        return r;
+    /* Everybody may talk to a system daemon; what is inside has rights of its own. */
+    if (p->opt.system_mode && chmod(p->paths.runtime, 0755) < 0)
+        return vmt_err_set(err, errno, "open %s to clients", p->paths.runtime);
+    p->socket_path = join(p->paths.runtime, "concierge.sock");
+    p->console_dir = join(p->paths.state, "console");
+    p->vm_vsock = p->opt.vm_vsock ? strdup(p->opt.vm_vsock) : find_vm_vsock();
+    if (!p->socket_path || !p->console_dir || !p->vm_vsock)
+        return vmt_err_set(err, ENOMEM, "find the paths");
+    return lock_runtime(p, err);
+}
+
+static int
+make_host(struct program *p, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *records = join(p->paths.runtime, "vms");
+    const struct linux_host_config config = {
+        .run_root = p->paths.runtime,
+        .record_dir = records,
+        .log_dir = p->console_dir,
+    };
+
+    if (!records)
+        return vmt_err_set(err, ENOMEM, "find the paths");
+    return linux_host_new(&config, &p->host, err);
+}
+
+static int
+make_adapters(struct program *p, struct vmt_err *err)
+{
+    int r = os_loop_new(&p->loop, err);
+
+    if (r == 0)
+        r = make_host(p, err);
+    if (r == 0)
+        r = os_spawn_new(p->loop, &p->spawn, err);
+    if (r == 0)
+        r = transport_hybrid_new(p->loop, &p->transport, err);
+    if (r == 0)
+        r = make_hypervisor(p, err);
+    return r;
+}
+
+static void
+on_idle_timer(void *arg)
+{
+    struct program *p = arg;
+
+    p->idle_timer = NULL;
+    vmt_log_info("nothing to do for %u s, ending", p->opt.idle_exit_s);
+    os_loop_stop(p->loop, 0);
+}
+
+static void
+check_idle(struct program *p, size_t clients)
+{
+    struct vmt_clock *clock = os_loop_clock(p->loop);
+
+    if (!p->opt.idle_exit_s || p->stopping)
+        return;
+    clock->ops->timer_cancel(clock, p->idle_timer);
+    p->idle_timer = NULL;
+    if (clients > 0 || concierge_vm_count(p->concierge) > 0)
+        return;
+    if (clock->ops->timer_start(clock, p->opt.idle_exit_s * 1000ull, on_idle_timer, p,
+                                &p->idle_timer) < 0)
+        vmt_log_warning("no memory for the idle timer");
+}
+
+static void
+on_clients(void *arg, size_t clients)
+{
+    check_idle(arg, clients);
+}
+
+static void
+on_no_vms(void *arg)
+{
+    struct program *p = arg;
+
+    check_idle(p, p->unix_server ? unix_server_clients(p->unix_server) : 0);
+}
+
+static int
+make_concierge(struct program *p, struct vmt_err *err)
+{
+    const struct concierge_config config = {
+        .clock = os_loop_clock(p->loop),
+        .transport = p->transport,
+        .spawn = p->spawn,
+        .host = p->host,
+        .hypervisor = p->hypervisor,
+        .vm_vsock = p->vm_vsock,
+        .console_dir = p->console_dir,
+        .on_idle = on_no_vms,
+        .arg = p,
+    };
+    const struct ipc_identity self = {.uid = geteuid()};
+    int r = concierge_new(&config, &p->concierge, err);
+
+    if (r == 0)
+        r = ipc_new(&concierge_service, p->concierge, &self, &p->ipc, err);
+    if (r == 0)
+        concierge_set_ipc(p->concierge, p->ipc);
+    return r;
+}
+
+static int
+serve_unix(struct program *p, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    struct unix_server_config config = {.on_clients = on_clients, .arg = p};
+    struct ipc_server *server = NULL;
+    int r;
+
+    r = os_unix_listen(p->socket_path, p->opt.system_mode ? 0666 : 0600, BACKLOG, &fd,
+                       err);
+    if (r < 0)
+        return r;
+    config.listen_fd = fd;
+    r = unix_server_new(p->loop, p->ipc, &config, &server, err);
+    if (r < 0)
+        return r;
+    (void)vmt_take_fd(&fd);
+    r = ipc_add_server(p->ipc, server, err);
+    if (r < 0) {
+        server->ops->free(server);
+        return r;
+    }
+    p->unix_server = server;
+    return 0;
+}
+
+static void
+on_bus_lost(void *arg)
+{
+    (void)arg;
+    vmt_log_error("the bus is gone; the unix socket still serves");
+}
+
+static int
+serve(struct program *p, struct vmt_err *err)
+{
+    const char *bus = p->opt.dbus ? p->opt.dbus : p->opt.system_mode ? "system" : "none";
+    int r = serve_unix(p, err);
+
+    if (r == 0 && strcmp(bus, "none") != 0)
+        r = bus_serve(p->loop, p->ipc, bus, on_bus_lost, p, err);
+    return r;
+}
+
+static void
+on_all_stopped(void *arg)
+{
+    struct program *p = arg;
+
+    os_loop_stop(p->loop, 0);
+}
+
+/* The second signal is for somebody who cannot wait: VMs that still run are left. */
+static void
+on_stop_signal(void *arg, int sig)
+{
+    struct program *p = arg;
+
+    if (p->stopping) {
+        os_loop_stop(p->loop, 0);
+        return;
+    }
+    vmt_log_notice("signal %d: stopping all VMs", sig);
+    p->stopping = true;
+    concierge_shutdown(p->concierge, on_all_stopped, p);
+}
+
+static void
+on_leave_signal(void *arg, int sig)
+{
+    struct program *p = arg;
+
+    vmt_log_notice("signal %d: leaving, VMs run on", sig);
+    os_loop_stop(p->loop, 0);
+}
+
+static int
+watch_signals(struct program *p, struct vmt_err *err)
+{
+    int r = os_loop_on_signal(p->loop, SIGTERM, on_stop_signal, p, err);
+
+    if (r == 0)
+        r = os_loop_on_signal(p->loop, SIGINT, on_stop_signal, p, err);
+    if (r == 0)
+        r = os_loop_on_signal(p->loop, SIGHUP, on_leave_signal, p, err);
+    return r;
+}
+
+static void
+tell_ready(struct program *p)
+{
+    if (p->opt.ready_fd < 0)
+        return;
+    if (write(p->opt.ready_fd, "\n", 1) != 1)
+        vmt_log_warning("nobody was told that the socket is ready");
+    vmt_closep(&p->opt.ready_fd);
+}
+
+static int
+run(struct program *p, struct vmt_err *err)
+{
+    int r = make_paths(p, err);
+
+    if (r == 0)
+        r = make_adapters(p, err);
+    if (r == 0)
+        r = make_concierge(p, err);
+    if (r == 0)
+        r = watch_signals(p, err);
+    if (r < 0)
+        return r;
+    concierge_adopt(p->concierge);
+    r = serve(p, err);
+    if (r < 0)
+        return r;
+    vmt_log_info("serving on %s", p->socket_path);
+    tell_ready(p);
+    check_idle(p, 0);
+    return os_loop_run(p->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+    VMT_CLEANUP(program_done) struct program p = {.lock_fd = -1};
+    struct vmt_err err = {0};
+    enum options_outcome outcome;
+
+    os_process_init();
+    vmt_log_init("vm_concierge", NULL, NULL);
+    outcome = options_parse(argc, argv, &p.opt);
+    if (outcome != OPTIONS_RUN)
+        return outcome == OPTIONS_DONE ? EXIT_SUCCESS : EXIT_USAGE;
+    vmt_log_set_level(p.opt.log_level);
+    os_raise_nofile();
+    (void)umask(077);
+    if (run(&p, &err) < 0) {
+        vmt_log_error("%s", vmt_err_text(&err));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/linux/vm_concierge/options.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/str.h"
+
+typedef bool set_fn(struct options *opt, const char *value);
+
+static bool
+set_user(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->system_mode = false;
+    return true;
+}
+
+static bool
+set_system(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->system_mode = true;
+    return true;
+}
+
+/* It never goes to the background; the option is there for service files. */
+static bool
+set_foreground(struct options *opt, const char *value)
+{
+    (void)opt;
+    (void)value;
+    return true;
+}
+
+static bool
+set_ready_fd(struct options *opt, const char *value)
+{
+    uint64_t n;
+
+    if (vmt_parse_u64(value, INT_MAX, &n) < 0)
+        return false;
+    opt->ready_fd = (int)n;
+    return true;
+}
+
+static bool
+set_idle_exit(struct options *opt, const char *value)
+{
+    uint64_t n;
+
+    if (vmt_parse_u64(value, 86400, &n) < 0)
+        return false;
+    opt->idle_exit_s = (uint32_t)n;
+    return true;
+}
+
+static bool
+set_dbus(struct options *opt, const char *value)
+{
+    opt->dbus = value;
+    return *value != '\0';
+}
+
+static bool
+set_hypervisor(struct options *opt, const char *value)
+{
+    opt->hypervisor = value;
+    return *value != '\0';
+}
+
+static bool
+set_hypervisor_binary(struct options *opt, const char *value)
+{
+    opt->hypervisor_binary = value;
+    return *value != '\0';
+}
+
+static bool
+set_vm_vsock(struct options *opt, const char *value)
+{
+    opt->vm_vsock = value;
+    return *value != '\0';
+}
+
+static bool
+set_log_level(struct options *opt, const char *value)
+{
+    static const struct {
+        const char *name;
+        enum vmt_log_level level;
+    } levels[] = {{"error", VMT_LOG_ERROR},
+                  {"warning", VMT_LOG_WARNING},
+                  {"notice", VMT_LOG_NOTICE},
+                  {"info", VMT_LOG_INFO},
+                  {"debug", VMT_LOG_DEBUG}};
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(levels); i++) {
+        if (strcmp(value, levels[i].name) != 0)
+            continue;
+        opt->log_level = levels[i].level;
+        return true;
+    }
+    return false;
+}
+
+static const struct {
+    const char *name;
+    const char *value; /* NULL: takes none */
+    const char *help;
+    set_fn *set;
+} rows[] = {
+    {"user", NULL, "serve one user, without any rights (default)", set_user},
+    {"system", NULL, "serve the whole host", set_system},
+    {"foreground", NULL, "stay in the foreground, as always", set_foreground},
+    {"ready-fd", "N", "write one byte to descriptor N when listening", set_ready_fd},
+    {"idle-exit", "SECONDS", "end after that long without VMs and clients; 0: never",
+     set_idle_exit},
+    {"dbus", "BUS", "also serve on system, session, an address, or none", set_dbus},
+    {"hypervisor", "NAME", "backend for VMs (qemu)", set_hypervisor},
+    {"hypervisor-binary", "PATH", "program of the backend", set_hypervisor_binary},
+    {"vm-vsock", "PATH", "program of the vsock device", set_vm_vsock},
+    {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
+};
+
+static void
+print_help(void)
+{
+    (void)printf("usage: vm_concierge [OPTION]...\n\n"
+                 "Start virtual machines and look after them.\n\n");
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++) {
+        char left[40];
+
+        (void)snprintf(left, sizeof(left), "--%s%s%s", rows[i].name,
+                       rows[i].value ? "=" : "", rows[i].value ? rows[i].value : "");
+        (void)printf("  %-28s %s\n", left, rows[i].help);
+    }
+    (void)printf("  %-28s %s\n  %-28s %s\n", "--help", "print this and exit", "--version",
+                 "print the version and exit");
+}
+
+static enum options_outcome
+usage(const char *what, const char *arg)
+{
+    (void)fprintf(stderr, "vm_concierge: %s%s; try --help\n", what, arg);
+    return OPTIONS_USAGE;
+}
+
+enum options_outcome
+options_parse(int argc, char **argv, struct options *opt)
+{
+    enum { HELP = VMT_ARRAY_SIZE(rows), VERSION, COUNT };
+    struct option longs[COUNT + 1] = {0};
+    int c, index;
+
+    *opt =
+        (struct options){.ready_fd = -1, .hypervisor = "qemu", .log_level = VMT_LOG_INFO};
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)
+        longs[i] = (struct option){
+            rows[i].name, rows[i].value ? required_argument : no_argument, NULL, 1};
+    longs[HELP] = (struct option){"help", no_argument, NULL, 1};
+    longs[VERSION] = (struct option){"version", no_argument, NULL, 1};
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":", longs, &index)) != -1) {
+        if (c != 1)
+            return usage(c == ':' ? "missing value of " : "unknown option ",
+                         argv[optind - 1]);
+        if (index == HELP || index == VERSION) {
+            index == HELP ? print_help() : (void)printf("vm_concierge %s\n", VMT_VERSION);
+            return OPTIONS_DONE;
+        }
+        if (!rows[index].set(opt, optarg))
+            return usage("bad value of --", rows[index].name);
+    }
+    return optind < argc ? usage("unexpected argument ", argv[optind]) : OPTIONS_RUN;
+}

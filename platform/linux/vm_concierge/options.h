@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/vm_concierge/options.h - the command line of vm_concierge. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/log.h"
+
+/* Strings point into argv. */
+struct options {
+    bool system_mode;
+    int ready_fd;           /* -1: none */
+    uint32_t idle_exit_s;   /* 0: never */
+    const char *dbus;       /* "none", "system", "session" or an address; NULL: by mode */
+    const char *hypervisor; /* name of a backend */
+    const char *hypervisor_binary; /* NULL: the backend's own choice */
+    const char *vm_vsock;          /* NULL: beside this program, else in PATH */
+    enum vmt_log_level log_level;
+};
+
+enum options_outcome { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_USAGE };
+
+/* Fill in opt. OPTIONS_DONE: --help or --version was printed on stdout; OPTIONS_USAGE:
+ * one line on stderr says what is wrong. */
+enum options_outcome options_parse(int argc, char **argv, struct options *opt);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/contract/hypervisor/suite.h - what every hypervisor backend must do. A backend
+ * brings the hooks below and a main that returns suite_run. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/adapter/hypervisor.h"
+
+struct os_loop;
+struct suite;
+struct vmt_clock;
+
+struct suite_backend {
+    /* Make the hypervisor under test. */
+    struct hypervisor *(*open)(struct suite *s);
+    /* Look for what is left, before ops->free. May be NULL. */
+    void (*close)(struct suite *s);
+    /* Descriptors of what the guest boots; they live as long as the process. */
+    int kernel_fd, initrd_fd;
+    /* The vm runs and its control channel answers. A guest that obeys "vmt_test=<act>" on
+     * its command line needs nothing here; another must be made to do act now:
+     * "poweroff", "reset" or "panic". May be NULL. */
+    void (*act)(struct suite *s, const char *act);
+    /* Make a process that was started with a disk that does not exist refuse it. NULL: it
+     * does that by itself. */
+    void (*refuse)(struct suite *s);
+    /* Stop the process from answering; it can still be killed. */
+    void (*freeze)(struct suite *s);
+    /* Kill the process from outside, as an administrator would. */
+    void (*murder)(struct suite *s);
+    /* What a probe answers when the guest comes up. */
+    enum hypervisor_accel probed;
+    /* Does the console of a guest that powered itself off hold this? NULL: none. */
+    const char *console_text;
+};
+
+/* State of one test. */
+struct suite {
+    const struct suite_backend *backend;
+    struct os_loop *loop;
+    struct vmt_clock *clock;
+    struct spawn *spawn;
+    struct hypervisor *hv;
+    struct hypervisor_vm *vm;
+    char dir[64];     /* run_dir, empty before and after */
+    char console[96]; /* file beside it */
+    int console_fd;
+    struct vmt_timer *watchdog;
+    /* What came, in order: "control", "panic", "exit", "done", separated by spaces. */
+    char log[256];
+    unsigned controls, panics, exits, dones, probes;
+    int done_result;
+    struct hypervisor_exit_info exit;
+    char exit_text[512];
+    struct hypervisor_probe *probe;
+    enum hypervisor_accel accel; /* of the last probe, as reason */
+    char reason[256];
+    bool inside;        /* a call into the backend is on the stack */
+    bool free_on_event; /* free the vm inside the next callback */
+};
+
+/* Run all tests; returns what main returns. */
+int suite_run(const struct suite_backend *backend);

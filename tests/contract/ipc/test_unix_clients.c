@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/contract/ipc/test_unix_clients.c - the unix server counts and limits its clients.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/ipc/ipc.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/os/unix_socket.h"
+#include "platform/linux/unix_ipc/unix_client.h"
+#include "platform/linux/unix_ipc/unix_server.h"
+#include "tests/contract/ipc/echo.h"
+#include "tests/unit/test.h"
+
+#define DEADLINE_MS 120000
+#define NOBODY 65534u
+
+struct fixture {
+    char dir[64], path[96];
+    struct os_loop *loop;
+    struct echo echo;
+    struct ipc_server *server; /* ipc's */
+    size_t reported;           /* by on_clients */
+    size_t awaited;            /* stop the loop at this number of clients */
+    int closed, done;
+};
+
+static void
+on_clients(void *arg, size_t clients)
+{
+    struct fixture *f = arg;
+
+    f->reported = clients;
+    if (clients == f->awaited)
+        os_loop_stop(f->loop, 0);
+}
+
+static void
+on_late(void *arg)
+{
+    (void)arg;
+    fail_msg("nothing happened in time");
+}
+
+/* Run the loop until somebody stops it. */
+static void
+run(struct fixture *f)
+{
+    struct vmt_clock *clock = os_loop_clock(f->loop);
+    struct vmt_timer *late;
+
+    assert_int_equal(clock->ops->timer_start(clock, DEADLINE_MS, on_late, NULL, &late),
+                     0);
+    (void)os_loop_run(f->loop);
+    clock->ops->timer_cancel(clock, late);
+}
+
+static void
+await_clients(struct fixture *f, size_t n)
+{
+    f->awaited = n;
+    if (f->reported != n)
+        run(f);
+    assert_int_equal(f->reported, n);
+    assert_int_equal(unix_server_clients(f->server), n);
+}
+
+static int
+setup(void **state)
+{
+    static struct fixture f;
+    struct unix_server_config config = {
+        .connections_max = 2, .on_clients = on_clients, .arg = &f};
+    struct ipc_identity self = {.uid = (uint32_t)getuid()};
+
+    f = (struct fixture){.dir = "/tmp/vmt_ipc.XXXXXX"};
+    assert_non_null(mkdtemp(f.dir));
+    (void)snprintf(f.path, sizeof(f.path), "%s/sock", f.dir);
+    assert_int_equal(os_loop_new(&f.loop, NULL), 0);
+    assert_int_equal(ipc_new(&echo_service, &f.echo, &self, &f.echo.ipc, NULL), 0);
+    assert_int_equal(os_unix_listen(f.path, 0600, 16, &config.listen_fd, NULL), 0);
+    assert_int_equal(unix_server_new(f.loop, f.echo.ipc, &config, &f.server, NULL), 0);
+    assert_int_equal(ipc_add_server(f.echo.ipc, f.server, NULL), 0);
+    *state = &f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    ipc_free(f->echo.ipc);
+    echo_done(&f->echo);
+    os_loop_free(f->loop);
+    (void)unlink(f->path);
+    return rmdir(f->dir);
+}
+
+static void
+on_closed(void *arg, const char *reason)
+{
+    struct fixture *f = arg;
+
+    (void)reason;
+    f->closed++;
+    os_loop_stop(f->loop, 0);
+}
+
+static struct unix_client *
+client_new(struct fixture *f)
+{
+    struct unix_client_config config = {.path = f->path,
+                                        .service = echo_service.grpc_name,
+                                        .on_closed = on_closed,
+                                        .arg = f};
+    struct unix_client *c;
+
+    assert_int_equal(unix_client_new(f->loop, &config, &c, NULL), 0);
+    return c;
+}
+
+static void
+clients_are_counted_as_they_come_and_go(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client *a, *b;
+
+    await_clients(f, 0);
+    a = client_new(f);
+    await_clients(f, 1);
+    b = client_new(f);
+    await_clients(f, 2);
+    unix_client_free(a);
+    await_clients(f, 1);
+    unix_client_free(b);
+    await_clients(f, 0);
+}
+
+static void
+on_done(void *arg, const struct rpc_status *status, const struct ProtobufCMessage *reply,
+        const int *fds, size_t nfds)
+{
+    struct fixture *f = arg;
+
+    (void)reply;
+    (void)fds;
+    assert_int_equal(nfds, 0);
+    assert_int_equal(status->code, RPC_OK);
+    f->done++;
+    os_loop_stop(f->loop, 0);
+}
+
+static void
+a_client_too_many_is_closed_and_the_others_live_on(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client_request request = {
+        .method = "Nothing", .on_done = on_done, .arg = f};
+    struct unix_client *c[3];
+
+    for (int i = 0; i < 2; i++) {
+        c[i] = client_new(f);
+        await_clients(f, (size_t)i + 1);
+    }
+    f->awaited = SIZE_MAX;
+    c[2] = client_new(f);
+    while (f->closed == 0)
+        run(f);
+    assert_int_equal(unix_client_start(c[0], &request, NULL, NULL), 0);
+    while (f->done == 0)
+        run(f);
+    assert_int_equal(f->closed, 1);
+    for (int i = 0; i < 3; i++)
+        unix_client_free(c[i]);
+    await_clients(f, 0);
+}
+
+static void
+one_user_cannot_take_every_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client *c[2], *mine;
+
+    if (getuid() != 0) /* needs a second uid */
+        skip();
+    f->awaited = SIZE_MAX;
+    assert_int_equal(chmod(f->dir, 0755) | chmod(f->path, 0666), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    for (int i = 0; i < 2; i++)
+        c[i] = client_new(f);
+    assert_int_equal(seteuid(0), 0);
+    while (f->closed == 0) /* of two places, nobody gets one */
+        run(f);
+    mine = client_new(f);
+    await_clients(f, 2);
+    assert_int_equal(f->closed, 1);
+    unix_client_free(mine);
+    unix_client_free(c[0]);
+    unix_client_free(c[1]);
+    await_clients(f, 0);
+}
+
+static void
+a_call_that_is_cancelled_or_freed_calls_nobody_back(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client_request request = {
+        .method = "Nothing", .on_done = on_done, .arg = f};
+    struct unix_client *c = client_new(f);
+    struct unix_client_call *call;
+
+    assert_int_equal(unix_client_start(c, &request, &call, NULL), 0);
+    unix_client_cancel(call);
+    assert_int_equal(unix_client_start(c, &request, NULL, NULL), 0);
+    await_clients(f, 1);
+    unix_client_free(c);
+    await_clients(f, 0);
+    assert_true(f->done <= 1); /* the second may have been answered before */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(clients_are_counted_as_they_come_and_go),
+        TEST(a_client_too_many_is_closed_and_the_others_live_on),
+        TEST(one_user_cannot_take_every_connection),
+        TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

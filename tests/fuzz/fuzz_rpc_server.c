@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A hostile client: the input is what it sends, after one byte that says in how large
+ * pieces it arrives. */
+#include <stdlib.h>
+
+#include "core/base/cleanup.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/unit/rpc/service.h"
+#include "tests/unit/rpc/wire.h"
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct rpc_server_config config = {
+        .streams_max = 8, .message_max = 65536, .idle_ms = 10000};
+    struct rpctest test = {0};
+    struct rpc_server *server;
+    struct wire_clock clock;
+    struct wire wire;
+
+    if (size < 1)
+        return 0;
+    wire_clock_init(&clock);
+    wire_init(&wire);
+    if (rpc_server_new(&clock.base, &config, &server, NULL) < 0 ||
+        rpc_server_add(server, &rpctest_service, &test, NULL) < 0)
+        abort();
+    rpc_server_accept(server, &wire.ends[1].base, NULL);
+    wire.chunk = data[0];
+    if (vmt_buf_append(&wire.ends[0].out, data + 1, size - 1) < 0)
+        abort();
+    wire_settle(&clock, &wire);
+    wire_advance(&clock, &wire, 60000); /* deadlines and the idle limit */
+    rpc_server_free(server);
+    wire_done(&wire);
+    if (clock.ntimers != 0)
+        abort();
+    return 0;
+}

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write the seeds of fuzz_rpc_server and fuzz_rpc_client into tests/fuzz/corpus.
+
+Frames are built by hand (RFC 9113), headers as literals without indexing (RFC 7541 6.2.2), so
+that each seed says one thing. Byte 0 of a seed is the size of the pieces that it arrives in.
+"""
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).resolve().parent / "corpus"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
+FDS = 0xF6
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + \
+        struct.pack(">I", stream) + payload
+
+
+def text(value):
+    raw = value.encode() if isinstance(value, str) else value
+    if len(raw) < 127:
+        return bytes([len(raw)]) + raw
+    rest, out = len(raw) - 127, bytearray([127])
+    while rest >= 128:
+        out.append(rest % 128 + 128)
+        rest //= 128
+    out.append(rest)
+    return bytes(out) + raw
+
+
+def headers(stream, fields, flags=END_HEADERS):
+    block = b"".join(b"\0" + text(k) + text(v) for k, v in fields)
+    return frame(HEADERS, flags, stream, block)
+
+
+def message(body=b"", flag=0, length=None):
+    return bytes([flag]) + struct.pack(">I", len(body) if length is None else length) + body
+
+
+def request(stream, method="Echo", body=b"", extra=(), service="vmt.rpctest.Test", **kw):
+    fields = [(":method", "POST"), (":scheme", "http"),
+              (":path", f"/{service}/{method}"), (":authority", "a"), ("te", "trailers"),
+              ("content-type", "application/grpc"), *extra]
+    return headers(stream, fields) + \
+        frame(DATA, END_STREAM, stream, message(body, **kw))
+
+
+ECHO = b"\x0a\x05hello\x18\x2a"
+SERVER = {
+    "unary": request(1, body=ECHO),
+    "three": b"".join(request(i, body=ECHO) for i in (1, 3, 5)),
+    "fail": request(1, "Fail", b"\x0a\x06a%\xe2\x82\xac\x18\x05"),
+    "count": request(1, "Count", b"\x18\xc8\x01"),
+    "hang-timeout": request(1, "Hang", extra=[("grpc-timeout", "5m")]),
+    "hang-reset": request(1, "Hang") + frame(RST, 0, 1, struct.pack(">I", 8)),
+    "bad-timeout": request(1, extra=[("grpc-timeout", "123456789S")]),
+    "unknown-method": request(1, "Nope"),
+    "unknown-service": request(1, service="x.Y"),
+    "bad-protobuf": request(1, body=b"\x0a\xff\xff\xff\xff\x0f"),
+    "empties": request(1, body=b"\x22\x00" * 3000),
+    "compressed": request(1, body=ECHO, flag=1),
+    "gzip": request(1, body=ECHO, flag=1, extra=[("grpc-encoding", "gzip")]),
+    "bad-flag": request(1, body=ECHO, flag=7),
+    "too-large": request(1, body=ECHO, length=0xFFFFFFFF),
+    "short": request(1, body=ECHO, length=20),
+    "two-messages": headers(1, [(":method", "POST"), (":scheme", "http"),
+                                (":path", "/vmt.rpctest.Test/Echo"),
+                                ("content-type", "application/grpc+proto")]) +
+    frame(DATA, END_STREAM, 1, message(ECHO) * 2),
+    "pieces": headers(1, [(":method", "POST"), (":scheme", "http"),
+                          (":path", "/vmt.rpctest.Test/Echo"),
+                          ("content-type", "application/grpc;x=y")]) +
+    b"".join(frame(DATA, 0, 1, bytes([b])) for b in message(ECHO)) +
+    frame(DATA, END_STREAM, 1),
+    "get": headers(1, [(":method", "GET"), (":scheme", "http"), (":path", "/"),
+                       (":authority", "a")], END_HEADERS | END_STREAM),
+    "json": headers(1, [(":method", "POST"), (":scheme", "http"), (":path", "/"),
+                        ("content-type", "application/json")]),
+    "trailers": headers(1, [(":method", "POST"), (":scheme", "http"),
+                            (":path", "/vmt.rpctest.Test/Echo"),
+                            ("content-type", "application/grpc")]) +
+    frame(DATA, 0, 1, message(ECHO)) + headers(1, [("x", "y")], END_HEADERS | END_STREAM),
+    "fds": frame(FDS, 0, 1, b"\x02") + request(1, extra=[("vmt-fds", "2")]),
+    "fds-field-only": request(1, extra=[("vmt-fds", "2")]),
+    "ping": frame(PING, 0, 0, b"12345678") * 3 + request(1),
+    "goaway": request(1, "Hang") + frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)),
+    "settings": frame(SETTINGS, 0, 0, struct.pack(">HIHI", 4, 0, 5, 16384)) + request(1) +
+    frame(WINDOW, 0, 1, struct.pack(">I", 7)),
+    "resets": b"".join(request(i, "Hang") + frame(RST, 0, i, struct.pack(">I", 8))
+                       for i in range(1, 80, 2)),
+    "many-streams": b"".join(request(i, "Hang") for i in range(1, 41, 2)),
+    "large-headers": request(1, extra=[("x" * 60, "y" * 4000)] * 3),
+    "push": frame(PUSH, 4, 1, struct.pack(">I", 2)),
+}
+
+OK = [(":status", "200"), ("content-type", "application/grpc")]
+STATUS = [("grpc-status", "0")]
+END = END_HEADERS | END_STREAM
+CLIENT = {
+    "unary": headers(1, OK) + frame(DATA, 0, 1, message(ECHO)) + headers(1, STATUS, END),
+    "all": b"".join(headers(i, OK) + frame(DATA, 0, i, message(ECHO) * (1 + i % 4 // 3)) +
+                    headers(i, STATUS, END) for i in (1, 3, 5, 7)),
+    "trailers-only": headers(1, OK + [("grpc-status", "5"),
+                                      ("grpc-message", "%E2%82%AC 100%25 %zz")], END),
+    "http-503": headers(1, [(":status", "503")], END),
+    "html": headers(1, [(":status", "200"), ("content-type", "text/html")]) +
+    frame(DATA, END_STREAM, 1, b"<html>"),
+    "informational": headers(1, [(":status", "103")]) + headers(1, OK) +
+    frame(DATA, 0, 1, message(ECHO)) + headers(1, STATUS, END),
+    "no-status": headers(1, OK) + frame(DATA, END_STREAM, 1, message(ECHO)),
+    "bad-status": headers(1, OK + [("grpc-status", "99x")], END),
+    "reset": frame(RST, 0, 1, struct.pack(">I", 7)) + frame(RST, 0, 3, struct.pack(">I", 8)),
+    "goaway": frame(GOAWAY, 0, 0, struct.pack(">II", 3, 0)) + headers(1, OK) +
+    frame(DATA, 0, 1, message(ECHO)) + headers(1, STATUS, END),
+    "two-replies": headers(1, OK) + frame(DATA, 0, 1, message(ECHO) * 2),
+    "bad-protobuf": headers(1, OK) + frame(DATA, 0, 1, message(b"\x0a\x7f")),
+    "compressed": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, flag=1)),
+    "large": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, length=1 << 30)),
+    "push": frame(PUSH, 4, 1, struct.pack(">I", 2)),
+    "fds": frame(FDS, 0, 1, b"\x01") + headers(1, OK + [("vmt-fds", "1")]),
+    "early-end": headers(3, OK + STATUS, END),
+    "settings": frame(SETTINGS, 0, 0, struct.pack(">HI", 3, 1)) + headers(1, OK + STATUS, END),
+}
+
+
+def write(target, seeds, start):
+    folder = ROOT / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, body in seeds.items():
+        (folder / name).write_bytes(b"\0" + start + body)
+    (folder / "by-bytes").write_bytes(b"\1" + start + next(iter(seeds.values())))
+
+
+write("rpc_server", SERVER, PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))
+write("rpc_client", CLIENT, frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))

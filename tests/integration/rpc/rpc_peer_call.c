@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/rpc/client.h"
+#include "platform/linux/os/loop.h"
+#include "tests/integration/rpc/rpc_peer.h"
+#include "tests/unit/rpc/service.h"
+
+/* What the command line asks for. */
+struct peer_plan {
+    struct os_loop *loop;
+    struct rpc_client *client;
+    char path[128];
+    const char *text;
+    unsigned long number, size, timeout, count; /* count: calls at the same time */
+    unsigned long cancel; /* this many calls are cancelled at their first reply */
+    size_t over;
+};
+
+struct peer_result {
+    struct peer_plan *plan;
+    struct rpc_client_call *call;
+    size_t messages, bytes;
+    uint32_t number;
+    char text[600];
+    bool cancel;
+};
+
+static void
+result_over(struct peer_result *result, const char *code, const char *status_text)
+{
+    struct peer_plan *plan = result->plan;
+
+    (void)printf("%s\t%zu\t%zu\t%u\t%s\t%s\n", code, result->messages, result->bytes,
+                 result->number, result->text, status_text);
+    if (++plan->over == plan->count)
+        os_loop_stop(plan->loop, 0);
+}
+
+static void
+result_on_message(void *arg, const struct ProtobufCMessage *message, const int *fds,
+                  size_t nfds)
+{
+    const Vmt__Rpctest__Reply *reply = (const Vmt__Rpctest__Reply *)message;
+    struct peer_result *result = arg;
+
+    (void)fds, (void)nfds;
+    result->messages++;
+    result->bytes += reply->data.len;
+    result->number = reply->number;
+    (void)snprintf(result->text, sizeof(result->text), "%s", reply->text);
+    if (result->cancel) {
+        rpc_client_cancel(result->call);
+        result_over(result, "cancelled here", "");
+    }
+}
+
+static void
+result_on_done(void *arg, const struct rpc_status *status)
+{
+    result_over(arg, rpc_code_name(status->code), status->text);
+}
+
+static const struct rpc_client_handler result_handler = {
+    .on_message = result_on_message,
+    .on_done = result_on_done,
+};
+
+static int
+plan_set(struct peer_plan *plan, const char *arg)
+{
+    const struct {
+        const char *key;
+        unsigned long *value;
+    } keys[] = {{"number=", &plan->number},
+                {"size=", &plan->size},
+                {"timeout=", &plan->timeout},
+                {"count=", &plan->count},
+                {"cancel=", &plan->cancel}};
+
+    if (strncmp(arg, "text=", 5) == 0) {
+        plan->text = arg + 5;
+        return 0;
+    }
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(keys); i++) {
+        if (strncmp(arg, keys[i].key, strlen(keys[i].key)) == 0) {
+            *keys[i].value = strtoul(arg + strlen(keys[i].key), NULL, 10);
+            return 0;
+        }
+    }
+    (void)fprintf(stderr, "rpc_peer: unknown argument %s\n", arg);
+    return -1;
+}
+
+static int
+plan_start(struct peer_plan *plan, struct peer_result *result,
+           const Vmt__Rpctest__Request *message)
+{
+    const struct rpc_client_request request = {
+        .path = plan->path,
+        .reply = &vmt__rpctest__reply__descriptor,
+        .server_streams = strstr(plan->path, "Count") != NULL,
+        .timeout_ms = (uint32_t)plan->timeout,
+        .handler = &result_handler,
+        .arg = result,
+    };
+
+    result->plan = plan;
+    return rpc_client_start(plan->client, &request, &message->base, &result->call, NULL);
+}
+
+static int
+plan_run(struct peer_plan *plan)
+{
+    VMT_CLEANUP(vmt_freep)
+    struct peer_result *results = calloc(plan->count, sizeof(*results));
+    VMT_CLEANUP(vmt_freep) uint8_t *data = calloc(1, plan->size + 1);
+    Vmt__Rpctest__Request message = rpctest_request();
+
+    if (!results || !data)
+        return 2;
+    message.text = (char *)(uintptr_t)plan->text;
+    message.number = (uint32_t)plan->number;
+    message.data.data = data;
+    message.data.len = plan->size;
+    for (size_t i = 0; i < plan->count; i++) {
+        results[i].cancel = i < plan->cancel;
+        if (plan_start(plan, &results[i], &message) < 0)
+            return 2;
+    }
+    (void)os_loop_run(plan->loop);
+    rpc_client_free(plan->client);
+    return 0;
+}
+
+int
+rpc_peer_call(struct os_loop *loop, struct stream *stream, int argc, char **argv)
+{
+    struct peer_plan plan = {.loop = loop, .text = "", .count = 1};
+
+    if (argc < 1)
+        return 2;
+    (void)snprintf(plan.path, sizeof(plan.path), "%s%s", argv[0][0] == '/' ? "" : "/",
+                   argv[0]);
+    for (int i = 1; i < argc; i++) {
+        if (plan_set(&plan, argv[i]) < 0)
+            return 2;
+    }
+    if (rpc_client_new(os_loop_clock(loop), stream, NULL, &plan.client, NULL) < 0)
+        return 2;
+    return plan_run(&plan);
+}
