@@ -126,7 +126,7 @@ int
 rpc_timeout_parse(const uint8_t *value, size_t len, uint64_t *ret_ms)
 {
     static const struct {
-        char unit;
+        uint8_t unit;
         uint32_t mul, div;
     } units[] = {{'H', 3600000, 1}, {'M', 60000, 1}, {'S', 1000, 1},
                  {'m', 1, 1},       {'u', 1, 1000},  {'n', 1, 1000000}};

@@ -31,7 +31,7 @@ PLATFORM_LINUX = ["core/", "p9", "proto", "platform/linux/"]
 PLATFORM_GUEST = ["core/", "proto", "platform/linux/os", "platform/guest/"]
 # header prefix -> rooms that may include it
 LIBRARIES = {
-    "nghttp2/": ["core/rpc"],
+    "nghttp2/": ["core/rpc", "tests/unit/rpc"],
     "dbus/": ["platform/linux/dbus", "tests/"],
     "event2/": ["platform/", "hypervisor/", "tests/"],
     "event.h": ["platform/", "hypervisor/", "tests/"],
