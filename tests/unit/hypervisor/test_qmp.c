@@ -14,71 +14,17 @@
 
 #include <event2/event.h>
 
-#include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "tests/fake/fake_clock.h"
 #include "tests/unit/test.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 #define READY GREETING "{\"return\": {}, \"id\": 1}\r\n"
 
-/* A clock whose timers fire only when the test says so. */
-struct vmt_timer {
-    vmt_timer_fn *fn;
-    void *arg;
-    uint64_t delay_ms;
-    struct vmt_timer *next;
-};
-
-static struct vmt_timer *timers;
-
-static int
-timer_start(struct vmt_clock *clock, uint64_t delay_ms, vmt_timer_fn *fn, void *arg,
-            struct vmt_timer **ret_timer)
-{
-    struct vmt_timer *t = calloc(1, sizeof(*t));
-
-    (void)clock;
-    *t = (struct vmt_timer){fn, arg, delay_ms, timers};
-    timers = *ret_timer = t;
-    return 0;
-}
-
-static void
-timer_cancel(struct vmt_clock *clock, struct vmt_timer *timer)
-{
-    (void)clock;
-    for (struct vmt_timer **p = &timers; timer && *p; p = &(*p)->next)
-        if (*p == timer) {
-            *p = timer->next;
-            free(timer);
-            return;
-        }
-}
-
-static void
-fire_timers(uint64_t delay_ms)
-{
-    for (struct vmt_timer **p = &timers; *p;) {
-        struct vmt_timer *t = *p;
-
-        if (t->delay_ms != delay_ms) {
-            p = &t->next;
-            continue;
-        }
-        *p = t->next;
-        t->fn(t->arg);
-        free(t);
-        p = &timers;
-    }
-}
-
-static const struct vmt_clock_ops clock_ops = {.timer_start = timer_start,
-                                               .timer_cancel = timer_cancel};
-static struct vmt_clock test_clock = {&clock_ops};
-
 struct fixture {
     struct event_base *base;
+    struct fake_clock *clock;
     char dir[64], path[96];
     int listen_fd, peer; /* the script's ends */
     struct qmp *qmp;
@@ -129,10 +75,13 @@ setup(void **state)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct fixture *f = calloc(1, sizeof(*f));
-    struct qmp_config config = {.clock = &test_clock, .handler = &handler, .arg = f};
+    struct qmp_config config = {.handler = &handler, .arg = f};
 
     *state = f;
     f->base = config.base = event_base_new();
+    f->clock = fake_clock_new();
+    assert_non_null(f->clock);
+    config.clock = fake_clock_base(f->clock);
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/vmt-qmp-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
@@ -152,7 +101,8 @@ teardown(void **state)
     struct fixture *f = *state;
 
     qmp_close(f->qmp);
-    assert_null(timers); /* nothing may fire into a closed connection */
+    assert_int_equal(fake_clock_pending(f->clock), 0); /* nothing fires into the closed */
+    fake_clock_free(f->clock);
     if (f->peer >= 0)
         close(f->peer);
     close(f->listen_fd);
@@ -207,7 +157,9 @@ a_greeting_that_never_comes_ends_the_connection(void **state)
 {
     struct fixture *f = *state;
 
-    fire_timers(QMP_GREETING_DEADLINE_MS);
+    fake_clock_advance(f->clock, QMP_GREETING_DEADLINE_MS - 1);
+    assert_string_equal(f->log, "");
+    fake_clock_advance(f->clock, 1);
     assert_string_equal(f->log, "end(-110) ");
 }
 
@@ -252,7 +204,7 @@ a_command_without_answer_times_out_once(void **state)
 
     say(f, READY);
     assert_int_equal(qmp_execute(f->qmp, "a", on_reply, f), 0);
-    fire_timers(QMP_COMMAND_DEADLINE_MS);
+    fake_clock_advance(f->clock, QMP_COMMAND_DEADLINE_MS);
     say(f, "{\"return\": {}, \"id\": 2}\n");
     assert_string_equal(f->log, "ready(0) failed(-110) ");
 }
@@ -319,7 +271,7 @@ static void
 a_path_that_nobody_serves_is_an_error(void **state)
 {
     struct fixture *f = *state;
-    struct qmp_config config = {f->base, &test_clock, &handler, f};
+    struct qmp_config config = {f->base, fake_clock_base(f->clock), &handler, f};
     struct vmt_err err = {0};
     struct qmp *qmp = NULL;
     char path[300];
