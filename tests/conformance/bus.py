@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compare concierge's method table and introspection data with the original's bus interface.
+"""Compare concierge's method table with the original's bus interface, and what is made from it or
+stands beside it, introspection data and proto/vm_concierge_ipc.proto, with both.
 
 bus.py DUMP_PROGRAM TABLE_FOLDER
 """
@@ -98,11 +99,28 @@ def compare_xml(methods, signals, program):
             yield f"introspection of {key} is {have.get(key)}, not {want.get(key)}"
 
 
+def compare_proto(program, path):
+    """The gRPC service that clients make stubs from."""
+    def message(name):
+        return "vm_tools.EmptyMessage" if name == "-" else name
+
+    methods, signals, _ = read_dump(program)
+    want = {n: (message(m[0]), "", message(m[1])) for n, m in methods.items()}
+    want |= {n: ("vm_tools.EmptyMessage", "stream ", m) for n, m in signals.items()}
+    want["SubscribeSignals"] = ("vm_tools.EmptyMessage", "stream ", "vmt.Signal")
+    have = {m[0]: m[1:] for m in re.findall(
+        r"rpc (\w+)\(\.(\S+)\)\s+returns \((stream |)\.(\S+)\);", path.read_text())}
+    for name in sorted(set(want) | set(have)):
+        if want.get(name) != have.get(name):
+            yield f"{path.name}: {name} is {have.get(name)}, not {want.get(name)}"
+
+
 def main():
     program, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     methods, signals = read_table(folder / "dbus.txt")
     findings = list(compare_table(methods, signals, program, known_messages(folder)))
     findings += compare_xml(methods, signals, program)
+    findings += compare_proto(program, folder.parents[2] / "proto" / "vm_concierge_ipc.proto")
     for finding in findings:
         print(finding)
     print(f"compared: {len(methods)} methods, {len(signals)} signals; {len(findings)} findings")

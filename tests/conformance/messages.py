@@ -16,8 +16,9 @@ import subprocess
 import sys
 
 FIRST_OWN_FIELD = 1000
-# Additions that live among the original's messages because fields of those use them.
-OURS = {"vm_tools.concierge.BootPhase"}
+# Additions that live among the original's messages because fields of those use them, and the bus
+# interface as a service (bus.py looks after it).
+OURS = {"vm_tools.concierge.BootPhase", "vm_tools.concierge.VmConcierge"}
 
 
 class Model:
