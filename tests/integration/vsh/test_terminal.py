@@ -98,7 +98,10 @@ class Terminal(VshTest):
         self.expect(b"Stopped")
         self.expect(b"ps> ")
         self.assertIsNone(child.poll())
-        self.send(b"kill -9 %1; wait; exit 2\n")
+        self.send(b"exit 2\n")
+        self.expect(b"stopped jobs")
+        self.expect(b"ps> ")
+        self.send(b"exit 2\n")
         self.assertEqual(child.wait(DEADLINE), 2)
 
     def test_characters_split_over_reads_arrive_whole(self):
