@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vsh - a shell or command in a VM.
  * Source: platform2 3050786c, vm_tools/vsh/vsh.cc. */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,12 +10,15 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/linux/os/loop.h"
+#include "platform/linux/os/paths.h"
+#include "platform/linux/vsh/concierge_client.h"
 #include "platform/linux/vsh/options.h"
 #include "platform/linux/vsh/run.h"
 
 /* A vshd that is starting, or is being started again, is there within that time. */
 #define RETRY_MS 5000u
 
+VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
 VMT_DEFINE_FREEP(struct os_loop, os_loop_free)
 
 static int
@@ -47,6 +52,42 @@ run(const struct options *options, const struct vsh_endpoint *endpoint,
     return vsh_run(loop, &config);
 }
 
+/* The socket of our own vm_concierge, or that of the system's. */
+static int
+find_daemon(struct os_loop *loop, struct concierge_client **ret_client,
+            struct vmt_err *err)
+{
+    int r = -ENOENT;
+
+    for (int system = 0; system < 2 && r < 0; system++) {
+        VMT_CLEANUP(os_paths_done) struct os_paths paths = {0};
+        char path[PATH_MAX];
+
+        if (system)
+            (void)snprintf(path, sizeof(path), "/run/vm_tools/concierge.sock");
+        else if (os_paths_init(false, &paths, err) < 0)
+            continue;
+        else
+            (void)snprintf(path, sizeof(path), "%s/concierge.sock", paths.runtime);
+        r = concierge_client_new(loop, path, ret_client, err);
+    }
+    if (r == -ENOENT || r == -ECONNREFUSED)
+        return vmt_err_setx(err, -r, "vm_concierge does not run; start the VM with vmc");
+    return r;
+}
+
+static int
+find_vm(struct os_loop *loop, struct options *options, struct vmt_err *err)
+{
+    VMT_CLEANUP(concierge_client_freep) struct concierge_client *client = NULL;
+    int r = find_daemon(loop, &client, err);
+
+    if (r < 0)
+        return r;
+    return concierge_client_endpoint(client, options->vm_name, options->owner_id,
+                                     &options->endpoint, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -67,9 +108,7 @@ main(int argc, char **argv)
     }
     if (os_loop_new(&loop, &err) < 0)
         return fail(&err);
-    if (options.vm_name) {
-        (void)vmt_err_setx(&err, 95, "look-up by name comes with the concierge client");
+    if (options.vm_name && find_vm(loop, &options, &err) < 0)
         return fail(&err);
-    }
     return run(&options, &options.endpoint, loop);
 }

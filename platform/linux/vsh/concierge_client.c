@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "platform/linux/vsh/concierge_client.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "concierge_service.pb-c.h"
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/ipc/ipc.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/unix_ipc/unix_client.h"
+#include "platform/linux/vsh/endpoint.h"
+
+#define INFO_TIMEOUT_MS 30000u
+
+/* The call that is being waited for. */
+struct pending {
+    const struct ProtobufCMessageDescriptor *type;
+    struct ProtobufCMessage *reply; /* owned */
+    struct rpc_status status;
+    bool done;
+};
+
+struct concierge_client {
+    struct os_loop *loop;     /* borrowed */
+    struct unix_client *unix; /* owned */
+    struct pending *pending;  /* borrowed; NULL: none */
+};
+
+VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
+
+void
+concierge_client_free(struct concierge_client *client)
+{
+    if (!client)
+        return;
+    unix_client_free(client->unix);
+    free(client);
+}
+
+int
+concierge_client_new(struct os_loop *loop, const char *socket_path,
+                     struct concierge_client **ret_client, struct vmt_err *err)
+{
+    VMT_CLEANUP(concierge_client_freep)
+    struct concierge_client *client = calloc(1, sizeof(*client));
+    struct unix_client_config config = {
+        .path = socket_path,
+        .service = "vm_tools.concierge.VmConcierge",
+    };
+    int r;
+
+    if (!client)
+        return vmt_err_set(err, ENOMEM, "connect to vm_concierge");
+    client->loop = loop;
+    r = unix_client_new(loop, &config, &client->unix, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "connect to vm_concierge");
+    *ret_client = vmt_take_ptr(&client);
+    return 0;
+}
+
+/* A copy, since the original is gone when the callback returns. */
+static struct ProtobufCMessage *
+message_copy(const struct ProtobufCMessageDescriptor *type,
+             const struct ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    VMT_CLEANUP(vmt_freep) uint8_t *bytes = malloc(len + 1);
+
+    if (!bytes)
+        return NULL;
+    protobuf_c_message_pack(message, bytes);
+    return protobuf_c_message_unpack(type, NULL, len, bytes);
+}
+
+static void
+client_on_done(void *arg, const struct rpc_status *status,
+               const struct ProtobufCMessage *reply, const int *fds, size_t nfds)
+{
+    struct concierge_client *client = arg;
+    struct pending *pending = client->pending;
+
+    for (size_t i = 0; i < nfds; i++)
+        (void)close(fds[i]); /* no method that we call sends any */
+    pending->status = *status;
+    if (reply)
+        pending->reply = message_copy(pending->type, reply);
+    pending->done = true;
+    os_loop_stop(client->loop, 0);
+}
+
+void
+concierge_client_interrupt(struct concierge_client *client)
+{
+    os_loop_stop(client->loop, 0);
+}
+
+static int
+status_error(const struct rpc_status *status, const char *method, struct vmt_err *err)
+{
+    static const struct {
+        enum rpc_code code;
+        int error;
+    } map[] = {
+        {RPC_UNAVAILABLE, ENOTCONN},     {RPC_DEADLINE_EXCEEDED, ETIMEDOUT},
+        {RPC_PERMISSION_DENIED, EACCES}, {RPC_UNAUTHENTICATED, EACCES},
+        {RPC_INVALID_ARGUMENT, EINVAL},  {RPC_UNIMPLEMENTED, ENOTSUP},
+    };
+    char text[RPC_MESSAGE_TEXT_MAX];
+    int error = EIO;
+
+    if (status->code == RPC_OK)
+        return 0;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(map); i++)
+        if (map[i].code == status->code)
+            error = map[i].error;
+    (void)vmt_log_escape(text, sizeof(text), status->text, strlen(status->text));
+    return vmt_err_setx(err, error, "vm_concierge refused %s: %s", method,
+                        *text ? text : rpc_code_name(status->code));
+}
+
+int
+concierge_client_call(struct concierge_client *client, const struct concierge_call *call,
+                      struct ProtobufCMessage **ret_reply, struct vmt_err *err)
+{
+    struct pending pending = {.type = call->reply};
+    struct unix_client_call *handle = NULL;
+    struct unix_client_request request = {
+        .method = call->method,
+        .message = call->request,
+        .reply = call->reply,
+        .fds = call->fds,
+        .nfds = call->nfds,
+        .timeout_ms = call->timeout_ms,
+        .on_done = client_on_done,
+        .arg = client,
+    };
+    int r = unix_client_start(client->unix, &request, &handle, err);
+
+    if (r < 0)
+        return vmt_err_wrap(err, r, "call %s", call->method);
+    client->pending = &pending;
+    (void)os_loop_run(client->loop);
+    client->pending = NULL;
+    if (!pending.done) {
+        unix_client_cancel(handle);
+        return vmt_err_setx(err, EINTR, "%s was interrupted", call->method);
+    }
+    r = status_error(&pending.status, call->method, err);
+    if (r == 0 && call->reply && !pending.reply)
+        r = vmt_err_set(err, ENOMEM, "read the answer of %s", call->method);
+    if (r == 0)
+        *ret_reply = pending.reply;
+    else if (pending.reply)
+        protobuf_c_message_free_unpacked(pending.reply, NULL);
+    return r;
+}
+
+int
+concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
+                          const char *owner, struct vsh_endpoint *ret_endpoint,
+                          struct vmt_err *err)
+{
+    VmTools__Concierge__GetVmInfoRequest request;
+    VmTools__Concierge__GetVmInfoResponse *response;
+    struct concierge_call call = {
+        .method = "GetVmInfo",
+        .request = &request.base,
+        .reply = &vm_tools__concierge__get_vm_info_response__descriptor,
+        .timeout_ms = INFO_TIMEOUT_MS,
+    };
+    struct ProtobufCMessage *reply = NULL;
+    char self[IPC_OWNER_MAX];
+    char text[64];
+    int r;
+
+    ipc_owner_for_uid(getuid(), self);
+    vm_tools__concierge__get_vm_info_request__init(&request);
+    request.name = (char *)(uintptr_t)vm_name;
+    request.owner_id = owner ? (char *)(uintptr_t)owner : self;
+    r = concierge_client_call(client, &call, &reply, err);
+    if (r < 0)
+        return r;
+    response = (VmTools__Concierge__GetVmInfoResponse *)(void *)reply;
+    if (!response->success || !response->vm_info)
+        r = vmt_err_setx(err, ENOENT, "no VM named %s runs",
+                         vmt_log_escape(text, sizeof(text), vm_name, strlen(vm_name)));
+    else
+        r = vsh_endpoint_parse(response->vm_info->transport, ret_endpoint, err);
+    protobuf_c_message_free_unpacked(reply, NULL);
+    return r;
+}

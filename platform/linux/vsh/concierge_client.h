@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/vsh/concierge_client.h - call vm_concierge and wait: for tools that do
+ * one thing after the other. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct ProtobufCMessage;
+struct ProtobufCMessageDescriptor;
+struct concierge_client;
+struct os_loop;
+struct vmt_err;
+struct vsh_endpoint;
+
+/* Connect to the daemon's unix socket. Returns 0, -ENOENT or -ECONNREFUSED when no daemon
+ * listens there, -ENOMEM. loop is borrowed for the life of the client. */
+int concierge_client_new(struct os_loop *loop, const char *socket_path,
+                         struct concierge_client **ret_client, struct vmt_err *err);
+void concierge_client_free(struct concierge_client *client); /* NULL is legal */
+
+/* All borrowed for the call. */
+struct concierge_call {
+    const char *method;
+    const struct ProtobufCMessage *request;         /* NULL: no argument */
+    const struct ProtobufCMessageDescriptor *reply; /* NULL: no result */
+    const int *fds;
+    size_t nfds;
+    uint32_t timeout_ms;
+};
+
+/* Call and run the loop until the answer is there. *ret_reply is owned by the caller
+ * (protobuf_c_message_free_unpacked); it is NULL for a method without result. Returns 0,
+ * -ENOTCONN when the daemon went away, -ETIMEDOUT, -EACCES, -EINVAL, -EINTR when
+ * concierge_client_interrupt was called meanwhile, -EIO for other refusals. */
+int concierge_client_call(struct concierge_client *client,
+                          const struct concierge_call *call,
+                          struct ProtobufCMessage **ret_reply, struct vmt_err *err);
+
+/* Make the call that is being waited for return. For handlers of signals of the loop. */
+void concierge_client_interrupt(struct concierge_client *client);
+
+/* Ask where the vshd of a running VM is. owner NULL: that of our uid. Returns as
+ * concierge_client_call, -ENOENT when no such VM runs, -EINVAL when the daemon names a
+ * transport that we do not know. */
+int concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
+                              const char *owner, struct vsh_endpoint *ret_endpoint,
+                              struct vmt_err *err);
