@@ -30,7 +30,7 @@ struct pending {
 
 struct concierge_client {
     struct os_loop *loop;     /* borrowed */
-    struct unix_client *unix; /* owned */
+    struct unix_client *conn; /* owned */
     struct pending *pending;  /* borrowed; NULL: none */
 };
 
@@ -41,7 +41,7 @@ concierge_client_free(struct concierge_client *client)
 {
     if (!client)
         return;
-    unix_client_free(client->unix);
+    unix_client_free(client->conn);
     free(client);
 }
 
@@ -60,7 +60,7 @@ concierge_client_new(struct os_loop *loop, const char *socket_path,
     if (!client)
         return vmt_err_set(err, ENOMEM, "connect to vm_concierge");
     client->loop = loop;
-    r = unix_client_new(loop, &config, &client->unix, err);
+    r = unix_client_new(loop, &config, &client->conn, err);
     if (r < 0)
         return vmt_err_wrap(err, r, "connect to vm_concierge");
     *ret_client = vmt_take_ptr(&client);
@@ -143,7 +143,7 @@ concierge_client_call(struct concierge_client *client, const struct concierge_ca
         .on_done = client_on_done,
         .arg = client,
     };
-    int r = unix_client_start(client->unix, &request, &handle, err);
+    int r = unix_client_start(client->conn, &request, &handle, err);
 
     if (r < 0)
         return vmt_err_wrap(err, r, "call %s", call->method);
