@@ -43,6 +43,9 @@ struct host_file_ops {
      * the hypervisor. Returns 0 and whether it is open for writing, or -EINVAL. */
     int (*image_check)(struct host *host, int fd, bool *ret_writable,
                        struct vmt_err *err);
+    /* Open the file of a descriptor once more for reading only, because a hypervisor
+     * looks at how a descriptor was opened. Returns 0 or -errno. */
+    int (*image_reopen)(struct host *host, int fd, int *ret_fd, struct vmt_err *err);
     void (*close)(struct host *host, int fd); /* below 0: nothing */
     /* A listening unix stream socket at path, which did not exist. */
     int (*listen)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);

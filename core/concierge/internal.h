@@ -78,6 +78,7 @@ enum setup_step {
     SETUP_TIME,
     SETUP_ZONE,
     SETUP_TOKEN,
+    SETUP_REPORT,
     SETUP_MOUNT,
     SETUP_STEP_COUNT
 };
@@ -93,9 +94,8 @@ struct setup_call {
 /* Microseconds of the monotonic clock; 0: not yet. */
 struct boot_times {
     uint64_t request, launch, spawn, control, ready, running;
-    uint64_t probe;           /* duration of an accelerator probe */
-    uint64_t guest_kernel_us; /* durations that the agent reported, 0: it did not */
-    uint64_t guest_agent_us;
+    uint64_t probe;          /* duration of an accelerator probe */
+    uint64_t guest_agent_us; /* the agent from its start to VmReady, as it says */
 };
 
 struct concierge_vm {

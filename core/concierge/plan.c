@@ -107,6 +107,7 @@ sort_fds(const struct plan_input *in, struct host *host, struct image_fds *ret,
         return vmt_err_setx(err, EINVAL,
                             "%zu descriptors came with the request, but it lists %zu",
                             in->nfds, rq->n_fds);
+    *ret = (struct image_fds){.v = {0}};
     for (int i = 0; i < FD_KINDS; i++)
         ret->v[i] = -1;
     for (size_t i = 0; i < in->nfds; i++) {
@@ -226,6 +227,29 @@ add_disk(struct start_plan *plan, const disk_t *d, uint32_t uid, struct vmt_err 
     return d->do_mount ? add_mount(plan, d, err) : 0;
 }
 
+static int
+add_root(struct start_plan *plan, const struct plan_input *in,
+         const struct image_fds *fds, int *slots, struct vmt_err *err)
+{
+    struct host *host = plan->host;
+    bool read_only = !in->request->writable_rootfs;
+    int fd = take_input_fd(in, FD_OF(fds, ROOTFS), slots);
+    struct hypervisor_disk *b;
+    int copy, r;
+
+    if (fd < 0)
+        return 0;
+    b = add_block(plan, fd, read_only, "rootfs");
+    if (!read_only || !fds->writable[KIND(ROOTFS)])
+        return 0;
+    r = host->files->image_reopen(host, fd, &copy, err);
+    if (r < 0)
+        return r;
+    host->files->close(host, fd);
+    b->fd = copy;
+    return 0;
+}
+
 /* spec 5: the root image is vda, then the disks of the request, then the descriptor's. */
 static int
 add_blocks(struct start_plan *plan, const struct plan_input *in,
@@ -238,9 +262,7 @@ add_blocks(struct start_plan *plan, const struct plan_input *in,
     external.mount_point = (char *)(uintptr_t) "/mnt/external/0"; /* spec 5 */
     external.fstype = (char *)(uintptr_t) "btrfs";
     external.writable = fds->writable[KIND(STORAGE)];
-    fd = take_input_fd(in, FD_OF(fds, ROOTFS), slots);
-    if (fd >= 0)
-        (void)add_block(plan, fd, !rq->writable_rootfs, "rootfs");
+    r = add_root(plan, in, fds, slots, err);
     for (size_t i = 0; i < rq->n_disks && r == 0; i++)
         r = add_disk(plan, rq->disks[i], in->caller->uid, err);
     if (r < 0)

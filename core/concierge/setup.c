@@ -16,12 +16,14 @@
 #include "core/base/log.h"
 #include "core/concierge/internal.h"
 #include "vm_guest.pb-c.h"
+#include "vmt_agent.pb-c.h"
 
 /* User network of the hypervisor adapter, in the byte order of the wire. */
 static const uint8_t net_address[4] = {10, 0, 2, 15};
 static const uint8_t net_mask[4] = {255, 255, 255, 0};
 static const uint8_t net_gateway[4] = {10, 0, 2, 2};
 #define NET_DNS "10.0.2.3"
+#define DEGRADED_LOGGED_MAX 8
 
 typedef int send_fn(struct concierge_vm *vm, struct setup_call *call,
                     struct vmt_err *err);
@@ -54,6 +56,33 @@ step_done(struct concierge_vm *vm)
         vm_post(vm, VM_EV_CONFIGURED);
 }
 
+/* Microseconds since the kernel started at which a phase ended; 0: not reported. */
+static uint64_t
+phase_end(const Vmt__BootReport *report, const char *name)
+{
+    for (size_t i = 0; i < report->n_phases; i++)
+        if (strcmp(report->phases[i]->name, name) == 0)
+            return report->phases[i]->at_us;
+    return 0;
+}
+
+/* PID 1 begins where the kernel ends. A guest may claim what it likes: the numbers are
+ * shown, and bounded by what was measured here. */
+static void
+take_boot_report(struct concierge_vm *vm, const Vmt__BootReport *report)
+{
+    uint64_t kernel = phase_end(report, "kernel"), agent = phase_end(report, "agent");
+    char text[256];
+
+    if (kernel && agent > kernel)
+        vm->times.guest_agent_us = agent - kernel;
+    for (size_t i = 0; i < report->n_degraded && i < DEGRADED_LOGGED_MAX; i++)
+        vmt_log_warning("the guest is degraded: %s vm=%s cid=%u",
+                        vmt_log_escape(text, sizeof(text), report->degraded[i],
+                                       strlen(report->degraded[i])),
+                        vm->key, vm->cid);
+}
+
 static void
 on_message(void *arg, const ProtobufCMessage *reply, const int *fds, size_t nfds)
 {
@@ -63,6 +92,8 @@ on_message(void *arg, const ProtobufCMessage *reply, const int *fds, size_t nfds
     (void)nfds;
     if (call->step == SETUP_MOUNT)
         call->mount_error = ((const VmTools__MountResponse *)reply)->error;
+    if (call->step == SETUP_REPORT)
+        take_boot_report(call->vm, (const Vmt__BootReport *)reply);
 }
 
 static void
@@ -203,6 +234,14 @@ send_token(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err
 }
 
 static int
+send_report(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
+{
+    Vmt__BootReportRequest request = VMT__BOOT_REPORT_REQUEST__INIT;
+
+    return send(vm, call, &request, err);
+}
+
+static int
 send_mount(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
     const struct plan_mount *m = &vm->plan.mounts[vm->mounts_done];
@@ -236,6 +275,8 @@ static const struct step steps[SETUP_STEP_COUNT] = {
     [SETUP_TOKEN] = {"take its container token",
                      "/vm_tools.Maitred/ConfigureContainerGuest", EMPTY, send_token,
                      false, false},
+    [SETUP_REPORT] = {"report its boot times", "/vmt.Agent/GetBootReport",
+                      &vmt__boot_report__descriptor, send_report, false, true},
     [SETUP_MOUNT] = {"mount a disk", "/vm_tools.Maitred/Mount",
                      &vm_tools__mount_response__descriptor, send_mount, true, true},
 };

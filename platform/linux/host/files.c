@@ -86,6 +86,21 @@ files_image_check(struct host *host, int fd, bool *ret_writable, struct vmt_err 
     return 0;
 }
 
+static int
+files_image_reopen(struct host *host, int fd, int *ret_fd, struct vmt_err *err)
+{
+    char link[64];
+    int copy;
+
+    (void)host;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    copy = open(link, O_RDONLY | O_CLOEXEC);
+    if (copy < 0)
+        return vmt_err_set(err, errno, "open the image of a descriptor for reading only");
+    *ret_fd = copy;
+    return 0;
+}
+
 static void
 files_close(struct host *host, int fd)
 {
@@ -180,6 +195,7 @@ files_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_
 const struct host_file_ops linux_host_files = {
     .image_open = files_image_open,
     .image_check = files_image_check,
+    .image_reopen = files_image_reopen,
     .close = files_close,
     .listen = files_listen,
     .dir_make = files_dir_make,

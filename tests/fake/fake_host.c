@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/fake/fake_host.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/adapter/spawn.h"
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/list.h"
+
+#define USERS_MAX 4
+
+/* A directory, image, log or record. */
+struct entry {
+    struct vmt_list node;
+    char *name;
+    char *data;
+    size_t len;
+};
+
+struct fake_host {
+    struct host base;
+    struct vmt_list dirs, images, logs, records;
+    unsigned next_dir, skip, trims;
+    int error;
+    bool failed;
+    struct spawn_id users[USERS_MAX];
+    size_t nusers;
+};
+
+static struct fake_host *
+self_of(const struct host *host)
+{
+    return VMT_CONTAINER_OF((struct host *)(uintptr_t)host, struct fake_host, base);
+}
+
+static struct entry *
+find(struct vmt_list *list, const char *name)
+{
+    VMT_LIST_FOREACH(at, following, list)
+    {
+        struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);
+
+        if (strcmp(e->name, name) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static struct entry *
+put(struct vmt_list *list, const char *name)
+{
+    struct entry *e = find(list, name);
+
+    if (e)
+        return e;
+    e = calloc(1, sizeof(*e));
+    assert(e);
+    e->name = strdup(name);
+    assert(e->name);
+    vmt_list_append(list, &e->node);
+    return e;
+}
+
+static void
+drop(struct entry *e)
+{
+    if (!e)
+        return;
+    vmt_list_remove(&e->node);
+    free(e->name);
+    free(e->data);
+    free(e);
+}
+
+static void
+set(struct entry *e, const void *data, size_t len)
+{
+    free(e->data);
+    e->data = malloc(len + 1);
+    assert(e->data);
+    memcpy(e->data, data, len);
+    e->data[len] = '\0';
+    e->len = len;
+}
+
+static size_t
+count(const struct vmt_list *list)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(at, following, list)
+    n++;
+    return n;
+}
+
+static int
+may_fail(struct host *host, const char *what, struct vmt_err *err)
+{
+    struct fake_host *self = self_of(host);
+
+    int error = self->error;
+
+    if (!error)
+        return 0;
+    if (self->skip-- > 0)
+        return 0;
+    self->failed = true;
+    self->error = 0;
+    return vmt_err_set(err, error, "%s", what);
+}
+
+static int
+null_fd(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    assert(fd >= 0);
+    return fd;
+}
+
+static uint32_t
+fake_cpus(struct host *host)
+{
+    (void)host;
+    return 4;
+}
+
+static uint64_t
+fake_mem_mib(struct host *host)
+{
+    (void)host;
+    return 8192;
+}
+
+static int
+fake_random(struct host *host, void *buf, size_t len, struct vmt_err *err)
+{
+    int r = may_fail(host, "get random bytes", err);
+
+    if (r == 0)
+        memset(buf, 0xab, len);
+    return r;
+}
+
+static void
+fake_zone(struct host *host, char *buf, size_t cap)
+{
+    (void)host;
+    (void)snprintf(buf, cap, "Europe/Berlin");
+}
+
+static void
+fake_dns(struct host *host, struct host_dns *ret_dns)
+{
+    (void)host;
+    ret_dns->nservers = ret_dns->ndomains = 1;
+    (void)snprintf(ret_dns->servers[0], HOST_DNS_TEXT_MAX, "192.0.2.53");
+    (void)snprintf(ret_dns->domains[0], HOST_DNS_TEXT_MAX, "example.org");
+}
+
+static int
+fake_image_open(struct host *host, const char *path, bool writable, uint32_t uid,
+                int *ret_fd, struct vmt_err *err)
+{
+    int r = may_fail(host, "open image", err);
+
+    (void)writable;
+    (void)uid;
+    if (r < 0)
+        return r;
+    if (!find(&self_of(host)->images, path))
+        return vmt_err_set(err, ENOENT, "open image %s", path);
+    *ret_fd = null_fd();
+    return 0;
+}
+
+static int
+fake_image_check(struct host *host, int fd, bool *ret_writable, struct vmt_err *err)
+{
+    int r = may_fail(host, "look at image", err);
+
+    *ret_writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+    return r;
+}
+
+static int
+fake_image_reopen(struct host *host, int fd, int *ret_fd, struct vmt_err *err)
+{
+    int r = may_fail(host, "open image again", err);
+
+    (void)fd;
+    if (r == 0)
+        *ret_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return r;
+}
+
+static void
+fake_close(struct host *host, int fd)
+{
+    (void)host;
+    vmt_closep(&fd);
+}
+
+static int
+fake_listen(struct host *host, const char *path, int *ret_fd, struct vmt_err *err)
+{
+    int r = may_fail(host, "listen", err);
+
+    (void)path;
+    if (r == 0)
+        *ret_fd = null_fd();
+    return r;
+}
+
+static int
+fake_dir_make(struct host *host, char **ret_path, struct vmt_err *err)
+{
+    struct fake_host *self = self_of(host);
+    char path[64];
+    int r = may_fail(host, "make directory", err);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(path, sizeof(path), "/run/vm.%06u", self->next_dir++);
+    (void)put(&self->dirs, path);
+    *ret_path = strdup(path);
+    return 0;
+}
+
+static int
+fake_dir_remove(struct host *host, const char *path, struct vmt_err *err)
+{
+    struct fake_host *self = self_of(host);
+
+    (void)err;
+    VMT_LIST_FOREACH(at, following, &self->logs)
+    {
+        struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);
+
+        if (strncmp(e->name, path, strlen(path)) == 0)
+            drop(e);
+    }
+    drop(find(&self->dirs, path));
+    return 0;
+}
+
+static size_t
+fake_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_t max)
+{
+    struct fake_host *self = self_of(host);
+    size_t n = self->nusers < max ? self->nusers : max;
+
+    (void)path;
+    memcpy(ids, self->users, n * sizeof(ids[0]));
+    return n;
+}
+
+static int
+fake_log_open(struct host *host, const char *path, int *ret_fd, struct vmt_err *err)
+{
+    int r = may_fail(host, "open log", err);
+
+    if (r < 0)
+        return r;
+    set(put(&self_of(host)->logs, path), "", 0);
+    *ret_fd = null_fd();
+    return 0;
+}
+
+static uint64_t
+fake_log_size(struct host *host, const char *path)
+{
+    struct entry *e = find(&self_of(host)->logs, path);
+
+    return e ? e->len : 0;
+}
+
+static int
+fake_log_tail(struct host *host, const char *path, size_t max, char **ret_data,
+              size_t *ret_len, struct vmt_err *err)
+{
+    struct entry *e = find(&self_of(host)->logs, path);
+    size_t n;
+
+    if (!e)
+        return vmt_err_set(err, ENOENT, "read log");
+    n = e->len < max ? e->len : max;
+    *ret_data = strdup(e->data + e->len - n);
+    *ret_len = n;
+    return *ret_data ? 0 : vmt_err_set(err, ENOMEM, "read log");
+}
+
+static int
+fake_log_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err)
+{
+    struct entry *e = find(&self_of(host)->logs, path);
+
+    (void)err;
+    if (!e || e->len <= max)
+        return 0;
+    self_of(host)->trims++;
+    set(e, "", 0);
+    return 1;
+}
+
+static int
+fake_save(struct host *host, const char *name, const void *data, size_t len,
+          struct vmt_err *err)
+{
+    int r = may_fail(host, "save record", err);
+
+    if (r == 0)
+        set(put(&self_of(host)->records, name), data, len);
+    return r;
+}
+
+static void
+fake_remove(struct host *host, const char *name)
+{
+    drop(find(&self_of(host)->records, name));
+}
+
+static int
+fake_load(struct host *host, const char *name, void **ret_data, size_t *ret_len,
+          struct vmt_err *err)
+{
+    struct entry *e = find(&self_of(host)->records, name);
+
+    if (!e)
+        return vmt_err_set(err, ENOENT, "load record");
+    *ret_data = malloc(e->len + 1);
+    assert(*ret_data);
+    memcpy(*ret_data, e->data, e->len);
+    *ret_len = e->len;
+    return 0;
+}
+
+/* Names first: fn may remove. */
+static int
+fake_each(struct host *host, void (*fn)(void *arg, const char *name), void *arg,
+          struct vmt_err *err)
+{
+    struct fake_host *self = self_of(host);
+    char *names[64];
+    size_t n = 0;
+
+    (void)err;
+    VMT_LIST_FOREACH(at, following, &self->records)
+    {
+        assert(n < VMT_ARRAY_SIZE(names));
+        names[n++] = strdup(VMT_CONTAINER_OF(at, struct entry, node)->name);
+    }
+    for (size_t i = 0; i < n; i++) {
+        fn(arg, names[i]);
+        free(names[i]);
+    }
+    return 0;
+}
+
+static const struct host_fact_ops facts = {.cpus = fake_cpus,
+                                           .mem_mib = fake_mem_mib,
+                                           .random = fake_random,
+                                           .zone = fake_zone,
+                                           .dns = fake_dns};
+static const struct host_file_ops files = {.image_open = fake_image_open,
+                                           .image_check = fake_image_check,
+                                           .image_reopen = fake_image_reopen,
+                                           .close = fake_close,
+                                           .listen = fake_listen,
+                                           .dir_make = fake_dir_make,
+                                           .dir_remove = fake_dir_remove,
+                                           .dir_users = fake_dir_users};
+static const struct host_log_ops logs = {.open = fake_log_open,
+                                         .size = fake_log_size,
+                                         .tail = fake_log_tail,
+                                         .trim = fake_log_trim};
+static const struct host_store_ops store = {
+    .save = fake_save, .remove = fake_remove, .load = fake_load, .each = fake_each};
+
+struct host *
+fake_host_new(void)
+{
+    struct fake_host *self = calloc(1, sizeof(*self));
+
+    if (!self)
+        return NULL;
+    self->base = (struct host){&facts, &files, &logs, &store};
+    vmt_list_init(&self->dirs);
+    vmt_list_init(&self->images);
+    vmt_list_init(&self->logs);
+    vmt_list_init(&self->records);
+    return &self->base;
+}
+
+static void
+drop_all(struct vmt_list *list)
+{
+    VMT_LIST_FOREACH(at, following, list)
+    drop(VMT_CONTAINER_OF(at, struct entry, node));
+}
+
+void
+fake_host_free(struct host *host)
+{
+    struct fake_host *self = self_of(host);
+
+    drop_all(&self->dirs);
+    drop_all(&self->images);
+    drop_all(&self->logs);
+    drop_all(&self->records);
+    free(self);
+}
+
+void
+fake_host_fail_after(struct host *host, unsigned skip, int error)
+{
+    struct fake_host *self = self_of(host);
+
+    self->skip = skip;
+    self->error = error;
+    self->failed = false;
+}
+
+bool
+fake_host_has_failed(const struct host *host)
+{
+    return self_of(host)->failed;
+}
+
+void
+fake_host_add_image(struct host *host, const char *path)
+{
+    (void)put(&self_of(host)->images, path);
+}
+
+size_t
+fake_host_dirs(const struct host *host)
+{
+    return count(&self_of(host)->dirs);
+}
+
+size_t
+fake_host_records(const struct host *host)
+{
+    return count(&self_of(host)->records);
+}
+
+void
+fake_host_set_record(struct host *host, const char *name, const void *data, size_t len)
+{
+    set(put(&self_of(host)->records, name), data, len);
+}
+
+void
+fake_host_append(struct host *host, const char *part, const char *text)
+{
+    VMT_LIST_FOREACH(at, following, &self_of(host)->logs)
+    {
+        struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);
+        size_t len = strlen(text);
+
+        if (!strstr(e->name, part))
+            continue;
+        e->data = realloc(e->data, e->len + len + 1);
+        assert(e->data);
+        memcpy(e->data + e->len, text, len + 1);
+        e->len += len;
+        return;
+    }
+    assert(!"a log of that name");
+}
+
+unsigned
+fake_host_trims(const struct host *host)
+{
+    return self_of(host)->trims;
+}
+
+void
+fake_host_set_users(struct host *host, const struct spawn_id *ids, size_t n)
+{
+    struct fake_host *self = self_of(host);
+
+    assert(n <= USERS_MAX);
+    memcpy(self->users, ids, n * sizeof(ids[0]));
+    self->nusers = n;
+}

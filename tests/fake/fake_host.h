@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/fake/fake_host.h - a host whose files are in memory, and which fails on demand.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/adapter/host.h"
+
+/* 4 processors, 8192 MiB, zone Europe/Berlin. Descriptors that it gives are real ones (of
+ * /dev/null), so that a leak shows in the process. Returns NULL without memory. */
+struct host *fake_host_new(void);
+void fake_host_free(struct host *host);
+
+/* Of the calls that can fail, the one after skip others gives -error; 0: none. Counted
+ * from now on. */
+void fake_host_fail_after(struct host *host, unsigned skip, int error);
+/* Did that happen? */
+bool fake_host_has_failed(const struct host *host);
+
+/* Paths that image_open knows; everything else is -ENOENT. */
+void fake_host_add_image(struct host *host, const char *path);
+
+size_t fake_host_dirs(const struct host *host);
+size_t fake_host_records(const struct host *host);
+/* Put bytes in a record, as an earlier life would have left it. */
+void fake_host_set_record(struct host *host, const char *name, const void *data,
+                          size_t len);
+
+/* Append to a log, as the process that holds its descriptor would; to the log of the
+ * first path that contains part. */
+void fake_host_append(struct host *host, const char *part, const char *text);
+unsigned fake_host_trims(const struct host *host);
+
+/* What dir_users answers for every directory. */
+void fake_host_set_users(struct host *host, const struct spawn_id *ids, size_t n);

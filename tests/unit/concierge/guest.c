@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/concierge/guest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common.pb-c.h"
+#include "core/adapter/transport.h"
+#include "core/base/cleanup.h"
+#include "core/base/limits.h"
+#include "core/rpc/client.h"
+#include "core/rpc/server.h"
+#include "tests/unit/test.h"
+#include "vm_guest.pb-c.h"
+#include "vmt_agent.pb-c.h"
+
+#define WAYS_MAX 8
+
+struct guest {
+    struct world *w;
+    uint32_t cid;
+    struct transport *transport;
+    struct transport_listener *listener;
+    struct rpc_server *server;
+    struct rpc_client *client;
+    struct transport_op *op;
+    struct {
+        char method[40];
+        enum guest_way way;
+    } ways[WAYS_MAX];
+    size_t nways;
+    int mount_error;
+    char power_off[64];
+    char calls[1024];
+    struct rpc_status *status;
+    int *answers;
+};
+
+static enum guest_way
+way_of(struct guest *g, const char *method)
+{
+    for (size_t i = 0; i < g->nways; i++)
+        if (strcmp(g->ways[i].method, method) == 0)
+            return g->ways[i].way;
+    return GUEST_ANSWERS;
+}
+
+static void
+answer(struct guest *g, struct rpc_server_call *call, const char *method)
+{
+    VmTools__EmptyMessage empty = VM_TOOLS__EMPTY_MESSAGE__INIT;
+    VmTools__MountResponse mount = VM_TOOLS__MOUNT_RESPONSE__INIT;
+    Vmt__BootPhase kernel = VMT__BOOT_PHASE__INIT, agent = VMT__BOOT_PHASE__INIT;
+    Vmt__BootPhase *phases[] = {&kernel, &agent};
+    Vmt__BootReport report = VMT__BOOT_REPORT__INIT;
+    char kernel_name[] = "kernel", agent_name[] = "agent";
+
+    mount.error = g->mount_error;
+    kernel.name = kernel_name;
+    kernel.at_us = 300000;
+    agent.name = agent_name;
+    agent.at_us = 340000;
+    report.phases = phases;
+    report.n_phases = VMT_ARRAY_SIZE(phases);
+    if (strcmp(method, "Mount") == 0)
+        rpc_server_call_reply(call, &mount.base);
+    else if (strcmp(method, "GetBootReport") == 0)
+        rpc_server_call_reply(call, &report.base);
+    else
+        rpc_server_call_reply(call, &empty.base);
+}
+
+static void
+power_off(struct guest *g)
+{
+    struct fake_process *p = fake_hypervisor_find(g->w->hv, g->power_off);
+
+    if (p)
+        fake_process_exit(p, HYPERVISOR_EXIT_POWEROFF, "");
+}
+
+static void
+handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
+{
+    struct guest *g = ctx;
+    const char *method = rpc_server_call_method(call)->name;
+    size_t at = strlen(g->calls);
+
+    (void)request;
+    (void)snprintf(g->calls + at, sizeof(g->calls) - at, "%s%s", at ? " " : "", method);
+    switch (way_of(g, method)) {
+    case GUEST_IGNORES:
+        return;
+    case GUEST_FAILS:
+        rpc_server_call_fail(call, RPC_INTERNAL, "no luck");
+        return;
+    case GUEST_ANSWERS:
+        break;
+    }
+    answer(g, call, method);
+    if (strcmp(method, "Shutdown") == 0 && g->power_off[0])
+        power_off(g);
+}
+
+#define METHOD(n, type)                                                                  \
+    {                                                                                    \
+        .name = n, .request = &type##__descriptor, .handle = handle                      \
+    }
+
+static const struct rpc_server_method maitred_methods[] = {
+    METHOD("ConfigureContainerGuest", vm_tools__configure_container_guest_request),
+    METHOD("ConfigureNetwork", vm_tools__network_config_request),
+    METHOD("Mount", vm_tools__mount_request),
+    METHOD("SetResolvConfig", vm_tools__set_resolv_config_request),
+    METHOD("SetTime", vm_tools__set_time_request),
+    METHOD("SetTimezone", vm_tools__set_timezone_request),
+    METHOD("Shutdown", vm_tools__empty_message),
+};
+static const struct rpc_server_service maitred = {"vm_tools.Maitred", maitred_methods,
+                                                  VMT_ARRAY_SIZE(maitred_methods)};
+static const struct rpc_server_method agent_methods[] = {
+    METHOD("GetBootReport", vmt__boot_report_request),
+};
+static const struct rpc_server_service agent_service = {"vmt.Agent", agent_methods,
+                                                        VMT_ARRAY_SIZE(agent_methods)};
+
+static void
+on_accept(void *arg, struct stream *s, const struct stream_peer *peer)
+{
+    struct guest *g = arg;
+
+    rpc_server_accept(g->server, s, peer);
+}
+
+struct guest *
+guest_new(struct world *w, uint32_t cid)
+{
+    struct guest *g = calloc(1, sizeof(*g));
+    struct vmt_clock *clock = fake_clock_base(w->clock);
+
+    assert_non_null(g);
+    g->w = w;
+    g->cid = cid;
+    assert_int_equal(fake_net_transport(w->net, cid, &g->transport), 0);
+    assert_int_equal(g->transport->ops->vm_add(g->transport, VMT_CID_HOST, "", NULL), 0);
+    assert_int_equal(
+        rpc_server_new(clock, &(struct rpc_server_config){0}, &g->server, NULL), 0);
+    assert_int_equal(rpc_server_add(g->server, &maitred, g, NULL), 0);
+    assert_int_equal(rpc_server_add(g->server, &agent_service, g, NULL), 0);
+    assert_int_equal(g->transport->ops->listen(g->transport, VMT_PORT_MAITRED, on_accept,
+                                               g, &g->listener, NULL),
+                     0);
+    return g;
+}
+
+void
+guest_free(struct guest *g)
+{
+    if (g->op)
+        g->transport->ops->cancel(g->op);
+    rpc_client_free(g->client);
+    rpc_server_free(g->server);
+    g->transport->ops->unlisten(g->listener);
+    g->transport->ops->free(g->transport);
+    free(g);
+}
+
+void
+guest_set(struct guest *g, const char *method, enum guest_way way)
+{
+    assert_true(g->nways < WAYS_MAX);
+    (void)snprintf(g->ways[g->nways].method, sizeof(g->ways[0].method), "%s", method);
+    g->ways[g->nways++].way = way;
+}
+
+void
+guest_set_mount_error(struct guest *g, int error)
+{
+    g->mount_error = error;
+}
+
+void
+guest_power_off_on_shutdown(struct guest *g, const char *vm_name)
+{
+    (void)snprintf(g->power_off, sizeof(g->power_off), "%s", vm_name);
+}
+
+static void
+on_ready_done(void *arg, const struct rpc_status *status)
+{
+    struct guest *g = arg;
+
+    *g->status = *status;
+    ++*g->answers;
+}
+
+static const struct rpc_client_handler ready_handler = {.on_done = on_ready_done};
+
+static void
+call_ready(struct guest *g)
+{
+    const struct rpc_client_request request = {
+        .path = "/vm_tools.StartupListener/VmReady",
+        .reply = &vm_tools__empty_message__descriptor,
+        .timeout_ms = 5000,
+        .handler = &ready_handler,
+        .arg = g,
+    };
+    VmTools__EmptyMessage message = VM_TOOLS__EMPTY_MESSAGE__INIT;
+
+    assert_int_equal(rpc_client_start(g->client, &request, &message.base, NULL, NULL), 0);
+}
+
+static void
+on_connected(void *arg, struct stream *s, const struct vmt_err *err)
+{
+    struct guest *g = arg;
+    const struct rpc_client_config config = {.authority = NULL};
+
+    (void)err;
+    g->op = NULL;
+    if (!s) {
+        *g->status = (struct rpc_status){.code = RPC_UNAVAILABLE};
+        ++*g->answers;
+        return;
+    }
+    assert_int_equal(
+        rpc_client_new(fake_clock_base(g->w->clock), s, &config, &g->client, NULL), 0);
+    call_ready(g);
+}
+
+void
+guest_call_ready(struct guest *g, struct rpc_status *ret_status, int *answers)
+{
+    const struct transport_dial dial = {
+        .cid = VMT_CID_HOST,
+        .port = VMT_PORT_STARTUP_LISTENER,
+        .timeout_ms = 5000,
+        .on_done = on_connected,
+        .arg = g,
+    };
+
+    g->status = ret_status;
+    g->answers = answers;
+    *answers = 0;
+    rpc_client_free(vmt_take_ptr(&g->client));
+    assert_int_equal(g->transport->ops->connect(g->transport, &dial, &g->op, NULL), 0);
+}
+
+const char *
+guest_calls(const struct guest *g)
+{
+    return g->calls;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/unit/concierge/guest.h - the inside of one VM: a maitred that does as the test
+ * says. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/rpc/rpc.h"
+#include "tests/unit/concierge/world.h"
+
+struct guest;
+
+/* Methods by name ("Mount"); see guest_set. */
+enum guest_way {
+    GUEST_ANSWERS = 0,
+    GUEST_FAILS,   /* INTERNAL, "no luck" */
+    GUEST_IGNORES, /* never answers */
+};
+
+/* Bring up the agent inside the VM with this cid. */
+struct guest *guest_new(struct world *w, uint32_t cid);
+void guest_free(struct guest *guest);
+
+void guest_set(struct guest *guest, const char *method, enum guest_way way);
+void guest_set_mount_error(struct guest *guest, int error);
+/* After an answered Shutdown the hypervisor process of vm_name ends: power off. */
+void guest_power_off_on_shutdown(struct guest *guest, const char *vm_name);
+
+/* Call VmReady; *ret_status is filled in when it was answered. */
+void guest_call_ready(struct guest *guest, struct rpc_status *ret_status, int *answers);
+
+/* The methods that were called, "ConfigureNetwork SetResolvConfig ...", in order. */
+const char *guest_calls(const struct guest *guest);

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/concierge/world.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/adapter/transport.h"
+#include "core/base/cleanup.h"
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/concierge/service.h"
+#include "tests/unit/concierge/guest.h"
+#include "tests/unit/test.h"
+
+#define STEP_MS 100
+
+static int
+count_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    (void)closedir(d);
+    return n;
+}
+
+static size_t
+companions_left(const struct world *w)
+{
+    return fake_spawn_running(w->spawn);
+}
+
+static void
+note(struct world *w, const char *name, const ProtobufCMessage *m)
+{
+    size_t at = strlen(w->journal), cap = sizeof(w->journal) - at;
+    char *end = w->journal + at;
+
+    if (strcmp(name, "VmStartingUpSignal") == 0) {
+        const VmTools__Concierge__VmStartingUpSignal *s = (const void *)m;
+
+        (void)snprintf(end, cap, "VmStartingUp %s %d\n", s->name, (int)s->cid);
+    } else if (strcmp(name, "VmStartedSignal") == 0) {
+        const VmTools__Concierge__VmStartedSignal *s = (const void *)m;
+
+        assert_string_equal(s->vm_info->permission_token, "");
+        (void)snprintf(end, cap, "VmStarted %s %d status %d\n", s->name,
+                       (int)s->vm_info->cid, (int)s->status);
+    } else if (strcmp(name, "VmStoppingSignal") == 0) {
+        const VmTools__Concierge__VmStoppingSignal *s = (const void *)m;
+
+        (void)snprintf(end, cap, "VmStopping %s %d\n", s->name, (int)s->cid);
+    } else if (strcmp(name, "VmStoppedSignal") == 0) {
+        const VmTools__Concierge__VmStoppedSignal *s = (const void *)m;
+
+        (void)snprintf(end, cap, "VmStopped %s %d reason %d left %zu\n", s->name,
+                       (int)s->cid, (int)s->reason,
+                       fake_host_dirs(w->host) + fake_hypervisor_count(w->hv) +
+                           companions_left(w));
+    } else {
+        (void)snprintf(end, cap, "%s\n", name);
+    }
+}
+
+static void
+server_emit(struct ipc_server *server, const struct ipc_signal *signal,
+            const uint8_t *bytes, size_t len)
+{
+    struct world *w = VMT_CONTAINER_OF(server, struct world, server);
+    ProtobufCMessage *m = protobuf_c_message_unpack(signal->message, NULL, len, bytes);
+
+    assert_non_null(m);
+    note(w, signal->name, m);
+    protobuf_c_message_free_unpacked(m, NULL);
+}
+
+static void
+server_free(struct ipc_server *server)
+{
+    (void)server;
+}
+
+static const struct ipc_server_ops server_ops = {
+    .name = "world", .emit = server_emit, .free = server_free};
+
+static int
+on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
+{
+    struct world *w = arg;
+
+    assert_string_equal(spec->argv[0], "vm_vsock");
+    assert_true(spec->new_session);
+    assert_true(w->ncompanions < WORLD_COMPANIONS_MAX);
+    w->companions[w->ncompanions++] = pid;
+    return 0;
+}
+
+static void
+on_idle(void *arg)
+{
+    ((struct world *)arg)->idles++;
+}
+
+static void
+quiet(void *arg, enum vmt_log_level level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    if (getenv("VMT_TEST_LOG"))
+        (void)fprintf(stderr, "%s\n", line);
+}
+
+void
+world_start_daemon(struct world *w)
+{
+    const struct concierge_config config = {
+        .clock = fake_clock_base(w->clock),
+        .transport = w->transport,
+        .spawn = w->spawn,
+        .host = w->host,
+        .hypervisor = w->hv,
+        .vm_vsock = "vm_vsock",
+        .console_dir = "/state/console",
+        .on_idle = on_idle,
+        .arg = w,
+    };
+    const struct ipc_identity self = {.uid = WORLD_UID};
+
+    assert_int_equal(concierge_new(&config, &w->c, NULL), 0);
+    assert_int_equal(ipc_new(&concierge_service, w->c, &self, &w->ipc, NULL), 0);
+    w->server.ops = &server_ops;
+    assert_int_equal(ipc_add_server(w->ipc, &w->server, NULL), 0);
+    concierge_set_ipc(w->c, w->ipc);
+    concierge_adopt(w->c);
+}
+
+void
+world_kill_daemon(struct world *w)
+{
+    ipc_free(vmt_take_ptr(&w->ipc));
+    concierge_free(vmt_take_ptr(&w->c));
+}
+
+void
+world_init(struct world *w)
+{
+    memset(w, 0, sizeof(*w));
+    vmt_log_init("test", quiet, NULL);
+    vmt_log_set_level(VMT_LOG_DEBUG);
+    w->fds_before = count_fds();
+    w->clock = fake_clock_new();
+    w->net = fake_net_new(fake_clock_base(w->clock));
+    assert_int_equal(fake_net_transport(w->net, VMT_CID_HOST, &w->transport), 0);
+    w->spawn = fake_spawn_new(fake_clock_base(w->clock));
+    fake_spawn_on_start(w->spawn, on_spawn, w);
+    w->host = fake_host_new();
+    assert_int_equal(fake_hypervisor_new(fake_clock_base(w->clock), 0, &w->hv), 0);
+    world_start_daemon(w);
+}
+
+void
+world_done(struct world *w)
+{
+    assert_int_equal(concierge_vm_count(w->c), 0);
+    world_kill_daemon(w);
+    world_run(w, 60000); /* what is closed may still be under way */
+    assert_int_equal(fake_hypervisor_count(w->hv), 0);
+    assert_int_equal(companions_left(w), 0);
+    assert_int_equal(fake_host_dirs(w->host), 0);
+    assert_true(fake_host_records(w->host) <= 1); /* the daemon's own */
+    assert_int_equal(fake_clock_pending(w->clock), 0);
+    w->hv->ops->free(w->hv);
+    w->transport->ops->free(w->transport);
+    fake_net_free(w->net);
+    fake_spawn_free(w->spawn);
+    fake_host_free(w->host);
+    fake_clock_free(w->clock);
+    assert_int_equal(count_fds(), w->fds_before);
+}
+
+static void
+companions_obey(struct world *w)
+{
+    for (size_t i = 0; i < w->ncompanions && !w->companions_hang; i++)
+        if (fake_spawn_last_signal(w->spawn, w->companions[i]) == SIGTERM)
+            (void)fake_spawn_exit(w->spawn, w->companions[i], SPAWN_EXIT_CODE, 0);
+}
+
+void
+world_run(struct world *w, uint64_t ms)
+{
+    do {
+        uint64_t step = ms < STEP_MS ? ms : STEP_MS;
+
+        fake_clock_advance(w->clock, step);
+        companions_obey(w);
+        fake_clock_advance(w->clock, 0);
+        ms -= step;
+    } while (ms > 0);
+}
+
+void
+world_expect_signals(struct world *w, const char *expected)
+{
+    assert_string_equal(w->journal, expected);
+    w->journal[0] = '\0';
+}
+
+static void
+on_reply(void *token, const uint8_t *bytes, size_t len, const int *fds, size_t nfds)
+{
+    struct client_call *call = token;
+
+    (void)fds;
+    (void)nfds;
+    call->answers++;
+    if (!call->type)
+        return;
+    call->reply = protobuf_c_message_unpack(call->type, NULL, len, bytes);
+    assert_non_null(call->reply);
+}
+
+static void
+on_fail(void *token, enum ipc_error code, const char *text)
+{
+    struct client_call *call = token;
+
+    call->answers++;
+    call->failed = true;
+    call->code = code;
+    (void)snprintf(call->text, sizeof(call->text), "%s", text);
+}
+
+static const struct ipc_answer_ops answer_ops = {.reply = on_reply, .fail = on_fail};
+
+void
+client_call(struct world *w, const char *method, uint32_t uid,
+            const ProtobufCMessage *request, const int *fds, size_t nfds,
+            struct client_call *call)
+{
+    struct ipc_incoming in = {.fds = fds, .nfds = nfds, .token = call};
+    uint8_t bytes[8192];
+
+    memset(call, 0, sizeof(*call));
+    in.method = ipc_find_method(w->ipc, method);
+    assert_non_null(in.method);
+    call->type = in.method->reply;
+    in.caller.uid = uid;
+    if (request) {
+        in.len = protobuf_c_message_get_packed_size(request);
+        assert_true(in.len <= sizeof(bytes));
+        (void)protobuf_c_message_pack(request, bytes);
+        in.bytes = bytes;
+    }
+    ipc_dispatch(w->ipc, &in, &answer_ops);
+}
+
+void
+client_call_done(struct client_call *call)
+{
+    if (call->reply)
+        protobuf_c_message_free_unpacked(call->reply, NULL);
+    memset(call, 0, sizeof(*call));
+}
+
+static void
+add_fd(struct start_args *args, VmTools__Concierge__StartVmRequest__FdType kind,
+       int flags)
+{
+    args->fds[args->nfds] = open("/dev/null", flags | O_CLOEXEC);
+    assert_true(args->fds[args->nfds] >= 0);
+    args->kinds[args->nfds++] = kind;
+    args->request.fds = args->kinds;
+    args->request.n_fds = args->nfds;
+}
+
+void
+start_args_init(struct start_args *args, const char *name)
+{
+    memset(args, 0, sizeof(*args));
+    vm_tools__concierge__start_vm_request__init(&args->request);
+    args->request.name = (char *)(uintptr_t)name;
+    args->request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    args->request.diskless = true;
+    args->request.memory_mib = 256;
+    args->request.cpus = 1;
+    args->request.accel = (char *)(uintptr_t) "tcg";
+    add_fd(args, VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__KERNEL, O_RDONLY);
+    add_fd(args, VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__ROOTFS, O_RDWR);
+}
+
+/* For arguments that were never sent. */
+void
+start_args_done(struct start_args *args)
+{
+    for (size_t i = 0; i < args->nfds; i++)
+        vmt_closep(&args->fds[i]);
+}
+
+void
+client_start(struct world *w, struct start_args *args, struct client_call *call)
+{
+    client_call(w, "StartVm", WORLD_UID, &args->request.base, args->fds, args->nfds,
+                call);
+}
+
+void
+client_start_name(struct world *w, const char *name, struct client_call *call)
+{
+    struct start_args args;
+
+    start_args_init(&args, name);
+    client_start(w, &args, call);
+}
+
+void
+client_stop(struct world *w, const char *name, struct client_call *call)
+{
+    VmTools__Concierge__StopVmRequest request =
+        VM_TOOLS__CONCIERGE__STOP_VM_REQUEST__INIT;
+
+    request.name = (char *)(uintptr_t)name;
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(w, "StopVm", WORLD_UID, &request.base, NULL, 0, call);
+}
+
+const VmTools__Concierge__StartVmResponse *
+start_reply(const struct client_call *call)
+{
+    assert_int_equal(call->answers, 1);
+    assert_false(call->failed);
+    return (const VmTools__Concierge__StartVmResponse *)call->reply;
+}
+
+const VmTools__Concierge__SuccessFailureResponse *
+stop_reply(const struct client_call *call)
+{
+    assert_int_equal(call->answers, 1);
+    assert_false(call->failed);
+    return (const VmTools__Concierge__SuccessFailureResponse *)call->reply;
+}
+
+void
+expect_start_refused(const struct client_call *call, const char *words)
+{
+    const VmTools__Concierge__StartVmResponse *r = start_reply(call);
+
+    assert_false(r->success);
+    assert_int_equal(r->status, VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_FAILURE);
+    if (!strstr(r->failure_reason, words))
+        fail_msg("\"%s\" does not say \"%s\"", r->failure_reason, words);
+}
+
+int
+client_status(struct world *w, const char *name)
+{
+    VmTools__Concierge__GetVmInfoRequest request =
+        VM_TOOLS__CONCIERGE__GET_VM_INFO_REQUEST__INIT;
+    const VmTools__Concierge__GetVmInfoResponse *reply;
+    struct client_call call;
+    int status = -1;
+
+    request.name = (char *)(uintptr_t)name;
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(w, "GetVmInfo", WORLD_UID, &request.base, NULL, 0, &call);
+    assert_int_equal(call.answers, 1);
+    reply = (const VmTools__Concierge__GetVmInfoResponse *)call.reply;
+    if (reply->success)
+        status = (int)reply->vm_info->status;
+    client_call_done(&call);
+    return status;
+}
+
+struct guest *
+world_run_vm(struct world *w, const char *name)
+{
+    struct client_call call;
+    struct rpc_status status;
+    struct fake_process *process;
+    struct guest *g;
+    int answers;
+
+    client_start_name(w, name, &call);
+    world_run(w, 100);
+    process = fake_hypervisor_find(w->hv, name);
+    assert_non_null(process);
+    g = guest_new(w, fake_process_start(process)->cid);
+    guest_power_off_on_shutdown(g, name);
+    guest_call_ready(g, &status, &answers);
+    world_run(w, 1000);
+    assert_int_equal(answers, 1);
+    assert_int_equal(status.code, RPC_OK);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    return g;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/unit/concierge/world.h - a concierge on fakes, its clients and its guests. Every
+ * resource is counted: world_done fails the test when something is left. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "concierge_service.pb-c.h"
+#include "core/concierge/concierge.h"
+#include "core/ipc/ipc.h"
+#include "tests/fake/fake_clock.h"
+#include "tests/fake/fake_host.h"
+#include "tests/fake/fake_hypervisor.h"
+#include "tests/fake/fake_spawn.h"
+#include "tests/fake/fake_transport.h"
+
+#define WORLD_UID 1000u
+#define WORLD_OWNER "75696431"
+#define WORLD_COMPANIONS_MAX 64
+#define JOURNAL_MAX 16384
+
+struct world {
+    struct fake_clock *clock;
+    struct fake_net *net;
+    struct transport *transport;
+    struct spawn *spawn;
+    struct host *host;
+    struct hypervisor *hv;
+    struct concierge *c;
+    struct ipc *ipc;
+    struct ipc_server server;                 /* hears the signals */
+    char journal[JOURNAL_MAX];                /* one line per signal, see world_journal */
+    int32_t companions[WORLD_COMPANIONS_MAX]; /* pids of vm_vsock, in order of start */
+    size_t ncompanions;
+    bool companions_hang; /* they ignore SIGTERM */
+    unsigned idles;       /* calls of on_idle */
+    int fds_before;
+};
+
+void world_init(struct world *w);
+/* Ends the daemon, then checks that no VM, process, directory, record, timer or
+ * descriptor is left. */
+void world_done(struct world *w);
+
+/* The daemon dies and leaves everything as it is; a new one adopts. */
+void world_kill_daemon(struct world *w);
+void world_start_daemon(struct world *w);
+
+/* Let time pass; companions that got SIGTERM end. */
+void world_run(struct world *w, uint64_t ms);
+
+/* The signals so far, a line each: "VmStartingUp demo 32", "VmStarted demo 32 status 1",
+ * "VmStopping demo 32", "VmStopped demo 32 reason 1 left 0" - left counts the
+ * directories, processes and companions at that moment. Compared and emptied. */
+void world_expect_signals(struct world *w, const char *expected);
+
+/* One call of a client. */
+struct client_call {
+    int answers; /* 0 or 1 */
+    bool failed;
+    enum ipc_error code;
+    char text[1024];         /* of a failure */
+    ProtobufCMessage *reply; /* owned, NULL without a result */
+    const ProtobufCMessageDescriptor *type;
+};
+void client_call(struct world *w, const char *method, uint32_t uid,
+                 const ProtobufCMessage *request, const int *fds, size_t nfds,
+                 struct client_call *call);
+void client_call_done(struct client_call *call);
+
+/* A request that passes every check: kernel and root image by descriptor, no disk. */
+struct start_args {
+    VmTools__Concierge__StartVmRequest request;
+    VmTools__Concierge__StartVmRequest__FdType kinds[16];
+    int fds[16];
+    size_t nfds;
+};
+void start_args_init(struct start_args *args, const char *name);
+void start_args_done(struct start_args *args);
+void client_start(struct world *w, struct start_args *args, struct client_call *call);
+/* The same with everything by default. */
+void client_start_name(struct world *w, const char *name, struct client_call *call);
+void client_stop(struct world *w, const char *name, struct client_call *call);
+
+const VmTools__Concierge__StartVmResponse *start_reply(const struct client_call *call);
+const VmTools__Concierge__SuccessFailureResponse *
+stop_reply(const struct client_call *call);
+/* The call has been answered, refused, and its reason holds words. */
+void expect_start_refused(const struct client_call *call, const char *words);
+/* Status of a VM by GetVmInfo, -1 if it is unknown. */
+int client_status(struct world *w, const char *name);
+/* Start and bring to running; the guest obeys. */
+struct guest;
+struct guest *world_run_vm(struct world *w, const char *name);
