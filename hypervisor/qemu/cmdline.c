@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -220,17 +221,15 @@ add_kernel(struct vmt_argv *argv, const struct vm_spec *spec)
     }
 }
 
-/* Disk i is file node "file<i>", format node "disk<i>" and device "vblk<i>". A disk given
- * by descriptor is fd set i + 1; set 0 is the console. */
+/* The node that reads and writes the file. A disk given by descriptor is fd set i + 1;
+ * set 0 is the console. */
 static void
-add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+add_file_node(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i,
+              const char *options)
 {
-    const char *ro = disk->read_only ? ",read-only=on" : "";
-    const char *direct = disk->direct ? ",cache.direct=on" : "";
     VMT_CLEANUP(vmt_freep) char *path = disk->path ? comma_doubled(disk->path) : NULL;
-    VMT_CLEANUP(vmt_freep) char *serial = comma_doubled(disk->serial ? disk->serial : "");
 
-    if (!serial || (disk->path && !path)) {
+    if (disk->path && !path) {
         argv->status = -ENOMEM;
         return;
     }
@@ -240,25 +239,61 @@ add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
     }
     vmt_argv_add(argv, "-blockdev");
     if (path)
-        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=%s%s%s", i, path, ro,
-                      direct);
+        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=%s%s", i, path,
+                      options);
     else
-        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=/dev/fdset/%zu%s%s",
-                      i, i + 1, ro, direct);
+        vmt_argv_addf(argv, "driver=file,node-name=file%zu,filename=/dev/fdset/%zu%s", i,
+                      i + 1, options);
+}
+
+/* The node that knows the format, which is never guessed: a guest could write another
+ * one's header. JSON, because only there "no backing file" can be said, whatever the
+ * image asks for. */
+static void
+add_format_node(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+{
     vmt_argv_add(argv, "-blockdev");
-    vmt_argv_addf(argv, "driver=%s,node-name=disk%zu,file=file%zu%s%s",
-                  disk->qcow2 ? "qcow2" : "raw", i, i, ro, direct);
-    vmt_argv_add(argv, "-device");
+    vmt_argv_addf(argv,
+                  "{\"driver\":\"%s\",\"node-name\":\"disk%zu\",\"file\":\"file%zu\","
+                  "\"read-only\":%s%s%s%s}",
+                  disk->qcow2 ? "qcow2" : "raw", i, i, disk->read_only ? "true" : "false",
+                  disk->read_only ? "" : ",\"discard\":\"unmap\"",
+                  disk->direct ? ",\"cache\":{\"direct\":true}" : "",
+                  disk->qcow2 ? ",\"backing\":null" : "");
+}
+
+static void
+add_disk_device(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+{
+    VMT_CLEANUP(vmt_freep) char *serial = comma_doubled(disk->serial ? disk->serial : "");
+    char blocks[80] = "";
+
+    if (!serial) {
+        argv->status = -ENOMEM;
+        return;
+    }
     if (disk->block_size)
-        vmt_argv_addf(
-            argv,
-            "virtio-blk-pci,id=vblk%zu,drive=disk%zu,logical_block_size=%" PRIu32
-            ",physical_block_size=%" PRIu32 "%s%s",
-            i, i, disk->block_size, disk->block_size, disk->serial ? ",serial=" : "",
-            serial);
-    else
-        vmt_argv_addf(argv, "virtio-blk-pci,id=vblk%zu,drive=disk%zu%s%s", i, i,
-                      disk->serial ? ",serial=" : "", serial);
+        (void)snprintf(blocks, sizeof(blocks),
+                       ",logical_block_size=%" PRIu32 ",physical_block_size=%" PRIu32,
+                       disk->block_size, disk->block_size);
+    vmt_argv_add(argv, "-device");
+    vmt_argv_addf(argv, "virtio-blk-pci,id=vblk%zu,drive=disk%zu%s%s%s", i, i, blocks,
+                  disk->serial ? ",serial=" : "", serial);
+}
+
+/* Disk i is file node "file<i>", format node "disk<i>" and device "vblk<i>". What a guest
+ * discards becomes a hole in the file. */
+static void
+add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+{
+    char options[64];
+
+    (void)snprintf(options, sizeof(options), "%s%s",
+                   disk->read_only ? ",read-only=on" : ",discard=unmap",
+                   disk->direct ? ",cache.direct=on" : "");
+    add_file_node(argv, disk, i, options);
+    add_format_node(argv, disk, i);
+    add_disk_device(argv, disk, i);
 }
 
 /* 52:54 has the bit of locally administered addresses set and the multicast bit clear;

@@ -18,6 +18,7 @@
 #include "core/base/log.h"
 #include "hypervisor/qemu/cmdline_internal.h"
 #include "hypervisor/qemu/exit_internal.h"
+#include "hypervisor/qemu/qcow2_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
 #include "hypervisor/qemu/qmp_internal.h"
 #include "hypervisor/qemu/tail_internal.h"
@@ -249,7 +250,7 @@ check_mode(int fd, int mode, const char *what, struct vmt_err *err)
 }
 
 static int
-check_modes(const struct vm_spec *spec, struct vmt_err *err)
+check_files(const struct vm_spec *spec, struct vmt_err *err)
 {
     int r = 0;
 
@@ -259,7 +260,12 @@ check_modes(const struct vm_spec *spec, struct vmt_err *err)
         const struct hypervisor_disk *d = &spec->disks[i];
 
         if (!d->path)
-            r = check_mode(d->fd, d->read_only ? O_RDONLY : O_RDWR, "a disk", err);
+            r = check_mode(d->fd, d->read_only ? O_RDONLY : O_RDWR, "its descriptor",
+                           err);
+        if (r == 0 && d->qcow2)
+            r = qcow2_check(d->fd, d->path, err);
+        if (r < 0)
+            return vmt_err_wrap(err, r, "disk %zu", i);
     }
     return r;
 }
@@ -278,7 +284,7 @@ qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
     int r = qemu_cmdline_build(&in, &argv, err);
 
     if (r == 0)
-        r = check_modes(spec, err);
+        r = check_files(spec, err);
     if (r < 0)
         return r;
     vm = vm_new(self, spec->run_dir, events, arg);
