@@ -20,7 +20,7 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
-#include "hypervisor/qemu/qmp_reader_internal.h"
+#include "hypervisor/qemu/qmp_reader.h"
 
 struct qmp_command {
     struct vmt_list node;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hypervisor/qemu/qmp_reader_internal.h"
+#include "hypervisor/qemu/qmp_reader.h"
 #include "tests/fuzz/fuzz.h"
 
 static int

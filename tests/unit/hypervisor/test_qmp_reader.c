@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "hypervisor/qemu/qmp_reader_internal.h"
+#include "hypervisor/qemu/qmp_reader.h"
 
 #include <errno.h>
 #include <stdlib.h>

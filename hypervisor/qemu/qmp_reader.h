@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hypervisor/qemu/qmp_reader_internal.h - QMP bytes to messages; knows no socket. */
+/* hypervisor/qemu/qmp_reader.h - QMP bytes to messages; knows no socket. */
 #pragma once
 
 #include <stddef.h>
