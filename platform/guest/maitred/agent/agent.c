@@ -22,7 +22,6 @@
 #include "platform/guest/maitred/agent/shutdown.h"
 #include "platform/guest/maitred/init/console.h"
 #include "platform/guest/maitred/rpc/handlers.h"
-#include "platform/guest/maitred/rpc/netlink.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/transports.h"
 #include "platform/linux/os/unix_socket.h"
@@ -267,6 +266,14 @@ start_shell(struct agent *agent)
 }
 
 static void
+on_first_job(void *arg)
+{
+    struct agent *agent = arg;
+
+    boot_loopback(&agent->boot);
+}
+
+static void
 start_jobs(struct agent *agent)
 {
     const struct jobs_config config = {
@@ -276,6 +283,7 @@ start_jobs(struct agent *agent)
         .timeout_ms = agent->boot.cmdline.job_timeout_s * 1000,
         .hold_ms = JOBS_HOLD_MS,
         .provision = agent->boot.cmdline.provision_stateful,
+        .on_first = on_first_job,
         .on_done = on_jobs_done,
         .arg = agent,
     };
@@ -304,8 +312,6 @@ start_init(struct agent *agent)
         report_degraded(&agent->boot.report, "%s", err.msg);
     else
         agent->boot.uevent_fd = -1;
-    if (netlink_loopback_up(&err) < 0)
-        report_degraded(&agent->boot.report, "%s", err.msg);
     start_daemons(agent);
     if (agent->boot.cmdline.shell)
         start_shell(agent);

@@ -265,6 +265,8 @@ jobs_run(struct jobs *jobs)
         bool waits = false;
         struct vmt_err err;
 
+        if (jobs->next == 1)
+            jobs->config.on_first(jobs->config.arg);
         if (start_job(jobs, path, &waits, &err) < 0)
             report_degraded(jobs->config.report, "startup job %s: %s", path, err.msg);
         if (waits)

@@ -34,12 +34,13 @@ void job_done(struct job *job);
 int jobs_list(const char *dir, struct vmt_argv *ret_paths, struct vmt_err *err);
 
 struct jobs_config {
-    struct proc_table *procs; /* borrowed */
-    struct report *report;    /* borrowed */
-    const char *dir;          /* borrowed for the call */
-    unsigned timeout_ms;      /* of one job with wait_for_exit */
-    unsigned hold_ms;         /* on_done runs after that even if jobs are left */
-    bool provision;           /* "provision" is added to the mount-stateful job */
+    struct proc_table *procs;    /* borrowed */
+    struct report *report;       /* borrowed */
+    const char *dir;             /* borrowed for the call */
+    unsigned timeout_ms;         /* of one job with wait_for_exit */
+    unsigned hold_ms;            /* on_done runs after that even if jobs are left */
+    bool provision;              /* "provision" is added to the mount-stateful job */
+    void (*on_first)(void *arg); /* runs before the first job; not if there is none */
     void (*on_done)(void *arg);
     void *arg; /* borrowed */
 };

@@ -120,6 +120,31 @@ read_name(const char *pid, char name[NAME_MAX_BYTES])
     name[strcspn(name, "\n")] = '\0';
 }
 
+/* Does the process belong to a terminal? Field 7 of proc(5) stat; the name before it may
+ * hold spaces and brackets. */
+static bool
+has_terminal(const char *pid)
+{
+    VMT_CLEANUP(vmt_freep) char *stat = NULL;
+    char path[300];
+    const char *rest;
+    int tty = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    if (file_read(path, 4096, &stat) < 0)
+        return false;
+    rest = strrchr(stat, ')');
+    return rest && sscanf(rest, ") %*c %*d %*d %*d %d", &tty) == 1 && tty != 0;
+}
+
+static void
+victim_signal(int pidfd, const char *pid, int sig)
+{
+    (void)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
+    if (sig != SIGKILL && has_terminal(pid)) /* interactive shells ignore SIGTERM */
+        (void)syscall(SYS_pidfd_send_signal, pidfd, SIGHUP, NULL, 0);
+}
+
 static void
 take_victim(struct victims *victims, const char *pid_text, enum victims_kind kind,
             int sig)
@@ -141,7 +166,7 @@ take_victim(struct victims *victims, const char *pid_text, enum victims_kind kin
                         vmt_log_escape(shown, sizeof(shown), name, strlen(name)),
                         (int)pid);
     if (sig == SIGKILL || same_pid_namespace(pid_text))
-        (void)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
+        victim_signal(pidfd, pid_text, sig);
 }
 
 static void

@@ -18,7 +18,8 @@ enum victims_kind {
 
 /* Send sig to every process of that kind and watch each by its pidfd. A process in
  * another PID namespace belongs to a container, whose init is told by whoever runs it: it
- * is only watched, unless sig is SIGKILL. on_gone runs once, from the loop, when all have
+ * is only watched, unless sig is SIGKILL. Processes of a terminal get SIGHUP as well: an
+ * interactive shell ignores SIGTERM. on_gone runs once, from the loop, when all have
  * ended, also when there was none. Returns 0 or -ENOMEM. */
 int victims_start(struct os_loop *loop, enum victims_kind kind, int sig,
                   void (*on_gone)(void *arg), void *arg, struct victims **ret_victims);

@@ -19,10 +19,12 @@
 #include "platform/guest/maitred/init/power.h"
 #include "platform/guest/maitred/init/root.h"
 #include "platform/guest/maitred/init/uevent.h"
+#include "platform/guest/maitred/rpc/netlink.h"
 
 #define CMDLINE_BYTES_MAX                                                                \
     65536 /* COMMAND_LINE_SIZE is 2048 on x86, up to 4096 elsewhere */
 #define MODULES_DIR "/lib/modules"
+#define MODPROBE_KNOB "/proc/sys/kernel/modprobe"
 /* The words that the accelerator probe of the host waits for. */
 #define PROBE_WORDS "vm_tools-probe-ok"
 
@@ -66,6 +68,9 @@ load_modules(struct boot *boot)
 
     if (uevent_open(&boot->uevent_fd, &err) < 0)
         report_degraded(&boot->report, "%s", err.msg);
+    /* The check of module signatures makes the kernel ask for /sbin/modprobe, which the
+     * initramfs does not have: an empty name saves it the search. */
+    (void)file_write(MODPROBE_KNOB, "\n");
     modules_load_listed(MODULES_DIR, &boot->report);
     modules_open_late(&boot->modules, MODULES_DIR, &boot->report);
     report_phase(&boot->report, "modules");
@@ -79,6 +84,7 @@ switch_root(struct boot *boot)
     if (root_switch(&boot->cmdline, boot->uevent_fd, &boot->old_root, &boot->report,
                     &err) < 0)
         report_degraded(&boot->report, "no root file system: %s", err.msg);
+    (void)file_write(MODPROBE_KNOB, "/sbin/modprobe");
     report_phase(&boot->report, "root");
 }
 
@@ -109,15 +115,31 @@ boot_run(struct boot *boot)
     report_phase(&boot->report, "system");
 }
 
+void
+boot_loopback(struct boot *boot)
+{
+    struct vmt_err err;
+
+    if (boot->has_lo)
+        return;
+    boot->has_lo = true;
+    if (netlink_loopback_up(&err) < 0)
+        report_degraded(&boot->report, "%s", err.msg);
+}
+
 bool
 boot_late_step(struct boot *boot)
 {
+    if (!boot->has_lo) {
+        boot_loopback(boot);
+        return true;
+    }
     if (boot->old_root >= 0) {
         root_free_initramfs(vmt_take_fd(&boot->old_root));
         return true;
     }
-    if (boot->modules.next < boot->modules.n) {
-        (void)modules_load_next(&boot->modules, &boot->report);
+    if (modules_left(&boot->modules)) {
+        modules_load_next(&boot->modules, &boot->report);
         return true;
     }
     mounts_late(&boot->report);

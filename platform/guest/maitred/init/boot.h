@@ -14,12 +14,17 @@ struct boot {
     struct modules modules;
     int uevent_fd; /* owned; -1 if the kernel refused */
     int old_root;  /* owned: the initramfs; -1 if it is still the root */
+    bool has_lo;   /* the loopback interface is up */
 };
 
 /* Run as PID 1, straight down: nothing else runs yet, so this may wait for a device. Does
  * not fail: what did not work stands in the report. Does not return after
  * maitred.probe. */
 void boot_run(struct boot *boot);
+
+/* Bring the loopback interface up, once: it takes the kernel 20 ms under emulation, so
+ * only startup jobs get it before we are ready. */
+void boot_loopback(struct boot *boot);
 
 /* What can wait until the host knows that we are ready. One piece for each call, so that
  * calls of the host are served in between. False when all is done. */

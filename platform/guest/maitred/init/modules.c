@@ -13,6 +13,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/base/log.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/report.h"
 
@@ -23,9 +24,10 @@
 static int
 module_load_fd(int fd, const char *name, struct vmt_err *err)
 {
-    if (syscall(SYS_finit_module, fd, "", 0) == 0 || errno == EEXIST)
-        return 0;
-    return vmt_err_set(err, errno, "load module %s", name);
+    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
+        return vmt_err_set(err, errno, "load module %s", name);
+    vmt_log_debug("loaded module %s", name);
+    return 0;
 }
 
 static int
@@ -121,19 +123,18 @@ modules_open_late(struct modules *m, const char *dir, struct report *report)
     }
 }
 
-bool
+void
 modules_load_next(struct modules *m, struct report *report)
 {
     struct vmt_err err;
 
-    if (m->next >= m->n)
-        return false;
+    if (!modules_left(m))
+        return;
     if (module_load_fd(m->late[m->next].fd, m->late[m->next].name, &err) < 0)
         report_degraded(report, "%s", err.msg);
     (void)close(m->late[m->next].fd);
     m->late[m->next].fd = -1;
     m->next++;
-    return m->next < m->n;
 }
 
 static bool
@@ -244,5 +245,5 @@ modules_need_fs(struct modules *m, const char *fs, const char *extra,
                 struct report *report)
 {
     while (m->next < m->n && (!modules_fs_known(fs) || (extra && !module_loaded(extra))))
-        (void)modules_load_next(m, report);
+        modules_load_next(m, report);
 }

@@ -30,8 +30,15 @@ void modules_load_listed(const char *dir, struct report *report);
 /* Open every file that dir/late.list names. */
 void modules_open_late(struct modules *m, const char *dir, struct report *report);
 
-/* Load the next of them. False when none is left. */
-bool modules_load_next(struct modules *m, struct report *report);
+/* Is one of them not loaded yet? */
+static inline bool
+modules_left(const struct modules *m)
+{
+    return m->next < m->n;
+}
+
+/* Load the next of them, if one is left. */
+void modules_load_next(struct modules *m, struct report *report);
 
 /* Load of the late list what it takes to know a file system: in order, until the kernel
  * knows it and has the module extra (NULL: none), or the list ends. */

@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/init/file.h"
+#include "platform/guest/maitred/init/modules.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/ipv4.h"
 #include "platform/guest/maitred/rpc/netlink.h"
@@ -99,8 +100,22 @@ accept_router_advertisements(const char *name)
     (void)file_write(path, "2");
 }
 
+/* The driver may be among the modules that are still to come. */
 static int
-configure(const VmTools__IPv4Config *config, struct vmt_err *err)
+find_interface(struct agent *agent, int fd, char name[NETLINK_NAME_MAX],
+               struct vmt_err *err)
+{
+    int ifindex = netlink_find_ethernet(fd, name, err);
+
+    while (ifindex == -ENODEV && modules_left(&agent->boot.modules)) {
+        modules_load_next(&agent->boot.modules, &agent->boot.report);
+        ifindex = netlink_find_ethernet(fd, name, err);
+    }
+    return ifindex;
+}
+
+static int
+configure(struct agent *agent, const VmTools__IPv4Config *config, struct vmt_err *err)
 {
     const struct ipv4_setup setup = {config->address, config->netmask, config->gateway};
     VMT_CLEANUP(vmt_closep) int fd = -1;
@@ -112,7 +127,7 @@ configure(const VmTools__IPv4Config *config, struct vmt_err *err)
     r = netlink_open(&fd, err);
     if (r < 0)
         return r;
-    ifindex = netlink_find_ethernet(fd, name, err);
+    ifindex = find_interface(agent, fd, name, err);
     if (ifindex < 0)
         return ifindex;
     accept_router_advertisements(name);
@@ -137,7 +152,7 @@ handle_configure_network(void *ctx, struct rpc_server_call *call,
         rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "no ipv4_config");
         return;
     }
-    r = configure(req->ipv4_config, &err);
+    r = configure(ctx, req->ipv4_config, &err);
     if (r == 0 && req->resolv_config)
         r = write_resolv(ctx, req->resolv_config, &err);
     if (r < 0)
@@ -179,10 +194,9 @@ handle_on_host_network_changed(void *ctx, struct rpc_server_call *call,
     struct vmt_err err;
     int r = netlink_open(&fd, &err);
 
-    (void)ctx;
     (void)request;
     if (r == 0)
-        r = netlink_find_ethernet(fd, name, &err);
+        r = find_interface(ctx, fd, name, &err);
     if (r < 0) {
         fail(call, r, &err);
         return;

@@ -1,0 +1,245 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The host's calls on a real guest, by a stock gRPC client over vm_vsock."""
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+import guest
+
+UNKNOWN, EXITED, SIGNALED, LAUNCHED, FAILED = range(5)
+RESPAWNED = "#!/bin/sh\necho run >> /run/runs\n"
+FILES = {"usr/bin/respawned": RESPAWNED,
+         "usr/share/zoneinfo/Test/Zone": "TZif2" + "0" * 60,
+         "usr/share/zoneinfo/notes.txt": "no zone",
+         "etc/shadow": "TZif2 but not below the zone folder"}
+
+
+def address(text):
+    """As the wire has it: the bytes in memory are in network order."""
+    return struct.unpack("=I", socket.inet_aton(text))[0]
+
+
+def processes(vm):
+    pb = vm.pb["vm_guest"]
+    assert vm.run("true") == (EXITED, 0)
+    assert vm.run("false") == (EXITED, 1)
+    assert vm.run("sh", "-c", "exit 42") == (EXITED, 42)
+    assert vm.run("sh", "-c", "kill -9 $$") == (SIGNALED, 9)
+    assert vm.run("/bin/not-there") == (FAILED, 0)
+    assert vm.run("sh", "-c", '[ "$A" = "b=c" ] && [ -n "$PATH" ]', env={"A": "b=c"}) == (EXITED, 0)
+    vm.call("LaunchProcess", pb.LaunchProcessRequest(), "INVALID_ARGUMENT")
+    vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"], respawn=True,
+                                                     wait_for_exit=True), "INVALID_ARGUMENT")
+    vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"], env={"": "x"}),
+            "INVALID_ARGUMENT")
+    reply = vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["sleep", "1000"]))
+    assert (reply.status, reply.code) == (LAUNCHED, 0)
+    # Two that wait run at the same time: the second lets the first one go on.
+    first = vm.agent.LaunchProcess.future(
+        pb.LaunchProcessRequest(argv=["sh", "-c", "until [ -e /run/go ]; do sleep 0.1; done"],
+                                wait_for_exit=True))
+    assert vm.run("touch", "/run/go") == (EXITED, 0)
+    assert first.result(timeout=guest.PATIENCE).status == EXITED
+
+
+def orphans_are_reaped(vm):
+    vm.sh("i=0; while [ $i -lt 200 ]; do (sh -c 'true &' &); i=$((i+1)); done")
+    vm.sh("i=0; while grep -qs '^State:.Z' /proc/[0-9]*/status; do sleep 0.2; i=$((i+1)); "
+          "[ $i -lt 200 ]; done")
+
+
+def what_fails_all_the_time_is_given_up(vm):
+    pb = vm.pb["vm_guest"]
+    request = pb.LaunchProcessRequest(argv=["respawned"], respawn=True)
+    assert vm.call("LaunchProcess", request).status == LAUNCHED
+    # Setting the clock changes nothing about the window.
+    now = pb.SetTimeRequest()
+    now.time.seconds = int(time.time()) + 3600
+    vm.call("SetTime", now)
+    vm.console.wait("respawned ended 10 times in 30 s")
+    assert vm.sh("wc -l < /run/runs").strip() == "10"
+    report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
+                                     timeout=guest.PATIENCE)
+    assert "respawned does not stay up" in report.degraded, report
+
+
+def network(vm):
+    pb = vm.pb["vm_guest"]
+
+    def config(ip, mask, gateway):
+        request = pb.NetworkConfigRequest()
+        request.ipv4_config.address = address(ip)
+        request.ipv4_config.netmask = address(mask)
+        request.ipv4_config.gateway = address(gateway)
+        return request
+
+    for bad in (("0.0.0.0", "255.255.255.0", "10.0.2.2"), ("10.0.2.15", "0.0.0.0", "10.0.2.2"),
+                ("10.0.2.15", "255.0.255.0", "10.0.2.2"),
+                ("10.0.2.15", "255.255.255.0", "10.0.3.2")):
+        vm.call("ConfigureNetwork", config(*bad), "INVALID_ARGUMENT")
+    vm.call("ConfigureNetwork", pb.NetworkConfigRequest(), "INVALID_ARGUMENT")
+    good = config("10.0.2.15", "255.255.255.0", "10.0.2.2")
+    vm.call("ConfigureNetwork", config("10.0.2.99", "255.255.0.0", "10.0.2.3"))
+    for _ in range(2):  # the same again is fine, another one replaces
+        vm.call("ConfigureNetwork", good)
+    text = vm.sh("ip -4 addr show eth0; ip route")
+    assert "inet 10.0.2.15/24 brd 10.0.2.255" in text and "10.0.2.99" not in text, text
+    assert text.count("default via 10.0.2.2 dev eth0") == 1 and text.count("default") == 1, text
+    vm.sh("ping -c 1 -w 30 10.0.2.2")
+    vm.call("OnHostNetworkChanged", vm.pb["common"].EmptyMessage())
+    vm.call("ResetIPv6", vm.pb["common"].EmptyMessage())
+    request = pb.SetResolvConfigRequest()
+    request.resolv_config.nameservers[:] = ["10.0.2.3", "fe80::1%eth0"]
+    request.resolv_config.search_domains[:] = ["lan", "example.org"]
+    vm.call("SetResolvConfig", request)
+    assert vm.sh("cat /etc/resolv.conf; ls /run/*resolv*").replace("\r", "") == (
+        "nameserver 10.0.2.3\nnameserver fe80::1%eth0\nsearch lan example.org\n"
+        "options single-request timeout:1 attempts:5\n/run/resolv.conf\n")
+    request.resolv_config.search_domains[:] = ["lan\nnameserver 6.6.6.6"]
+    vm.call("SetResolvConfig", request, "INVALID_ARGUMENT")
+
+
+def clock_and_zone(vm):
+    pb = vm.pb["vm_guest"]
+    for seconds, nanos in ((0, 0), (1000, 0), (2000000000, -1), (2000000000, 1000000000)):
+        request = pb.SetTimeRequest()
+        request.time.seconds, request.time.nanos = seconds, nanos
+        vm.call("SetTime", request, "INVALID_ARGUMENT")
+    request.time.seconds, request.time.nanos = 2000000000, 0
+    vm.call("SetTime", request)
+    assert 0 <= int(vm.sh("date +%s")) - 2000000000 < 100
+    assert "2033-05-18" in vm.sh("hwclock -u -r -f /dev/rtc0 || cat /sys/class/rtc/rtc0/date; "
+                                 "cat /sys/class/rtc/rtc0/date")
+    for name, code in (("", "INVALID_ARGUMENT"), ("../../../etc/shadow", "INVALID_ARGUMENT"),
+                       ("/etc/shadow", "INVALID_ARGUMENT"), ("Test", "INVALID_ARGUMENT"),
+                       ("notes.txt", "INVALID_ARGUMENT"), ("No/Where", "NOT_FOUND")):
+        vm.call("SetTimezone", pb.SetTimezoneRequest(timezone_name=name), code)
+    vm.call("SetTimezone", pb.SetTimezoneRequest(timezone_name="Test/Zone"))
+    assert vm.sh("readlink /etc/localtime; cat /etc/timezone") == (
+        "/usr/share/zoneinfo/Test/Zone\nTest/Zone\n")
+    vm.call("SetTimezone", pb.SetTimezoneRequest(timezone_name="Test/Zone",
+                                                 use_bind_mount=True))
+
+
+def mounts(vm):
+    pb = vm.pb["vm_guest"]
+
+    def mount(**fields):
+        return vm.call("Mount", pb.MountRequest(**fields)).error
+
+    assert mount(source="t", target="/mnt/a/b", fstype="tmpfs", create_target=True,
+                 permissions=0o750, options="size=1m") == 0
+    assert vm.sh("stat -c %a /mnt/a/b; grep -c /mnt/a/b /proc/mounts") == "750\n1\n"
+    assert mount(source="t", target="/mnt/none", fstype="tmpfs") == 2  # ENOENT
+    assert mount(source="t", target="/mnt", fstype="nofs") == 19  # ENODEV
+    vm.call("Mount", pb.MountRequest(source="t", target="rel", fstype="tmpfs"),
+            "INVALID_ARGUMENT")
+    # ext4 comes from the module folder of the root.
+    error = mount(source="/dev/vdb", target="/mnt/ext4", fstype="ext4", create_target=True)
+    assert error == 0, (error, vm.sh("dmesg | tail -n 20"))
+    assert vm.sh("cat /mnt/ext4/hello") == "from the host\n"
+    # What holds another file system is not formatted.
+    vm.sh("umount /mnt/ext4")
+    text = vm.call("Mount", pb.MountRequest(source="/dev/vdb", target="/mnt", fstype="squashfs",
+                                            mkfs_if_needed=True), "INTERNAL")
+    assert "kept" in text, text
+    # A blank disk is; this root has no mkfs.ext4, and the answer says so.
+    text = vm.call("Mount", pb.MountRequest(source="/dev/vdc", target="/mnt", fstype="ext4",
+                                            mkfs_if_needed=True), "INTERNAL")
+    assert "mkfs.ext4" in text, text
+    text = vm.call("Mount9P", pb.Mount9PRequest(port=4444, target="/mnt/shared"), "INTERNAL")
+    assert "port 4444" in text and "errno" in text, text
+    vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage(), "FAILED_PRECONDITION")
+    assert mount(source="t", target="/mnt/stateful", fstype="tmpfs", create_target=True,
+                 options="size=8m") == 0
+    space = vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage()).available_space
+    assert space == 8 << 20, space
+
+
+def the_rest(vm):
+    pb, empty = vm.pb["vm_guest"], vm.pb["common"].EmptyMessage()
+    assert vm.call("GetKernelVersion", empty).kernel_release == guest.Modules().release
+    vm.call("PrepareToSuspend", empty)
+    vm.call("ConfigureContainerGuest", pb.ConfigureContainerGuestRequest(container_token="t0k"))
+    assert vm.sh("cat /dev/.container_token; echo") == "t0k\n"
+    for method, request in (("StartTermina", pb.StartTerminaRequest()),
+                            ("ResizeFilesystem", pb.ResizeFilesystemRequest()),
+                            ("GetResizeStatus", empty), ("GetResizeBounds", empty),
+                            ("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest()),
+                            ("SetUpUser", pb.SetUpUserRequest())):
+        vm.call(method, request, "UNIMPLEMENTED")
+    report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
+                                     timeout=guest.PATIENCE)
+    names = [p.name for p in report.phases]
+    assert names[:6] == ["kernel", "modules", "root", "system", "agent", "jobs"], names
+    assert "ready" in names and report.ready_acknowledged, report
+    stamps = [p.at_us for p in report.phases]
+    assert stamps == sorted(stamps) and stamps[0] > 0, stamps
+
+
+def only_the_host_gets_in(vm):
+    """Garbage and half-open connections cost nothing; the guest itself is refused."""
+    for data in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100000,
+                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000):
+        s = guest.connect_guest(vm.folder, 8888)
+        try:
+            s.sendall(data)
+        except OSError:
+            pass
+        s.close()
+    open_ones = [guest.connect_guest(vm.folder, 8888) for _ in range(8)]
+    vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
+    for s in open_ones:
+        s.close()
+    vm.sh("kill -SEGV 1; kill -ABRT 1; kill -9 1; kill -STOP 1; true")
+    vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
+
+
+def make_disks(top):
+    """An ext4 disk with one file, and a blank one."""
+    with tempfile.TemporaryDirectory() as tmp:
+        with open(f"{tmp}/hello", "w", encoding="ascii") as f:
+            f.write("from the host\n")
+        subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-d", tmp, f"{top}/ext4", "8M"],
+                       check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+    with open(f"{top}/blank", "wb") as f:
+        f.truncate(8 << 20)
+    return [a for n in ("ext4", "blank")
+            for a in ("-drive", f"file={top}/{n},format=raw,if=virtio")]
+
+
+def all_calls_work_on_one_guest(top):
+    guest.make_root(f"{top}/root", FILES, without=("mkfs.ext4",))
+    extra = make_disks(top) + ["-netdev", "user,id=n,restrict=on", "-device",
+                               "virtio-net-pci,netdev=n"]
+    with guest.Guest(top, root=f"{top}/root", extra=extra) as vm:
+        vm.wait_ready()
+        for check in (network, processes, orphans_are_reaped, mounts, the_rest, clock_and_zone,
+                      what_fails_all_the_time_is_given_up, only_the_host_gets_in):
+            check(vm)
+            print(f"  ok {check.__name__}", flush=True)
+        assert "panic" not in vm.console.text
+
+
+def ready_is_repeated_until_it_is_heard(top):
+    guest.make_root(f"{top}/root", FILES)
+    with guest.Guest(top, root=f"{top}/root", take_ready=False) as vm:
+        # The agent serves although nobody hears it; then the host comes up.
+        while True:
+            try:
+                guest.connect_guest(vm.folder, 8888).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        vm.serve_ready()
+        vm.wait_ready()
+        vm.console.wait("ready +")
+
+
+if __name__ == "__main__":
+    guest.check_needs()
+    guest.run_tests([all_calls_work_on_one_guest, ready_is_repeated_until_it_is_heard])

@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every way down: the call, signals and the power button of a real machine."""
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import guest
+
+STUBBORN = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n"
+
+
+class Qmp:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(guest.PATIENCE)
+        deadline = time.monotonic() + guest.PATIENCE
+        while True:
+            try:
+                self.socket.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.run("qmp_capabilities")
+
+    def run(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while "return" not in (reply := json.loads(self.file.readline())):
+            assert "error" not in reply, reply
+
+
+def start(top, files=None, append="", extra=()):
+    guest.make_root(f"{top}/root", files or {})
+    return guest.Guest(top, append, f"{top}/root", extra)
+
+
+def assert_orderly(vm, top_words=("shutdown begins",)):
+    assert vm.wait_off() == 0
+    for words in ("reboot: Power down", *top_words):
+        assert words in vm.console.text, vm.console.text
+    assert "panic" not in vm.console.text, vm.console.text
+
+
+def the_call_is_answered_before_the_machine_is_off(top):
+    with open(f"{top}/disk", "wb") as f:
+        f.truncate(16 << 20)
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", f"{top}/disk"], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    extra = ["-drive", f"file={top}/disk,format=raw,if=virtio"]
+    with start(top, extra=extra) as vm:
+        vm.wait_ready()
+        pb, empty = vm.pb["vm_guest"], vm.pb["common"].EmptyMessage()
+        reply = vm.call("Mount", pb.MountRequest(source="/dev/vdb", target="/mnt/d",
+                                                 fstype="ext4", create_target=True))
+        assert reply.error == 0
+        vm.sh("while :; do date >> /mnt/d/log; done & sleep 1; mount -o bind /mnt/d /tmp")
+        # A call that waits for ever does not hold the shutdown up, and two at once are one.
+        waiting = vm.agent.LaunchProcess.future(
+            pb.LaunchProcessRequest(argv=["sleep", "1000"], wait_for_exit=True))
+        other = vm.agent.Shutdown.future(empty)
+        vm.call("Shutdown", empty)
+        other.result(timeout=guest.PATIENCE)
+        waiting.cancel()
+        assert vm.wait_off() == 0
+        assert "reboot: Power down" in vm.console.text, vm.console.text
+    check = subprocess.run(["/usr/sbin/e2fsck", "-n", "-f", f"{top}/disk"],
+                           capture_output=True, text=True)
+    assert check.returncode == 0 and "recovering journal" not in check.stdout, check
+
+
+def who_ignores_sigterm_is_killed_and_named(top):
+    with start(top, {"usr/bin/stubborn": STUBBORN}) as vm:
+        vm.wait_ready()
+        pb, empty = vm.pb["vm_guest"], vm.pb["common"].EmptyMessage()
+        vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["stubborn"], use_console=True))
+        # Log lines at warning level are on the console from now on.
+        vm.sh("echo 8 > /proc/sys/kernel/printk")
+        down = vm.agent.Shutdown.future(empty)
+        vm.console.wait("shutdown begins")
+        vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"]), "UNAVAILABLE")
+        down.result(timeout=guest.PATIENCE)
+        assert_orderly(vm, ("stubborn does not end and is killed",))
+
+
+def the_power_button_is_orderly(top):
+    path = f"{top}/qmp"
+    with start(top, extra=["-qmp", f"unix:{path},server=on,wait=off"]) as vm:
+        vm.wait_ready()
+        vm.sh("echo 8 > /proc/sys/kernel/printk; i=0; "
+              "while [ ! -e /dev/input/event0 ] && [ $i -lt 300 ]; do sleep 0.1; "
+              "i=$((i+1)); done; ls /dev/input")
+        Qmp(path).run("system_powerdown")
+        assert_orderly(vm)
+
+
+def signals_are_orderly(top):
+    # SIGINT is also what the kernel makes of Ctrl-Alt-Del when ctrl-alt-del is 0.
+    for number, script in enumerate(("kill -TERM 1", "kill -INT 1", "kill -PWR 1")):
+        folder = f"{top}/{number}"
+        subprocess.run(["mkdir", folder], check=True)
+        subprocess.run(["cp", f"{top}/initrd", folder], check=True)
+        with start(folder) as vm:
+            vm.wait_ready()
+            assert vm.sh("cat /proc/sys/kernel/ctrl-alt-del").strip() == "0"
+            vm.sh("echo 8 > /proc/sys/kernel/printk")
+            threading.Thread(target=vm.agent.LaunchProcess, daemon=True, args=(
+                vm.pb["vm_guest"].LaunchProcessRequest(argv=["sh", "-c", script]),)).start()
+            assert_orderly(vm)
+
+
+def a_machine_that_cannot_power_off_is_reset(top):
+    guest.make_root(f"{top}/root", {
+        "etc/maitred/10-down": 'argv: "kill" argv: "-TERM" argv: "1"'})
+    with guest.Qemu(top, "root=/dev/vda rootfstype=squashfs ro acpi=off",
+                    f"{top}/root") as vm:
+        assert vm.wait_off() == 0
+        assert "panic" not in vm.console.text, vm.console.text
+
+
+if __name__ == "__main__":
+    guest.check_needs()
+    guest.run_tests([
+        the_call_is_answered_before_the_machine_is_off,
+        who_ignores_sigterm_is_killed_and_named,
+        the_power_button_is_orderly,
+        signals_are_orderly,
+        a_machine_that_cannot_power_off_is_reset,
+    ])
