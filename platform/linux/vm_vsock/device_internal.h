@@ -7,6 +7,7 @@
 
 #include "core/vsock/mux.h"
 #include "platform/linux/vm_vsock/device.h"
+#include "platform/linux/vm_vsock/log_limit.h"
 #include "platform/linux/vm_vsock/virtq.h"
 
 struct event;
@@ -45,7 +46,7 @@ struct vsock_device {
     struct device_ring rings[VSOCK_DEVICE_RINGS];
     struct event *more; /* owned; a turn was used up, go on in the next */
     struct event *tick; /* owned; one second */
-    unsigned faults;
+    struct log_limit log;
     bool pumping;
     unsigned burst;
     struct vsock_slot slots[BURST_MAX];

@@ -165,9 +165,11 @@ set_vring_num(struct vhost_user *vu, const struct message *msg, struct vmt_err *
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
 
-    if (r == 0)
-        r = vsock_ring_set_size(vu->dev, index, body_u32(msg, 4));
-    return r < 0 ? vmt_err_wrap(err, r, "queue of %u entries", body_u32(msg, 4)) : 0;
+    if (r < 0)
+        return r;
+    r = vsock_ring_set_size(vu->dev, index, body_u32(msg, 4));
+    return r < 0 ? vmt_err_set(err, -r, "queue %u of %u entries", index, body_u32(msg, 4))
+                 : 0;
 }
 
 static int
@@ -190,9 +192,11 @@ set_vring_base(struct vhost_user *vu, const struct message *msg, struct vmt_err 
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
 
-    if (r == 0)
-        r = vsock_ring_set_base(vu->dev, index, body_u32(msg, 4));
-    return r < 0 ? vmt_err_wrap(err, r, "queue at entry %u", body_u32(msg, 4)) : 0;
+    if (r < 0)
+        return r;
+    r = vsock_ring_set_base(vu->dev, index, body_u32(msg, 4));
+    return r < 0 ? vmt_err_set(err, -r, "queue %u at entry %u", index, body_u32(msg, 4))
+                 : 0;
 }
 
 static int

@@ -11,9 +11,6 @@
 
 /* Chains that one turn of the loop moves each way before other events have their turn. */
 #define TURN_CHAINS 256u
-/* Broken queues that are logged; a guest can go on breaking them for ever. */
-#define FAULTS_LOGGED 8u
-
 bool
 vsock_device_is_ready(const struct vsock_device *dev)
 {
@@ -41,14 +38,16 @@ ring_publish(struct device_ring *ring)
 static void
 device_break(struct vsock_device *dev, struct device_ring *ring, const char *why)
 {
-    if (!ring->vq.fault)
-        ring->vq.fault = why;
-    if (dev->faults++ < FAULTS_LOGGED)
+    /* Then the queue itself may have been in what is lost, and says anything. */
+    if (guest_memory_lost(dev->mem))
+        why = "shared memory was cut short";
+    for (unsigned i = 0; i < VSOCK_DEVICE_RINGS; i++)
+        dev->rings[i].vq.fault = why;
+    if (log_limit_pass(&dev->log))
         vmt_log_warning(
             "the guest broke its virtqueue, the device stops until the driver "
-            "starts anew%s: %s queue=%td",
-            dev->faults == FAULTS_LOGGED ? " (last message of this kind)" : "", why,
-            ring - dev->rings);
+            "starts anew: %s queue=%td",
+            why, ring - dev->rings);
     vsock_device_signal(ring->err_fd);
     vsock_mux_reset(dev->mux);
 }
@@ -259,9 +258,7 @@ vsock_device_pump(struct vsock_device *dev)
         device_arm(dev->more, 0);
     if (vsock_mux_wants_tick(dev->mux))
         device_arm(dev->tick, 1);
-    if (dev->mem && guest_memory_lost(dev->mem) && !dev->rings[RING_TX].vq.fault) {
-        device_break(dev, &dev->rings[RING_TX], "shared memory was cut short");
-        dev->rings[RING_RX].vq.fault = dev->rings[RING_TX].vq.fault;
-    }
+    if (dev->mem && guest_memory_lost(dev->mem) && !dev->rings[RING_TX].vq.fault)
+        device_break(dev, &dev->rings[RING_TX], NULL);
     dev->pumping = false;
 }

@@ -82,7 +82,7 @@ message_handle(struct vhost_user *vu, const struct message *msg, struct vmt_err 
         r = req->handle(vu, msg, err);
     if (r < 0 && !ack)
         return r;
-    if (r < 0)
+    if (r < 0 && log_limit_pass(&vu->log))
         vmt_log_warning("refused a request of the frontend: %s", vmt_err_text(err));
     if (ack && (r < 0 || !vu->reply_len)) {
         uint64_t failed = r < 0;
@@ -183,10 +183,9 @@ on_frontend(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (r >= 0)
         return;
-    if (r == -ECONNRESET && vu->got == 0)
-        vmt_log_info("the frontend closed its connection");
-    else
-        vmt_log_warning("frontend dropped: %s", vmt_err_text(&err));
+    if (log_limit_pass(&vu->log))
+        vmt_log(r == -ECONNRESET && vu->got == 0 ? VMT_LOG_INFO : VMT_LOG_WARNING,
+                "frontend dropped: %s", vmt_err_text(&err));
     frontend_drop(vu);
 }
 
@@ -220,7 +219,7 @@ on_accept(evutil_socket_t listen_fd, short what, void *arg)
     (void)event_del(vu->accept);
     if (!vu->io || event_add(vu->io, NULL) < 0)
         frontend_drop(vu);
-    else
+    else if (log_limit_pass(&vu->log))
         vmt_log_info("a frontend connected");
 }
 

@@ -7,13 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "platform/linux/vm_vsock/log_limit.h"
 #include "platform/linux/vm_vsock/memory.h"
 #include "platform/linux/vm_vsock/vhost_user.h"
 
 struct event;
 
-#define HEADER_BYTES 12u /* request, flags, size of the body; in the host's byte order   \
-                          */
+#define HEADER_BYTES                                                                     \
+    12u /* request, flags, size of the body; in the host's byte order                    \
+         */
 #define PROTOCOL_F_REPLY_ACK (1ull << 3)
 
 #define REGION_BYTES 32u
@@ -39,6 +41,7 @@ struct vhost_user {
     size_t nfds;
     uint8_t reply[CONFIG_HEADER_BYTES + CONFIG_MAX_BYTES];
     size_t reply_len;
+    struct log_limit log;
 };
 
 /* A message of the frontend; body is borrowed and has size bytes. */
