@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vm_vsock with a guest, or a frontend, that breaks every rule: it may cost that guest
+ * its connections, never the process, nor memory without bound, nor the next guest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "tests/integration/vsock/driver.h"
+
+/* With sanitizers an idle process takes some 30 MiB; the device may buffer 64 MiB. */
+#define RSS_MAX_KIB (200 * 1024)
+
+static struct driver driver, *const d = &driver;
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    driver_spawn(d);
+    driver_attach(d, F_EVENT_IDX | F_INDIRECT);
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    assert_true(driver_rss_kib(d) < RSS_MAX_KIB);
+    driver_reap(d);
+    return 0;
+}
+
+static void
+assert_recovers(void)
+{
+    driver_detach(d);
+    driver_attach(d, F_EVENT_IDX | F_INDIRECT);
+    assert_works(d);
+}
+
+/* Chains that a driver must not make. The first descriptor is number 0, which is the
+ * head; table is an indirect one at TABLES. */
+struct bad_chain {
+    const char *name;
+    struct desc desc[3];
+    struct desc table[3];
+    uint16_t head;
+};
+
+#define GOOD_TX(next_index)                                                              \
+    {                                                                                    \
+        TX_BUFFERS, 44, DESC_NEXT, next_index                                            \
+    }
+
+static const struct bad_chain bad_tx[] = {
+    {"a descriptor that follows itself", .desc = {GOOD_TX(0)}},
+    {"two that follow each other", .desc = {GOOD_TX(1), GOOD_TX(0)}},
+    {"a head out of range", .head = RING_SIZE},
+    {"a head far out of range", .head = UINT16_MAX},
+    {"a successor out of range", .desc = {GOOD_TX(RING_SIZE)}},
+    {"an address outside of the memory", .desc = {{MEMORY_BYTES, 44, 0, 0}}},
+    {"an end outside of the memory", .desc = {{MEMORY_BYTES - 43, 44, 0, 0}}},
+    {"an end beyond all addresses", .desc = {{UINT64_MAX - 10, 44, 0, 0}}},
+    {"a length beyond the memory", .desc = {{TX_BUFFERS, UINT32_MAX, 0, 0}}},
+    {"no length", .desc = {{TX_BUFFERS, 0, 0, 0}}},
+    {"no length after a good part", .desc = {GOOD_TX(1), {TX_BUFFERS, 0, 0, 0}}},
+    {"the wrong direction", .desc = {{TX_BUFFERS, 44, DESC_WRITE, 0}}},
+    {"a direction that changes", .desc = {GOOD_TX(1), {TX_BUFFERS, 44, DESC_WRITE, 0}}},
+    {"an empty table", .desc = {{TABLES, 0, DESC_INDIRECT, 0}}},
+    {"a table of 17 bytes", .desc = {{TABLES, 17, DESC_INDIRECT, 0}}},
+    {"a table of 15 bytes", .desc = {{TABLES, 15, DESC_INDIRECT, 0}}},
+    {"a huge table", .desc = {{TABLES, 0xfffffff0u, DESC_INDIRECT, 0}}},
+    {"a table outside of the memory", .desc = {{MEMORY_BYTES - 8, 16, DESC_INDIRECT, 0}}},
+    {"a table at no address", .desc = {{UINT64_MAX - 8, 16, DESC_INDIRECT, 0}}},
+    {"a table that goes on", .desc = {{TABLES, 16, DESC_INDIRECT | DESC_NEXT, 1}}},
+    {"a table in a table", .desc = {{TABLES, 16, DESC_INDIRECT, 0}},
+     .table = {{TABLES, 16, DESC_INDIRECT, 0}}},
+    {"a table after a descriptor and again",
+     .desc = {GOOD_TX(1), {TABLES, 16, DESC_INDIRECT, 0}},
+     .table = {{TABLES, 16, DESC_INDIRECT, 0}}},
+    {"a loop in a table", .desc = {{TABLES, 48, DESC_INDIRECT, 0}},
+     .table = {GOOD_TX(1), GOOD_TX(2), GOOD_TX(0)}},
+    {"a successor outside of the table", .desc = {{TABLES, 32, DESC_INDIRECT, 0}},
+     .table = {GOOD_TX(2), {TX_BUFFERS, 44, 0, 0}, {TX_BUFFERS, 44, 0, 0}}},
+    {"the wrong direction in a table", .desc = {{TABLES, 16, DESC_INDIRECT, 0}},
+     .table = {{TX_BUFFERS, 44, DESC_WRITE, 0}}},
+};
+
+static void
+publish_bad(unsigned queue, const struct bad_chain *bad)
+{
+    print_message("  %s\n", bad->name);
+    memcpy(ring_desc(d, queue, 0), bad->desc, sizeof(bad->desc));
+    memcpy(d->mem + TABLES, bad->table, sizeof(bad->table));
+    ring_publish(d, queue, bad->head);
+    ring_kick(d, queue);
+}
+
+static void
+bad_chains_of_the_guests_packets_stop_the_device(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad_tx); i++) {
+        int listener = host_listen(d, 100 + (uint32_t)i);
+        int fd = open_to_host(d, listener, 7, 100 + (uint32_t)i);
+
+        publish_bad(1, &bad_tx[i]);
+        ring_expect_error(d, 1);
+        host_expect_eof(fd);
+        (void)close(fd);
+        (void)close(listener);
+        assert_recovers();
+    }
+}
+
+static const struct bad_chain bad_rx[] = {
+    {"a buffer to read", .desc = {{RX_BUFFERS, RX_ROOM, 0, 0}}},
+    {"a buffer without room for a header", .desc = {{RX_BUFFERS, 43, DESC_WRITE, 0}}},
+    {"a buffer with room for a header only", .desc = {{RX_BUFFERS, 44, DESC_WRITE, 0}}},
+    {"a buffer outside of the memory", .desc = {{MEMORY_BYTES, 4140, DESC_WRITE, 0}}},
+    {"a buffer without end", .desc = {{RX_BUFFERS, 20, DESC_WRITE | DESC_NEXT, 0}}},
+    {"an empty table", .desc = {{TABLES, 0, DESC_INDIRECT, 0}}},
+};
+
+static void
+bad_buffers_for_packets_stop_the_device(void **state)
+{
+    struct vsock_hdr hdr;
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad_rx); i++) {
+        /* Use up the good buffers: each packet without a connection is answered. */
+        for (unsigned n = 0; n < RING_SIZE; n++)
+            send_op(d, 7, 7, VSOCK_OP_RW);
+        for (unsigned n = 0; n < RING_SIZE; n++) {
+            uint16_t avail = d->q[0].avail;
+
+            assert_true(take_packet(d, &hdr, NULL, DEADLINE_MS));
+            ring_set_avail(d, 0, avail); /* take_packet posted it again: no */
+        }
+        publish_bad(0, &bad_rx[i]);
+        send_op(d, 7, 7, VSOCK_OP_RW);
+        ring_expect_error(d, 0);
+        assert_recovers();
+    }
+}
+
+static void
+an_available_index_ahead_of_the_ring_stops_the_device(void **state)
+{
+    (void)state;
+    for (unsigned queue = 0; queue < 2; queue++) {
+        ring_set_avail(d, queue, (uint16_t)(d->q[queue].avail + RING_SIZE + 1));
+        ring_kick(d, queue);
+        send_op(d, 7, 7, VSOCK_OP_RW); /* so that a buffer is needed */
+        ring_kick(d, 1);
+        ring_expect_error(d, queue);
+        assert_recovers();
+    }
+}
+
+static void
+indirect_tables_that_were_not_agreed_stop_the_device(void **state)
+{
+    static const struct bad_chain bad = {"a table",
+                                         .desc = {{TABLES, 16, DESC_INDIRECT, 0}},
+                                         .table = {{TX_BUFFERS, 44, 0, 0}}};
+
+    (void)state;
+    driver_detach(d);
+    driver_attach(d, F_EVENT_IDX);
+    publish_bad(1, &bad);
+    ring_expect_error(d, 1);
+    assert_recovers();
+}
+
+/* Wrong packets in good chains: nothing stops. */
+static void
+bad_packets_only_concern_themselves(void **state)
+{
+    struct vsock_hdr hdr = packet(7, 7, VSOCK_OP_RW, 0), got;
+    uint16_t avail = d->q[1].avail;
+
+    (void)state;
+    *ring_desc(d, 1, 4 * 31) = (struct desc){TX_BUFFERS, 43, 0, 0}; /* no whole header */
+    d->tx_busy[31] = true;
+    ring_publish(d, 1, 4 * 31);
+    ring_kick(d, 1);
+    assert_int_equal(d->q[1].avail, avail + 1);
+    hdr.len = 10; /* more than there is: dropped without an answer */
+    send_packet(d, &hdr, "123456789", 9);
+    hdr.len = UINT32_MAX;
+    send_packet(d, &hdr, "123456789", 9);
+    hdr = packet(7, 7, VSOCK_OP_REQUEST, 0);
+    hdr.dst_cid = 3;
+    send_packet(d, &hdr, NULL, 0);
+    got = expect_packet(d, VSOCK_OP_RST, NULL);
+    assert_int_equal(got.src_cid, 3);
+    hdr = packet(7, 7, VSOCK_OP_REQUEST, 0);
+    hdr.src_cid = 43;
+    send_packet(d, &hdr, NULL, 0);
+    (void)expect_packet(d, VSOCK_OP_RST, NULL);
+    hdr = packet(7, 7, VSOCK_OP_REQUEST, 0);
+    hdr.type = 2;
+    send_packet(d, &hdr, NULL, 0);
+    got = expect_packet(d, VSOCK_OP_RST, NULL);
+    assert_int_equal(got.type, 2);
+    send_op(d, 7, 7, 999);
+    (void)expect_packet(d, VSOCK_OP_RST, NULL);
+    send_op(d, 7, 7, VSOCK_OP_REQUEST); /* nobody listens */
+    (void)expect_packet(d, VSOCK_OP_RST, NULL);
+    assert_works(d);
+}
+
+static void
+a_guest_that_overruns_its_credit_is_reset(void **state)
+{
+    static const uint8_t data[TX_PAYLOAD_MAX];
+    struct vsock_hdr hdr = packet(7, 7, VSOCK_OP_RW, sizeof(data)), got = {0};
+    int listener = host_listen(d, 7);
+    int fd = open_to_host(d, listener, 7, 7);
+
+    (void)state;
+    /* The host does not read. Its socket takes some, the device as much as it promised.
+     */
+    for (int i = 0; i < 64 && got.op != VSOCK_OP_RST; i++) {
+        send_packet(d, &hdr, data, sizeof(data));
+        while (got.op != VSOCK_OP_RST && take_packet(d, &got, NULL, 0))
+            ;
+    }
+    while (got.op != VSOCK_OP_RST)
+        assert_true(take_packet(d, &got, NULL, DEADLINE_MS));
+    (void)close(fd);
+    (void)close(listener);
+    while (take_packet(d, &got, NULL, 100))
+        ; /* resets for what was still on its way */
+    assert_works(d);
+}
+
+static void
+ten_thousand_requests_are_bounded(void **state)
+{
+    unsigned accepted = 0, refused = 0;
+    int listener = host_listen(d, 7);
+    int *fds = calloc(2000, sizeof(*fds));
+    struct vsock_hdr got;
+
+    (void)state;
+    assert_non_null(fds);
+    for (uint32_t i = 0; i < 10000; i++) {
+        send_op(d, 1000 + i, 7, VSOCK_OP_REQUEST);
+        assert_true(take_packet(d, &got, NULL, DEADLINE_MS));
+        assert_int_equal(got.dst_port, 1000 + i);
+        if (got.op == VSOCK_OP_RESPONSE)
+            fds[accepted++] = host_accept(listener);
+        else
+            refused++;
+        assert_true(accepted < 2000);
+    }
+    assert_true(accepted >= 500 && accepted <= 1024);
+    assert_int_equal(accepted + refused, 10000);
+    assert_true(driver_rss_kib(d) < RSS_MAX_KIB);
+    for (uint32_t i = 0; i < accepted; i++)
+        (void)close(fds[i]);
+    free(fds);
+    (void)close(listener);
+    assert_recovers();
+}
+
+static void
+a_guest_that_gives_no_buffers_is_not_listened_to(void **state)
+{
+    struct vsock_hdr got;
+    unsigned n = 0;
+
+    (void)state;
+    /* 128 buffers, and 128 answers that may wait; after that the packets stay in the
+     * queue, which is full at 32. */
+    for (unsigned i = 0; i < RING_SIZE + 128 + TX_SLOTS; i++)
+        send_op(d, i, 7, VSOCK_OP_RW);
+    while (n < RING_SIZE + 128 + TX_SLOTS) {
+        assert_true(take_packet(d, &got, NULL, DEADLINE_MS));
+        assert_int_equal(got.dst_port, n++);
+    }
+    assert_works(d);
+}
+
+static void
+memory_that_shrinks_stops_the_device_and_not_the_process(void **state)
+{
+    int listener = host_listen(d, 7);
+    int fd = open_to_host(d, listener, 7, 7);
+
+    (void)state;
+    assert_int_equal(ftruncate(d->memfd, 4096), 0);
+    ring_kick(d, 1);
+    ring_expect_error(d, 1);
+    host_expect_eof(fd);
+    (void)close(fd);
+    (void)close(listener);
+    assert_recovers();
+}
+
+/* The queues stay, the buffers go. */
+static void
+buffers_that_vanish_cost_a_connection_at_most(void **state)
+{
+    static const uint8_t data[30000];
+    struct vsock_hdr hdr = packet(7, 7, VSOCK_OP_RW, sizeof(data));
+    int listener = host_listen(d, 7);
+    int fd = open_to_host(d, listener, 7, 7);
+
+    (void)state;
+    send_packet(d, &hdr, data, sizeof(data)); /* a slot and a table that exist */
+    while (d->tx_busy[0])
+        send_op(d, 7, 7, VSOCK_OP_CREDIT_UPDATE), d->tx_busy[0] = false;
+    *ring_desc(d, 1, 127) = (struct desc){MEMORY_BYTES - 65536, 65536, 0, 0};
+    assert_int_equal(ftruncate(d->memfd, MEMORY_BYTES - 65536), 0);
+    ring_publish(d, 1, 127);
+    ring_kick(d, 1);
+    ring_expect_error(d, 1);
+    (void)close(fd);
+    (void)close(listener);
+    assert_recovers();
+}
+
+static void
+regions_that_cannot_be_are_refused(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t region[2][4];
+        uint32_t n;
+    } bad[] = {
+        {"none", {{0}}, 0},
+        {"too many", {{0}}, 200},
+        {"empty", {{0, 0, USER_BASE, 0}}, 1},
+        {"longer than its file", {{0, MEMORY_BYTES + 1, USER_BASE, 0}}, 1},
+        {"after the end of its file", {{0, 4096, USER_BASE, MEMORY_BYTES}}, 1},
+        {"of an offset that wraps", {{0, 4096, USER_BASE, UINT64_MAX - 100}}, 1},
+        {"of an address that wraps", {{UINT64_MAX - 100, 4096, USER_BASE, 0}}, 1},
+        {"of a user address that wraps", {{0, 4096, UINT64_MAX - 100, 0}}, 1},
+        {"of an impossible size", {{0, UINT64_MAX, 0, 0}}, 1},
+        {"that overlap", {{0, 8192, USER_BASE, 0}, {4096, 8192, USER_BASE + 8192, 0}}, 2},
+        {"without the queues", {{0, 4096, USER_BASE, 0}}, 1},
+    };
+    int fds[2] = {d->memfd, d->memfd}, pipes[2];
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad); i++) {
+        uint8_t body[8 + 64] = {0};
+        uint32_t n = bad[i].n < 2 ? bad[i].n : 2;
+
+        print_message("  %s\n", bad[i].name);
+        memcpy(body, &bad[i].n, 4);
+        memcpy(body + 8, bad[i].region, n * 32);
+        assert_int_equal(message_acked(d, SET_MEM_TABLE, body, 8 + n * 32, fds, n), 1);
+        assert_works(d); /* with the old one */
+    }
+    assert_int_equal(pipe(pipes), 0);
+    for (uint32_t n = 1; n <= 2; n++) {
+        uint8_t body[8 + 64];
+
+        memory_table(d, body);
+        if (n == 2) /* not a file at all */
+            fds[0] = fds[1] = pipes[0];
+        assert_int_equal(message_acked(d, SET_MEM_TABLE, body, sizeof(body), fds, n), 1);
+    }
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+    assert_works(d);
+}
+
+static void
+bad_values_are_refused_and_change_nothing(void **state)
+{
+    static const struct {
+        uint32_t request, index, value;
+    } bad[] = {{SET_VRING_NUM, 3, 128},        {SET_VRING_NUM, 2, 0},
+               {SET_VRING_NUM, 2, 3},          {SET_VRING_NUM, 2, 2048},
+               {SET_VRING_NUM, 2, 0x80000000}, {SET_VRING_NUM, 0, 64},
+               {SET_VRING_BASE, 2, 65536},     {SET_VRING_BASE, 0, 0},
+               {SET_VRING_ENABLE, 3, 1},       {SET_VRING_ENABLE, 0, 2},
+               {GET_VRING_BASE, 3, 0},         {SET_VRING_ENABLE, UINT32_MAX, 1}};
+    uint64_t value = 1ull << 50;
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad); i++) {
+        uint32_t body[2] = {bad[i].index, bad[i].value};
+
+        assert_int_equal(message_acked(d, bad[i].request, body, 8, NULL, 0), 1);
+    }
+    assert_int_equal(message_acked(d, SET_FEATURES, &value, 8, NULL, 0), 1);
+    assert_int_equal(message_acked(d, SET_PROTOCOL_FEATURES, &value, 8, NULL, 0), 1);
+    value = 0x100; /* a queue without a descriptor would have to be polled */
+    assert_int_equal(message_acked(d, SET_VRING_KICK, &value, 8, NULL, 0), 1);
+    value = 0x200;
+    assert_int_equal(message_acked(d, SET_VRING_CALL, &value, 8, &d->q[0].call, 1), 1);
+    value = 3;
+    assert_int_equal(message_acked(d, SET_VRING_CALL, &value, 8, &d->q[0].call, 1), 1);
+    assert_int_equal(message_acked(d, 77, NULL, 0, NULL, 0), 1); /* unknown */
+    assert_int_equal(message_acked(d, 0, NULL, 0, NULL, 0), 1);
+    assert_int_equal(message_acked(d, UINT32_MAX, NULL, 0, NULL, 0), 1);
+    assert_works(d);
+}
+
+static void
+queues_at_impossible_places_are_refused(void **state)
+{
+    static const uint64_t bad[] = {0,
+                                   USER_BASE - 16,
+                                   USER_BASE + MEMORY_BYTES - 16,
+                                   USER_BASE + 8,
+                                   UINT64_MAX - 100,
+                                   UINT64_MAX & ~15ull};
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad); i++) {
+        for (int part = 2; part < 5; part++) {
+            uint64_t good = USER_BASE + d->q[0].at;
+            uint64_t body[5] = {0, good, good + 0x2000, good + 0x1000, 0};
+
+            if (part > 2 && bad[i] == USER_BASE + 8)
+                continue; /* only descriptors are aligned that much */
+            body[part - 1] = bad[i];
+            assert_int_equal(
+                message_acked(d, SET_VRING_ADDR, body, sizeof(body), NULL, 0), 1);
+        }
+    }
+    assert_recovers();
+}
+
+static void
+a_frontend_that_breaks_the_protocol_is_dropped(void **state)
+{
+    static const struct {
+        const char *name;
+        uint32_t header[3];
+    } bad[] = {
+        {"unknown request", {77, 1, 0}},
+        {"no version", {GET_FEATURES, 0, 0}},
+        {"another version", {GET_FEATURES, 2, 0}},
+        {"a body where none belongs", {GET_FEATURES, 1, 4}},
+        {"no body where one belongs", {SET_FEATURES, 1, 0}},
+        {"a huge body", {SET_MEM_TABLE, 1, UINT32_MAX}},
+        {"a body above the largest", {SET_MEM_TABLE, 1, 4096}},
+    };
+    const uint8_t zeroes[64] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bad); i++) {
+        print_message("  %s\n", bad[i].name);
+        driver_detach(d);
+        driver_connect(d);
+        assert_int_equal(send(d->sock, bad[i].header, 12, 0), 12);
+        if (bad[i].header[2] && bad[i].header[2] <= sizeof(zeroes))
+            assert_true(send(d->sock, zeroes, bad[i].header[2], MSG_NOSIGNAL) > 0);
+        message_expect_close(d);
+        assert_recovers();
+    }
+}
+
+static void
+descriptors_that_nobody_asked_for_are_closed(void **state)
+{
+    uint64_t features = F_VERSION_1;
+    int fds[40];
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
+        fds[i] = d->memfd;
+    for (int round = 0; round < 200;
+         round++) { /* would exhaust the limit if they stayed */
+        driver_detach(d);
+        driver_connect(d);
+        fds[0] = fds[1] = d->sock;
+        for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
+            fds[i] = d->sock;
+        message_send(d, SET_FEATURES, 0, &features, 8, fds, round % 2 ? 40 : 30);
+        message_expect_close(d);
+    }
+    assert_recovers();
+}
+
+static void
+queues_stopped_in_the_middle_of_traffic_are_left_alone(void **state)
+{
+    static const uint8_t data[TX_PAYLOAD_MAX];
+    struct vsock_hdr hdr;
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        int listener = host_listen(d, 600 + (uint32_t)round);
+        int fd = open_to_host(d, listener, 7, 600 + (uint32_t)round);
+        uint32_t body[2] = {0, 0};
+
+        hdr = packet(7, 600 + (uint32_t)round, VSOCK_OP_RW, sizeof(data));
+        send_packet(d, &hdr, data, sizeof(data));
+        assert_int_equal(send(fd, data, sizeof(data), 0), sizeof(data));
+        for (body[0] = 0; body[0] < 2; body[0]++) {
+            uint32_t answer[2];
+
+            message_send(d, GET_VRING_BASE, 0, body, sizeof(body), NULL, 0);
+            message_reply(d, GET_VRING_BASE, answer, sizeof(answer));
+        }
+        memset(d->mem, 0xff, MEMORY_BYTES); /* the guest's memory is its own again */
+        ring_kick(d, 0);
+        ring_kick(d, 1);
+        assert_int_equal(message_acked(d, SET_OWNER, NULL, 0, NULL, 0), 0);
+        for (size_t i = 0; i < MEMORY_BYTES; i++)
+            assert_int_equal(d->mem[i], 0xff); /* nobody wrote there any more */
+        (void)close(fd);
+        (void)close(listener);
+        assert_recovers();
+    }
+}
+
+static void
+random_queues_do_no_harm(void **state)
+{
+    (void)state;
+    srand(1);
+    for (int round = 0; round < 300; round++) {
+        for (unsigned queue = 0; queue < 2; queue++) {
+            uint8_t *ring = d->mem + d->q[queue].at;
+
+            for (size_t i = 0; i < 0x1400; i++) {
+                if (rand() % 3 == 0)
+                    ring[i] = (uint8_t)rand();
+            }
+            if (rand() % 2) /* plausible ones get further */
+                for (unsigned i = 0; i < RING_SIZE; i++)
+                    *ring_desc(d, queue, i) = (struct desc){
+                        (uint64_t)rand() % MEMORY_BYTES, (uint32_t)rand() % 8192,
+                        (uint16_t)(rand() % 8), (uint16_t)(rand() % RING_SIZE)};
+            ring_set_avail(d, queue, (uint16_t)(d->q[queue].avail + rand() % 64));
+            ring_kick(d, queue);
+        }
+        if (round % 10 == 0)
+            assert_recovers();
+        driver_assert_alive(d);
+    }
+    assert_recovers();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(bad_chains_of_the_guests_packets_stop_the_device),
+        TEST(bad_buffers_for_packets_stop_the_device),
+        TEST(an_available_index_ahead_of_the_ring_stops_the_device),
+        TEST(indirect_tables_that_were_not_agreed_stop_the_device),
+        TEST(bad_packets_only_concern_themselves),
+        TEST(a_guest_that_overruns_its_credit_is_reset),
+        TEST(ten_thousand_requests_are_bounded),
+        TEST(a_guest_that_gives_no_buffers_is_not_listened_to),
+        TEST(memory_that_shrinks_stops_the_device_and_not_the_process),
+        TEST(buffers_that_vanish_cost_a_connection_at_most),
+        TEST(regions_that_cannot_be_are_refused),
+        TEST(bad_values_are_refused_and_change_nothing),
+        TEST(queues_at_impossible_places_are_refused),
+        TEST(a_frontend_that_breaks_the_protocol_is_dropped),
+        TEST(descriptors_that_nobody_asked_for_are_closed),
+        TEST(queues_stopped_in_the_middle_of_traffic_are_left_alone),
+        TEST(random_queues_do_no_harm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
