@@ -76,13 +76,15 @@ void rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *ar
 /* Queue one message. fds are duplicated and may come with the first message only.
  * Returns 0, -ENOMEM, -EPIPE when the client is gone or the deadline passed, -EMSGSIZE,
  * -ENOTSUP for fds on a stream that cannot carry them, -EINVAL for fds with a later
- * message or more than VMT_FDS_MAX / 2. */
+ * message, for more than VMT_FDS_MAX / 2 of them, and for a second message of a method
+ * that does not stream. */
 int rpc_server_call_send(struct rpc_server_call *call,
                          const struct ProtobufCMessage *message, const int *fds,
                          size_t nfds);
 /* Bytes queued for this call that the client has not taken yet. */
 size_t rpc_server_call_queued(const struct rpc_server_call *call);
-/* End the call. It is gone afterwards. */
+/* End the call. It is gone afterwards. OK without a message becomes INTERNAL when the
+ * method does not stream. */
 void rpc_server_call_finish(struct rpc_server_call *call,
                             const struct rpc_status *status);
 /* Send message and finish with OK. */

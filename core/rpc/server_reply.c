@@ -259,7 +259,7 @@ rpc_server_call_send(struct rpc_server_call *call, const struct ProtobufCMessage
 
     if (call->ended || !call->conn)
         return -EPIPE;
-    if (nfds > 0 && call->answered)
+    if (call->answered && (nfds > 0 || !call->method->server_streams))
         return -EINVAL;
     r = rpc_call_set_fds(&call->base, fds, nfds);
     if (r < 0)
@@ -293,7 +293,10 @@ rpc_server_call_finish(struct rpc_server_call *call, const struct rpc_status *st
     }
     if (call->ended)
         call_stop_timer(call); /* a late cancel that is not wanted any more */
-    rpc_server_call_end(call, status->code, "%s", status->text);
+    if (status->code == RPC_OK && !call->answered && !call->method->server_streams)
+        rpc_server_call_end(call, RPC_INTERNAL, "the method gave no reply");
+    else
+        rpc_server_call_end(call, status->code, "%s", status->text);
 }
 
 void

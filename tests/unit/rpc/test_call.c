@@ -175,6 +175,31 @@ a_handler_without_cancel_callback_finishes_into_the_void(void **state)
 }
 
 static void
+a_method_that_does_not_stream_sends_one_message(void **state)
+{
+    const Vmt__Rpctest__Reply reply = rpctest_reply();
+    const struct rpc_status ok = {.code = RPC_OK};
+    VMT_CLEANUP(pair_done) struct pair pair;
+    struct pair_call call = {0};
+
+    (void)state;
+    pair_init(&pair, NULL);
+    assert_int_equal(pair_start(&pair, &call, RPCTEST_PATH("Hang"), NULL, 0), 0);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(rpc_server_call_send(pair.test.hung, &reply.base, NULL, 0), 0);
+    assert_int_equal(rpc_server_call_send(pair.test.hung, &reply.base, NULL, 0), -EINVAL);
+    rpc_server_call_finish(pair.test.hung, &ok);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(call.status.code, RPC_OK);
+    assert_int_equal(pair_start(&pair, &call, RPCTEST_PATH("Hang"), NULL, 0), 0);
+    wire_settle(&pair.clock, &pair.wire);
+    rpc_server_call_finish(pair.test.hung, &ok);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(call.status.code, RPC_INTERNAL);
+    assert_string_equal(call.status.text, "the method gave no reply");
+}
+
+static void
 a_broken_connection_answers_every_call_once(void **state)
 {
     VMT_CLEANUP(pair_done) struct pair pair;
@@ -209,6 +234,7 @@ main(void)
         cmocka_unit_test(the_server_enforces_a_deadline_by_itself),
         cmocka_unit_test(a_cancel_reaches_the_handler_and_nobody_else),
         cmocka_unit_test(a_handler_without_cancel_callback_finishes_into_the_void),
+        cmocka_unit_test(a_method_that_does_not_stream_sends_one_message),
         cmocka_unit_test(a_broken_connection_answers_every_call_once),
     };
 
