@@ -16,7 +16,7 @@
 
 /* Streams that the peer may reset in one go and per second: cancelling is legal, opening
  * and resetting without end is the attack of CVE-2023-44487. */
-#define RESET_BURST 1000u
+#define RESET_BURST 500u
 #define RESETS_PER_S 100u
 
 /* Above this a header block is not even counted to its end. */

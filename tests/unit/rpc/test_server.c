@@ -256,6 +256,39 @@ a_flood_that_nobody_reads_answers_to_ends_the_connection(void **state)
     assert_true(bed.wire.ends[1].out.len < 2 * VMT_STREAM_HIGH_MARK);
 }
 
+/* A client that never acknowledges SETTINGS makes each stream above the limit an answer
+ * of its own. */
+static void
+endless_refusals_that_nobody_reads_end_the_connection(void **state)
+{
+    /* :method POST, :scheme http, :path / by their places in the static table */
+    uint8_t frame[12] = {0, 0, 3, NGHTTP2_HEADERS, 5, 0, 0, 0, 0, 0x83, 0x86, 0x84};
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct stream *s;
+    struct wire other;
+    int opened = 0;
+
+    (void)state;
+    bed_init(&bed, NULL);
+    wire_init(&other);
+    rpc_server_accept(bed.server, &other.ends[1].base, NULL);
+    s = &other.ends[0].base;
+    other.stall[1] = true;
+    assert_int_equal(s->ops->send(s, BYTES(NGHTTP2_CLIENT_MAGIC), NULL, 0), 0);
+    assert_int_equal(s->ops->send(s, settings, sizeof(settings), NULL, 0), 0);
+    for (uint32_t id = 1; !other.ends[1].closed && opened < 100000; id += 2, opened++) {
+        frame[6] = (uint8_t)(id >> 16);
+        frame[7] = (uint8_t)(id >> 8);
+        frame[8] = (uint8_t)id;
+        assert_int_equal(s->ops->send(s, frame, sizeof(frame), NULL, 0), 0);
+        wire_settle(&bed.clock, &other);
+    }
+    assert_true(other.ends[1].closed);
+    assert_true(opened > 1000);
+    wire_done(&other);
+}
+
 static void
 endless_resets_end_the_connection_but_some_are_fine(void **state)
 {
@@ -278,7 +311,7 @@ endless_resets_end_the_connection_but_some_are_fine(void **state)
     assert_int_equal(bed.test.cancels, n);
     assert_false(bed.wire.ends[1].closed); /* so many cancelled calls are legal */
     /* RST_STREAM again for streams that are closed, and so ignored, still counts. */
-    for (int i = 0; i < 20000 && !bed.wire.ends[1].closed; i++) {
+    for (int i = 0; i < 300 && !bed.wire.ends[1].closed; i++) {
         static const uint8_t rst[13] = {0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8};
 
         (void)bed.raw.stream->ops->send(bed.raw.stream, rst, sizeof(rst), NULL, 0);
@@ -401,6 +434,7 @@ main(void)
         cmocka_unit_test(connections_above_the_limit_are_closed),
         cmocka_unit_test(pings_are_answered),
         cmocka_unit_test(a_flood_that_nobody_reads_answers_to_ends_the_connection),
+        cmocka_unit_test(endless_refusals_that_nobody_reads_end_the_connection),
         cmocka_unit_test(endless_resets_end_the_connection_but_some_are_fine),
         cmocka_unit_test(replies_wait_for_a_client_that_does_not_read),
         cmocka_unit_test(half_received_messages_are_bounded_and_all_arrive),
