@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -474,7 +475,7 @@ fake_host_append(struct host *host, const char *part, const char *text)
         e->len += len;
         return;
     }
-    assert(!"a log of that name");
+    assert(false && "a log of that name");
 }
 
 unsigned

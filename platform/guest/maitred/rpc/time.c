@@ -113,6 +113,8 @@ bind_zone(const char *zone)
     VMT_CLEANUP(vmt_closep)
     int fd = open(LOCALTIME, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
 
+    if (fd < 0)
+        return -errno; /* something must be there to mount on */
     (void)umount2(LOCALTIME, MNT_DETACH | UMOUNT_NOFOLLOW);
     return mount(zone, LOCALTIME, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
