@@ -80,7 +80,7 @@ concierge_handle_list_vms(void *ctx, struct ipc_call *call,
     size_t max = concierge_vm_count(c);
     VMT_CLEANUP(vmt_freep) struct vm_row *rows = calloc(max + 1, sizeof(*rows));
     VMT_CLEANUP(vmt_freep)
-    VmTools__Concierge__ExtendedVmInfo **list = calloc(max + 1, sizeof(*list));
+    VmTools__Concierge__ExtendedVmInfo **list = calloc(max + 1, sizeof(void *));
     struct vmt_err err = {0};
 
     if (vm_owner_check(request->owner_id, &err) < 0) {

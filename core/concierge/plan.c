@@ -376,7 +376,7 @@ plan_make(struct concierge *c, const struct plan_input *in, struct start_plan *p
           struct vmt_err *err)
 {
     struct host *host = c->config.host;
-    struct image_fds fds;
+    struct image_fds fds = {.v = {0}};
     int slots[VMT_FDS_MAX];
     int r;
 

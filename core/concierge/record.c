@@ -202,7 +202,7 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
 
     if (r == 0)
         r = vm_new(c, &plan, &vm, err);
-    if (r < 0)
+    if (r < 0 || !vm)
         return r;
     vm->cid = vm->agent.cid = record->cid;
     vm->run_dir = *record->run_dir ? strdup(record->run_dir) : NULL;

@@ -255,7 +255,7 @@ vm_post_later(struct concierge_vm *vm, enum vm_event event)
         vmt_log_error("no memory for an event vm=%s cid=%u", vm->key, vm->cid);
 }
 
-static void
+__attribute__((format(printf, 2, 0))) static void
 blame(struct concierge_vm *vm, const char *fmt, va_list ap)
 {
     if (!vm->failure[0])

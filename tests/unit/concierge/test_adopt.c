@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The daemon dies and comes back: spec 17, row 13. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "tests/unit/concierge/guest.h"
+#include "tests/unit/test.h"
+
+#define STARTING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_STARTING
+#define RUNNING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING
+
+static void
+stop(struct world *w, const char *name)
+{
+    struct client_call call;
+
+    client_stop(w, name, &call);
+    world_run(w, 3000);
+    assert_true(stop_reply(&call)->success);
+    client_call_done(&call);
+}
+
+static void
+restart(struct world *w)
+{
+    world_kill_daemon(w);
+    world_run(w, 500);
+    w->journal[0] = '\0';
+    world_start_daemon(w);
+}
+
+static void
+a_running_vm_outlives_the_daemon(void **state)
+{
+    VmTools__Concierge__GetVmInfoRequest request =
+        VM_TOOLS__CONCIERGE__GET_VM_INFO_REQUEST__INIT;
+    const VmTools__Concierge__GetVmInfoResponse *info;
+    struct world w;
+    struct client_call call;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    restart(&w);
+    world_expect_signals(&w, "");
+    request.name = (char *)(uintptr_t) "demo";
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(&w, "GetVmInfo", WORLD_UID, &request.base, NULL, 0, &call);
+    info = (const VmTools__Concierge__GetVmInfoResponse *)call.reply;
+    assert_true(info->success);
+    assert_int_equal(info->vm_info->cid, 32);
+    assert_int_equal(info->vm_info->status, RUNNING);
+    assert_true(info->vm_info->pid > 0);
+    assert_string_equal(info->vm_info->permission_token,
+                        "abababab-abab-4bab-abab-abababababab");
+    assert_int_equal(info->vm_info->allocated_memory, 256ll << 20);
+    client_call_done(&call);
+    stop(&w, "demo");
+    world_expect_signals(&w, "VmStopping demo 32\nVmStopped demo 32 reason 1 left 0\n");
+    assert_non_null(strstr(guest_calls(g), "Shutdown"));
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+cids_go_on_where_they_were(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "a");
+    stop(&w, "a");
+    guest_free(g);
+    restart(&w);
+    client_start_name(&w, "b", &call);
+    assert_int_equal(fake_process_start(fake_hypervisor_find(w.hv, "b"))->cid, 33);
+    stop(&w, "b");
+    client_call_done(&call);
+    world_done(&w);
+}
+
+/* The guest repeats VmReady until somebody takes it. */
+static void
+a_booting_vm_becomes_ready_under_the_next_daemon(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct rpc_status status;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 200);
+    restart(&w);
+    assert_true(call.failed);
+    assert_int_equal(client_status(&w, "demo"), STARTING);
+    g = guest_new(&w, 32);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_int_equal(status.code, RPC_OK);
+    world_expect_signals(&w, "VmStarted demo 32 status 1\n");
+    stop(&w, "demo");
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+a_set_up_that_was_cut_short_is_made_again(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct rpc_status status;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 200);
+    g = guest_new(&w, 32);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_set(g, "SetTime", GUEST_IGNORES);
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_int_equal(call.answers, 0);
+    restart(&w);
+    world_run(&w, 21000); /* the step that is ignored may fail */
+    world_expect_signals(&w, "VmStarted demo 32 status 1\n");
+    stop(&w, "demo");
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+a_vm_that_died_meanwhile_is_cleaned_up(void **state)
+{
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    world_kill_daemon(&w);
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_KILLED, "");
+    world_run(&w, 500);
+    w.journal[0] = '\0';
+    world_start_daemon(&w);
+    world_run(&w, 3000);
+    world_expect_signals(&w, "VmStopped demo 32 reason 0 left 0\n");
+    assert_int_equal(client_status(&w, "demo"), -1);
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+a_vm_without_its_vsock_device_is_stopped(void **state)
+{
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    world_kill_daemon(&w);
+    (void)fake_spawn_exit(w.spawn, w.companions[0], SPAWN_EXIT_CODE, 1);
+    world_run(&w, 500);
+    w.journal[0] = '\0';
+    world_start_daemon(&w);
+    world_run(&w, 30000);
+    world_expect_signals(&w, "VmStopped demo 32 reason 0 left 0\n");
+    guest_free(g);
+    world_done(&w);
+}
+
+/* A daemon that dies between starting a process and writing that down. */
+static void
+processes_that_no_record_names_are_killed(void **state)
+{
+    static const uint8_t record[] = "\x0a\x08" WORLD_OWNER "\x12\x04"
+                                    "demo\x18\x20\x22\x0e/run/vm.000000";
+    struct world w;
+    struct spawn_id ids[2];
+
+    (void)state;
+    world_init(&w);
+    world_kill_daemon(&w);
+    assert_int_equal(fake_spawn_plant(w.spawn, &ids[0]), 0);
+    assert_int_equal(fake_spawn_plant(w.spawn, &ids[1]), 0);
+    fake_host_set_users(w.host, ids, 2);
+    fake_host_set_record(w.host, WORLD_OWNER "-ZGVtbw", record, sizeof(record) - 1);
+    world_start_daemon(&w);
+    world_run(&w, 3000);
+    assert_int_equal(fake_spawn_running(w.spawn), 0);
+    assert_int_equal(client_status(&w, "demo"), -1);
+    world_done(&w);
+}
+
+static void
+damaged_records_are_dropped(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_kill_daemon(&w);
+    fake_host_set_record(w.host, "00-junk", "\xff\xff\xff\xff", 4);
+    fake_host_set_record(w.host, "00-empty", "", 0);
+    fake_host_set_record(w.host, "daemon", "\xff\xff", 2);
+    world_start_daemon(&w);
+    assert_int_equal(concierge_vm_count(w.c), 0);
+    assert_int_equal(fake_host_records(w.host), 1);
+    world_done(&w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_running_vm_outlives_the_daemon),
+        cmocka_unit_test(cids_go_on_where_they_were),
+        cmocka_unit_test(a_booting_vm_becomes_ready_under_the_next_daemon),
+        cmocka_unit_test(a_set_up_that_was_cut_short_is_made_again),
+        cmocka_unit_test(a_vm_that_died_meanwhile_is_cleaned_up),
+        cmocka_unit_test(a_vm_without_its_vsock_device_is_stopped),
+        cmocka_unit_test(processes_that_no_record_names_are_killed),
+        cmocka_unit_test(damaged_records_are_dropped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
