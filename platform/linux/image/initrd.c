@@ -17,7 +17,7 @@ static const char *const initrd_early[] = {
 
 /* Can wait until the host knows that we live: each costs milliseconds under emulation. */
 static const char *const initrd_late[] = {
-    "virtio_rng",     "button", "evdev",    "pvpanic_pci",
+    "virtio_rng",     "button", "evdev",    "pvpanic_mmio",
     "virtio_balloon", "9p",     "9pnet_fd", NULL,
 };
 
