@@ -11,10 +11,6 @@
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
 
-/* Bytes gathered for one send: large enough to amortize the system call, small enough to
- * stay in cache. */
-#define GATHER_BYTES (64u * 1024)
-
 /* An idle connection keeps no larger buffer than this. */
 #define OUT_KEEP_BYTES (32u * 1024)
 
@@ -63,7 +59,7 @@ rpc_conn_send(struct rpc_conn *conn)
 static void
 conn_gather(struct rpc_conn *conn)
 {
-    while (conn->out.len < GATHER_BYTES) {
+    while (conn->out.len < RPC_GATHER_BYTES) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(conn->session, &data);
 

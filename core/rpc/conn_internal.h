@@ -35,6 +35,10 @@ struct vmt_timer;
 /* One request header list; gRPC's own default is 8 KiB, hard limit 16 KiB. */
 #define RPC_HEADER_LIST_MAX 16384u
 
+/* Bytes gathered for one send: large enough to amortize the system call, small enough to
+ * stay in cache. */
+#define RPC_GATHER_BYTES (64u * 1024)
+
 /* One header field of a received block; borrowed for the call. */
 struct rpc_header {
     const uint8_t *name, *value;

@@ -316,7 +316,7 @@ session_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t 
 
     (void)session, (void)source;
     BAIL_IF_CLOSED(conn);
-    if (conn->out.len >= 64u * 1024)
+    if (conn->out.len >= RPC_GATHER_BYTES)
         return NGHTTP2_ERR_WOULDBLOCK;
     call = session_call(conn, frame->hd.stream_id);
     if (!call || call->out.len < len)
