@@ -13,6 +13,10 @@
  * hostile peer can occupy. */
 #define HELD_BUDGET (8u * 1024 * 1024)
 
+/* What may still come on a stream that was answered early. A small request that is on its
+ * way fits; a large upload ends soon. */
+#define REST_BYTES_MAX 16384u
+
 void
 rpc_call_init(struct rpc_call *call, const struct rpc_call_ops *ops,
               struct rpc_conn *conn)
@@ -71,6 +75,16 @@ rpc_call_reset(struct rpc_call *call, uint32_t h2_error)
     if (nghttp2_submit_rst_stream(conn->session, NGHTTP2_FLAG_NONE, id, h2_error) != 0)
         rpc_conn_fail(conn, "out of memory");
     rpc_conn_kick(conn);
+}
+
+void
+rpc_call_refuse_rest(struct rpc_call *call)
+{
+    /* RFC 9113 section 8.1: NO_ERROR says that the answer stands. */
+    if (nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE, call->id,
+                                  NGHTTP2_NO_ERROR) != 0)
+        rpc_conn_fail(call->conn, "out of memory");
+    rpc_conn_kick(call->conn);
 }
 
 /* Give the window of a call back unless the connection is over its budget. */
@@ -145,6 +159,11 @@ rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len)
     call->held = rpc_frame_held(&call->in);
     conn->held += call->held;
     call->unconsumed += len;
+    if (call->answered_early) {
+        if (call->unconsumed > REST_BYTES_MAX)
+            rpc_call_refuse_rest(call);
+        return;
+    }
     if (call->held == 0 && conn->favourite == call)
         conn->favourite = NULL;
     call_consume(call);

@@ -58,6 +58,9 @@ struct rpc_call_ops {
     /* Everything queued is out and out_end is set. Returns true when it has submitted
      * trailers, false: the data ends the stream. */
     bool (*on_out_end)(struct rpc_call *call);
+    /* The answer is out before the request is in: its rest is dropped until the peer ends
+     * it, sends too much, or rpc_call_refuse_rest. Servers only. */
+    void (*on_answered_early)(struct rpc_call *call);
     /* The stream is closed; the call is detached already. */
     void (*on_close)(struct rpc_call *call, uint32_t h2_error);
     void (*free)(struct rpc_call *call);
@@ -78,6 +81,7 @@ struct rpc_call {
     bool out_end;             /* nothing follows what is in out */
     bool deferred;            /* the session waits for rpc_call_resume */
     bool deaf;                /* received data is dropped */
+    bool answered_early;      /* see on_answered_early */
     int fds_out[RPC_FDS_MAX]; /* owned; travel with the next HEADERS of this stream */
     size_t nfds_out;
     int fds_in[RPC_FDS_MAX]; /* owned; came with HEADERS of this stream */
@@ -169,6 +173,8 @@ void rpc_call_detach(struct rpc_call *call);
 void rpc_call_release(struct rpc_call *call, struct rpc_conn *conn);
 /* Reset the stream, if it is open, and detach. */
 void rpc_call_reset(struct rpc_call *call, uint32_t h2_error);
+/* Reset a stream that was answered early; on_close follows. */
+void rpc_call_refuse_rest(struct rpc_call *call);
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
 /* Append a framed message to out. Returns 0, -ENOMEM, -EMSGSIZE. */
 struct ProtobufCMessage;

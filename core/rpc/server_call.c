@@ -101,7 +101,7 @@ call_arm_deadline(struct rpc_server_call *call)
     if (call->timeout_ms == 0)
         rpc_server_call_end(call, RPC_DEADLINE_EXCEEDED, "Deadline Exceeded");
     else if (clock->ops->timer_start(clock, call->timeout_ms, rpc_server_call_on_deadline,
-                                     call, &call->deadline) < 0)
+                                     call, &call->timer) < 0)
         rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
@@ -234,6 +234,7 @@ static const struct rpc_call_ops call_ops = {
     .on_frame_error = call_on_frame_error,
     .on_end = call_on_end,
     .on_out_end = rpc_server_call_on_out_end,
+    .on_answered_early = rpc_server_call_on_answered_early,
     .on_close = call_on_close,
     .free = call_free,
 };

@@ -52,7 +52,8 @@ struct rpc_server_call {
     bool answered; /* response headers are submitted */
     uint64_t timeout_ms;
     uint32_t fds_expected;
-    struct vmt_timer *deadline;
+    struct vmt_timer
+        *timer; /* deadline, then late cancel or the moment after an answer */
     struct rpc_arena arena;
     struct ProtobufCMessage *request; /* in arena, NULL until it came */
     void (*on_cancel)(void *arg);
@@ -76,6 +77,8 @@ void rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code,
 void rpc_server_call_end_http(struct rpc_server_call *call, const char *http_status);
 /* Submit grpc-status and grpc-message as trailers. */
 bool rpc_server_call_on_out_end(struct rpc_call *base);
+/* Give the client a moment to end its request. */
+void rpc_server_call_on_answered_early(struct rpc_call *base);
 /* The deadline passed. */
 void rpc_server_call_on_deadline(void *arg);
 /* The stream is closed, the call detached: free the call, or wait for its handler. */

@@ -11,6 +11,9 @@
 #include "core/rpc/metadata_internal.h"
 #include "core/rpc/server_internal.h"
 
+/* How long the rest of a request may take after an early answer. */
+#define REST_MS 1000u
+
 /* Most fields of a response: status, type, encodings, descriptors, grpc-status and
  * grpc-message. */
 #define REPLY_FIELDS_MAX 6
@@ -112,8 +115,8 @@ reply_end(struct rpc_server_call *call)
 static void
 call_stop_timer(struct rpc_server_call *call)
 {
-    call->server->clock->ops->timer_cancel(call->server->clock, call->deadline);
-    call->deadline = NULL;
+    call->server->clock->ops->timer_cancel(call->server->clock, call->timer);
+    call->timer = NULL;
 }
 
 void
@@ -146,6 +149,26 @@ rpc_server_call_end_http(struct rpc_server_call *call, const char *http_status)
     reply_submit(call, &f, false);
 }
 
+static void
+call_on_moment_over(void *arg)
+{
+    struct rpc_server_call *call = arg;
+
+    call->timer = NULL;
+    rpc_call_refuse_rest(&call->base);
+}
+
+void
+rpc_server_call_on_answered_early(struct rpc_call *base)
+{
+    struct rpc_server_call *call = VMT_CONTAINER_OF(base, struct rpc_server_call, base);
+    struct vmt_clock *clock = call->server->clock;
+
+    if (call->timer || clock->ops->timer_start(clock, REST_MS, call_on_moment_over, call,
+                                               &call->timer) < 0)
+        rpc_call_refuse_rest(base);
+}
+
 /* Tell the handler that nobody listens. The server may be gone afterwards. */
 static void
 call_run_cancel(struct rpc_server_call *call)
@@ -163,7 +186,7 @@ rpc_server_call_on_deadline(void *arg)
     struct rpc_server_call *call = arg;
     struct rpc_conn *conn = &call->conn->base;
 
-    call->deadline = NULL;
+    call->timer = NULL;
     rpc_conn_enter(conn);
     rpc_server_call_end(call, RPC_DEADLINE_EXCEEDED, "Deadline Exceeded");
     if (call->held && call->on_cancel)
@@ -206,7 +229,7 @@ call_on_late_cancel(void *arg)
     struct rpc_server_call *call = arg;
     bool orphan = call->conn == NULL;
 
-    call->deadline = NULL;
+    call->timer = NULL;
     if (orphan)
         vmt_list_remove(&call->base.node);
     call_run_cancel(call);
@@ -224,8 +247,7 @@ rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *arg), v
     if (call->ended)
         call_stop_timer(call);
     if (fn && call->ended)
-        (void)clock->ops->timer_start(clock, 0, call_on_late_cancel, call,
-                                      &call->deadline);
+        (void)clock->ops->timer_start(clock, 0, call_on_late_cancel, call, &call->timer);
 }
 
 const struct rpc_server_method *

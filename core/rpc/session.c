@@ -290,21 +290,25 @@ session_before_send(nghttp2_session *session, const nghttp2_frame *frame, void *
     return call && call->nfds_out > 0 ? session_emit_fds(conn, call) : 0;
 }
 
-/* A server that has answered does not want the rest of the request (RFC 9113, 8.1). */
+/* A server that has answered does not want the rest of the request. But a reset at once
+ * lets clients that are still sending (curl is one) take it for a failure. */
 static int
 session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct rpc_conn *conn = arg;
-    int32_t id = frame->hd.stream_id;
+    struct rpc_call *call;
 
     BAIL_IF_CLOSED(conn);
     if (!conn->server || frame->hd.type != NGHTTP2_HEADERS ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
-        nghttp2_session_get_stream_remote_close(session, id) != 0)
+        nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 0)
         return 0;
-    return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR)
-               ? NGHTTP2_ERR_CALLBACK_FAILURE
-               : 0;
+    call = session_call(conn, frame->hd.stream_id);
+    if (call) {
+        call->answered_early = true;
+        call->ops->on_answered_early(call);
+    }
+    return 0;
 }
 
 static int
