@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vmc info: one VM in detail. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "concierge_service.pb-c.h"
+
+#include "core/base/cleanup.h"
+#include "platform/linux/vmc/vm_info.h"
+#include "platform/linux/vmc/vmc.h"
+#include "platform/linux/vsh/concierge_client.h"
+
+#define INFO_TIMEOUT_MS 30000u
+#define TEXT_MAX 512
+
+typedef VmTools__Concierge__GetVmInfoResponse pb_response;
+
+static int
+info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
+         struct vmt_err *err)
+{
+    VmTools__Concierge__GetVmInfoRequest request;
+    struct concierge_call call = {
+        .method = "GetVmInfo",
+        .request = &request.base,
+        .reply = &vm_tools__concierge__get_vm_info_response__descriptor,
+        .timeout_ms = INFO_TIMEOUT_MS,
+    };
+    struct ProtobufCMessage *reply = NULL;
+    char text[TEXT_MAX];
+    int r;
+
+    vm_tools__concierge__get_vm_info_request__init(&request);
+    request.name = (char *)(uintptr_t)name;
+    request.owner_id = (char *)(uintptr_t)vmc->owner;
+    r = vmc_call(vmc, &call, &reply, err);
+    if (r < 0)
+        return r;
+    *ret_response = (pb_response *)(void *)reply;
+    if ((*ret_response)->success && (*ret_response)->vm_info)
+        return 0;
+    protobuf_c_message_free_unpacked(reply, NULL);
+    return vmt_err_setx(err, ENOENT, "no VM named %s runs; vmc list shows those that do",
+                        vmc_escape(text, sizeof(text), name));
+}
+
+/* The same pairs as the JSON form, one a line. */
+static void
+info_print_text(json_t *vm)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(vm, key, value)
+    {
+        char text[TEXT_MAX];
+
+        if (json_is_string(value))
+            (void)printf("%-14s %s\n", key,
+                         vmc_escape(text, sizeof(text), json_string_value(value)));
+        else
+            (void)printf("%-14s %lld\n", key, (long long)json_integer_value(value));
+    }
+}
+
+static int
+info_run(struct vmc *vmc, int argc, char **argv)
+{
+    static const struct vmc_syntax syntax = {.operands_min = 1, .operands_max = 1};
+    pb_response *response;
+    struct vmt_err err;
+    char **operands;
+    size_t n;
+    json_t *vm;
+    int r = vmc_begin(vmc, &vmc_info, argc, argv, &syntax, NULL, &operands, &n);
+
+    if (r >= 0)
+        return r;
+    r = info_get(vmc, operands[0], &response, &err);
+    if (r < 0)
+        return vmc_fail(r, &err);
+    vm = vm_info_json(operands[0], vmc->owner, (int)response->vm_info->status,
+                      response->vm_info);
+    protobuf_c_message_free_unpacked(&response->base, NULL);
+    if (vm && !vmc->json) {
+        info_print_text(vm);
+        json_decref(vm);
+        return VMC_DONE;
+    }
+    r = print_json(vm, &err);
+    return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
+}
+
+const struct vmc_command vmc_info = {
+    .name = "info",
+    .summary = "show one VM",
+    .usage = "[--json] NAME\n",
+    .run = info_run,
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/vmc/guest_command.h - run something in a VM on our stdio. */
+#pragma once
+
+#include <stddef.h>
+
+struct vmc;
+
+struct guest_command {
+    const char *vm_name;
+    const char *user; /* "": the guest's default */
+    const char *cwd;  /* "": the home directory */
+    char *const
+        *args; /* NAME=VALUE... COMMAND ARG..., nargs of them; none: login shell */
+    size_t nargs;
+};
+
+/* Returns the exit code for our own process, see vsh_run, or that of vmc_fail. */
+int guest_command_run(struct vmc *vmc, const struct guest_command *command);
