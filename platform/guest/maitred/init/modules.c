@@ -140,13 +140,15 @@ modules_load_next(struct modules *m, struct report *report)
 static bool
 name_equal(const char *file, size_t len, const char *name)
 {
+    if (len != strlen(name))
+        return false;
     for (size_t i = 0; i < len; i++) {
-        char c = file[i] == '-' ? '_' : file[i];
+        char a = file[i] == '-' ? '_' : file[i];
 
-        if (c != (name[i] == '-' ? '_' : name[i]))
-            return false; /* also where name is shorter: its NUL differs */
+        if (a != (name[i] == '-' ? '_' : name[i]))
+            return false;
     }
-    return name[len] == '\0';
+    return true;
 }
 
 size_t
