@@ -38,13 +38,11 @@ answer_failure(struct concierge_vm *vm, struct ipc_call *call)
 {
     VMT_CLEANUP(vmt_freep) char *tail = console_last_lines(vm, CONSOLE_TAIL_LINES);
     response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
-    VMT_CLEANUP(vmt_freep)
-    char *why = console_escape(vm->failure, strlen(vm->failure));
+    char why[VM_FAILURE_MAX];
 
-    if (why)
-        response.failure_reason = why;
-    vmt_log_warning("vm start failed: %s vm=%s cid=%u", response.failure_reason, vm->key,
-                    vm->cid);
+    (void)vmt_log_escape(why, sizeof(why), vm->failure, strlen(vm->failure));
+    vmt_log_warning("vm start failed: %s vm=%s cid=%u", why, vm->key, vm->cid);
+    response.failure_reason = why;
     response.status = VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_FAILURE;
     response.accel = (char *)(uintptr_t)accel_name(vm);
     if (tail)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* maitred - PID 1 of a VM and its agent; started by another init, the agent only. */
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,13 @@ static void __attribute__((noreturn)) run_init(void)
     give_up("the event loop ended");
 }
 
+static void
+on_stop_signal(void *arg, int sig)
+{
+    (void)sig;
+    os_loop_stop(arg, 0);
+}
+
 static int
 run_service(const char *unix_path)
 {
@@ -55,6 +63,8 @@ run_service(const char *unix_path)
     vmt_log_init("maitred", NULL, NULL);
     r = os_loop_new(&loop, &err);
     if (r == 0) {
+        (void)os_loop_on_signal(loop, SIGTERM, on_stop_signal, loop, NULL);
+        (void)os_loop_on_signal(loop, SIGINT, on_stop_signal, loop, NULL);
         r = agent_start(&agent, loop, &boot, unix_path, &err);
         if (r == 0)
             r = os_loop_run(loop);
