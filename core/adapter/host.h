@@ -54,6 +54,9 @@ struct host_file_ops {
     int (*dir_make)(struct host *host, char **ret_path, struct vmt_err *err);
     /* Remove a directory that dir_make made, with all in it. A missing one is success. */
     int (*dir_remove)(struct host *host, const char *path, struct vmt_err *err);
+    /* Call fn with every directory that dir_make made; fn may remove it. */
+    int (*dir_each)(struct host *host, void (*fn)(void *arg, const char *path), void *arg,
+                    struct vmt_err *err);
     /* Processes of our own uid, but not ourselves, whose command line names path, which
      * must be a directory of dir_make. Writes at most max. Returns how many. */
     size_t (*dir_users)(struct host *host, const char *path, struct spawn_id *ids,

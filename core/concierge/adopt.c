@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/adapter/clock.h"
 #include "core/adapter/host.h"
@@ -24,22 +25,20 @@ on_leftover_exit(void *arg, const struct spawn_exit *how)
 /* A daemon that died between a start and the next record left processes that no record
  * names; the runtime directory in their command line gives them away. */
 static void
-kill_leftovers(struct concierge_vm *vm)
+kill_leftovers(struct concierge *c, const char *run_dir)
 {
-    struct host *host = vm->c->config.host;
-    struct spawn *spawn = vm->c->config.spawn;
+    struct host *host = c->config.host;
+    struct spawn *spawn = c->config.spawn;
     struct spawn_id ids[LEFTOVERS_MAX];
-    size_t n = vm->run_dir
-                   ? host->files->dir_users(host, vm->run_dir, ids, VMT_ARRAY_SIZE(ids))
-                   : 0;
+    size_t n = host->files->dir_users(host, run_dir, ids, VMT_ARRAY_SIZE(ids));
 
     for (size_t i = 0; i < n; i++) {
         struct spawn_child *child = NULL;
 
         if (spawn->ops->adopt(spawn, &ids[i], on_leftover_exit, NULL, &child, NULL) < 0)
             continue;
-        vmt_log_warning("killing a process that nobody looks after pid=%d vm=%s",
-                        ids[i].pid, vm->key);
+        vmt_log_warning("killing a process that nobody looks after pid=%d dir=%s",
+                        ids[i].pid, run_dir);
         (void)spawn->ops->kill(child, SIGKILL);
         spawn->ops->release(child);
     }
@@ -101,8 +100,8 @@ clean_up(struct concierge_vm *vm, const struct vmt_err *why)
                    vm->key, vm->cid);
     vm_blame(vm, "%s", why->msg);
     vm->state = vm->hv ? VM_RUNNING : VM_SPAWNING;
-    if (!vm->hv)
-        kill_leftovers(vm);
+    if (!vm->hv && vm->run_dir)
+        kill_leftovers(vm->c, vm->run_dir);
     vm_post(vm, vm->hv ? VM_EV_FAILED : VM_EV_EXIT);
 }
 
@@ -148,6 +147,27 @@ on_record(void *arg, const char *name)
         host->store->remove(host, name);
 }
 
+/* A daemon that died right after it made a directory left no record of it. */
+static void
+on_dir(void *arg, const char *path)
+{
+    struct concierge *c = arg;
+    struct host *host = c->config.host;
+    struct vmt_err err = {0};
+
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    {
+        struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
+
+        if (vm->run_dir && strcmp(vm->run_dir, path) == 0)
+            return;
+    }
+    vmt_log_notice("removing a directory of no VM dir=%s", path);
+    kill_leftovers(c, path);
+    if (host->files->dir_remove(host, path, &err) < 0)
+        vmt_log_warning("directory not removed: %s", err.msg);
+}
+
 void
 concierge_adopt(struct concierge *c)
 {
@@ -156,4 +176,6 @@ concierge_adopt(struct concierge *c)
 
     if (host->store->each(host, on_record, c, &err) < 0)
         vmt_log_error("records of earlier VMs not read: %s", err.msg);
+    else if (host->files->dir_each(host, on_dir, c, &err) < 0)
+        vmt_log_error("directories of earlier VMs not found: %s", err.msg);
 }

@@ -23,6 +23,9 @@
 #define STREAMS_MAX 4
 #define MESSAGE_MAX 65536
 #define IDLE_MS 30000
+#define REFUSALS_LOGGED_MAX 5
+/* What a guest reports more often is not passed on: it may not flood the bus. */
+#define INSTALL_STATUS_MS 100
 
 /* Both services have this shape: ctx is the calling VM, NULL for a stranger. */
 static void
@@ -35,8 +38,9 @@ handle_vm_ready(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
 
     (void)request;
     if (!vm || (vm->state != VM_SPAWNING && vm->state != VM_BOOTING)) {
-        vmt_log_warning("VmReady refused: nobody waits for it cid=%u",
-                        rpc_server_call_peer(call)->cid);
+        if (vm && vm->refusals_logged++ < REFUSALS_LOGGED_MAX)
+            vmt_log_warning("VmReady refused: nobody waits for it vm=%s cid=%u", vm->key,
+                            vm->cid);
         rpc_server_call_fail(call, RPC_FAILED_PRECONDITION,
                              "no VM with this cid is waiting to become ready");
         return;
@@ -47,6 +51,18 @@ handle_vm_ready(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
         vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);
     vm_post(vm, VM_EV_READY);
     rpc_server_call_reply(call, &reply.base);
+}
+
+static bool
+is_too_often(struct concierge_vm *vm)
+{
+    struct vmt_clock *clock = vm->c->config.clock;
+    uint64_t now = clock->ops->now_ms(clock);
+
+    if (vm->install_ms && now - vm->install_ms < INSTALL_STATUS_MS)
+        return true;
+    vm->install_ms = now;
+    return false;
 }
 
 static void
@@ -61,6 +77,10 @@ handle_vm_install_status(void *ctx, struct rpc_server_call *call,
 
     if (!vm) {
         rpc_server_call_fail(call, RPC_FAILED_PRECONDITION, "no VM has this cid");
+        return;
+    }
+    if (is_too_often(vm)) {
+        rpc_server_call_reply(call, &reply.base);
         return;
     }
     /* spec 4.3: state and step only; a guest's free text does not reach the bus. */

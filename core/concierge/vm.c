@@ -146,7 +146,7 @@ vm_find_cid(struct concierge *c, uint32_t cid)
     {
         struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
 
-        if (vm->cid == cid)
+        if (vm->cid == cid && cid)
             return vm;
     }
     return NULL;

@@ -252,6 +252,22 @@ fake_dir_remove(struct host *host, const char *path, struct vmt_err *err)
     return 0;
 }
 
+static int
+fake_dir_each(struct host *host, void (*fn)(void *arg, const char *path), void *arg,
+              struct vmt_err *err)
+{
+    (void)err;
+    VMT_LIST_FOREACH(at, following, &self_of(host)->dirs)
+    {
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "%s",
+                       VMT_CONTAINER_OF(at, struct entry, node)->name);
+        fn(arg, path);
+    }
+    return 0;
+}
+
 static size_t
 fake_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_t max)
 {
@@ -377,6 +393,7 @@ static const struct host_file_ops files = {.image_open = fake_image_open,
                                            .listen = fake_listen,
                                            .dir_make = fake_dir_make,
                                            .dir_remove = fake_dir_remove,
+                                           .dir_each = fake_dir_each,
                                            .dir_users = fake_dir_users};
 static const struct host_log_ops logs = {.open = fake_log_open,
                                          .size = fake_log_size,

@@ -150,6 +150,37 @@ files_dir_remove(struct host *host, const char *path, struct vmt_err *err)
     return os_remove_tree(path, err);
 }
 
+static int
+is_vm_dir(const struct dirent *e)
+{
+    return vmt_str_has_prefix(e->d_name, DIR_PREFIX) &&
+           (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN);
+}
+
+/* Names first: fn may remove. */
+static int
+files_dir_each(struct host *host, void (*fn)(void *arg, const char *path), void *arg,
+               struct vmt_err *err)
+{
+    struct linux_host *self = self_of(host);
+    struct dirent **list = NULL;
+    int n = scandir(self->run_root, &list, is_vm_dir, alphasort);
+
+    if (n < 0)
+        return vmt_err_set(err, errno, "list the VM directories in %s", self->run_root);
+    for (int i = 0; i < n; i++) {
+        VMT_CLEANUP(vmt_freep) char *path = NULL;
+
+        if (asprintf(&path, "%s/%s", self->run_root, list[i]->d_name) < 0)
+            path = NULL;
+        if (path)
+            fn(arg, path);
+        free(list[i]);
+    }
+    free(list);
+    return 0;
+}
+
 /* Does a process of ours have path in its command line? */
 static bool
 uses(int32_t pid, const char *path)
@@ -200,5 +231,6 @@ const struct host_file_ops linux_host_files = {
     .listen = files_listen,
     .dir_make = files_dir_make,
     .dir_remove = files_dir_remove,
+    .dir_each = files_dir_each,
     .dir_users = files_dir_users,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The daemon dies and comes back: spec 17, row 13. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/cleanup.h"
@@ -204,6 +205,27 @@ processes_that_no_record_names_are_killed(void **state)
 }
 
 static void
+a_directory_of_no_vm_is_removed(void **state)
+{
+    struct world w;
+    struct guest *g;
+    char *path;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    world_kill_daemon(&w);
+    assert_int_equal(w.host->files->dir_make(w.host, &path, NULL), 0);
+    free(path);
+    assert_int_equal(fake_host_dirs(w.host), 2);
+    world_start_daemon(&w);
+    assert_int_equal(fake_host_dirs(w.host), 1);
+    stop(&w, "demo");
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
 damaged_records_are_dropped(void **state)
 {
     struct world w;
@@ -231,6 +253,7 @@ main(void)
         cmocka_unit_test(a_vm_that_died_meanwhile_is_cleaned_up),
         cmocka_unit_test(a_vm_without_its_vsock_device_is_stopped),
         cmocka_unit_test(processes_that_no_record_names_are_killed),
+        cmocka_unit_test(a_directory_of_no_vm_is_removed),
         cmocka_unit_test(damaged_records_are_dropped),
     };
 
