@@ -12,6 +12,7 @@
 #include "core/concierge/internal.h"
 
 #define TAIL_BYTES 16384u
+#define LINE_MAX_BYTES 160u
 
 char *
 console_path(struct concierge *c, const struct vm_id *id)
@@ -82,6 +83,25 @@ console_last_lines(struct concierge_vm *vm, unsigned lines)
         return strdup("");
     from = last_lines(data, len, lines);
     return console_escape(data + from, len - from);
+}
+
+/* The log is text with a NUL at its end; a NUL of the guest's only hides what follows. */
+char *
+console_find_line(struct concierge_vm *vm, const char *words)
+{
+    struct host *host = vm->c->config.host;
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    const char *found = NULL;
+    size_t len = 0;
+
+    if (host->logs->tail(host, vm->console, TAIL_BYTES, &data, &len, NULL) < 0)
+        return NULL;
+    for (const char *p = strstr(data, words); p; p = strstr(p + 1, words))
+        found = p;
+    if (!found)
+        return NULL;
+    len = strcspn(found, "\r\n");
+    return console_escape(found, len < LINE_MAX_BYTES ? len : LINE_MAX_BYTES);
 }
 
 static void

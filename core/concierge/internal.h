@@ -250,6 +250,9 @@ void reply_start_failure(struct ipc_call *call, const char *why);
 /* The last lines of the VM's console, escaped line by line; "" if none. malloc'ed, NULL
  * without memory. */
 char *console_last_lines(struct concierge_vm *vm, unsigned lines);
+/* The last line of recent console output that contains words, escaped; malloc'ed, NULL if
+ * there is none. */
+char *console_find_line(struct concierge_vm *vm, const char *words);
 /* Make console output fit for a protobuf string and a terminal: printable ASCII, newline
  * and tab stay, carriage return goes, the rest becomes \xNN. malloc'ed, NULL without
  * memory. */

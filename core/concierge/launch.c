@@ -144,6 +144,19 @@ static const char *const exit_words[] = {
     [HYPERVISOR_EXIT_ACCEL] = "the accelerator failed (try accel=tcg)",
 };
 
+/* Why a boot ended: a kernel that panics before it knows of pvpanic just reboots, so its
+ * own words on the console count more than what the hypervisor saw. */
+static void
+blame_exit(struct concierge_vm *vm, const char *what, const char *text)
+{
+    VMT_CLEANUP(vmt_freep) char *panic = console_find_line(vm, "Kernel panic");
+
+    if (panic)
+        vm_blame(vm, "the guest kernel panicked while it booted: %s", panic);
+    else
+        vm_blame(vm, "%s before the VM was ready%s%s", what, *text ? ": " : "", text);
+}
+
 static void
 on_exit(void *arg, const struct hypervisor_exit_info *info)
 {
@@ -157,7 +170,7 @@ on_exit(void *arg, const struct hypervisor_exit_info *info)
     vmt_log_info("hypervisor ended: %s%s%s vm=%s cid=%u", what, *text ? ": " : "", text,
                  vm->key, vm->cid);
     if (vm_is_booting(vm))
-        vm_blame(vm, "%s before the VM was ready%s%s", what, *text ? ": " : "", text);
+        blame_exit(vm, what, text);
     vm->hv_id.pid = 0;
     vm_post(vm, VM_EV_EXIT);
 }

@@ -38,11 +38,13 @@ answer_failure(struct concierge_vm *vm, struct ipc_call *call)
 {
     VMT_CLEANUP(vmt_freep) char *tail = console_last_lines(vm, CONSOLE_TAIL_LINES);
     response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
-    char why[VM_FAILURE_MAX];
+    VMT_CLEANUP(vmt_freep)
+    char *why = console_escape(vm->failure, strlen(vm->failure));
 
-    (void)vmt_log_escape(why, sizeof(why), vm->failure, strlen(vm->failure));
-    vmt_log_warning("vm start failed: %s vm=%s cid=%u", why, vm->key, vm->cid);
-    response.failure_reason = why;
+    if (why)
+        response.failure_reason = why;
+    vmt_log_warning("vm start failed: %s vm=%s cid=%u", response.failure_reason, vm->key,
+                    vm->cid);
     response.status = VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_FAILURE;
     response.accel = (char *)(uintptr_t)accel_name(vm);
     if (tail)

@@ -251,6 +251,27 @@ a_panic_is_reported_at_once(void **state)
     world_done(&w);
 }
 
+/* Before its pvpanic driver is loaded, a kernel that panics just reboots. */
+static void
+an_early_panic_is_read_off_the_console(void **state)
+{
+    struct world w;
+    struct client_call call;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 200);
+    fake_host_append(w.host, "/state/console/",
+                     "[ 2.9] Kernel panic - not syncing: VFS\x1b[0m\r\n[ 2.9] more\n");
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_RESET, "");
+    world_run(&w, 3000);
+    expect_start_refused(&call, "the guest kernel panicked while it booted: "
+                                "Kernel panic - not syncing: VFS\\x1b[0m");
+    client_call_done(&call);
+    world_done(&w);
+}
+
 static void
 a_hypervisor_that_ends_during_boot_is_quoted(void **state)
 {
@@ -576,6 +597,7 @@ main(void)
         cmocka_unit_test(a_guest_that_only_talks_is_given_up_in_the_end),
         cmocka_unit_test(ready_is_taken_once_and_from_the_vm_only),
         cmocka_unit_test(a_panic_is_reported_at_once),
+        cmocka_unit_test(an_early_panic_is_read_off_the_console),
         cmocka_unit_test(a_hypervisor_that_ends_during_boot_is_quoted),
         cmocka_unit_test(a_vsock_device_that_dies_during_boot_is_blamed),
         cmocka_unit_test(a_set_up_step_that_fails_fails_the_start),
