@@ -134,8 +134,10 @@ struct concierge_vm {
     size_t mounts_done;
 
     struct boot_times times;
-    uint64_t progress_ms;   /* last sign of progress */
-    uint64_t console_bytes; /* seen so far */
+    uint64_t install_ms;      /* when the last VmInstallStatus was passed on */
+    unsigned refusals_logged; /* of VmReady: a guest must not fill the log */
+    uint64_t progress_ms;     /* last sign of progress */
+    uint64_t console_bytes;   /* seen so far */
 
     bool announced; /* VmStartingUp was sent: VmStopped has to be */
     bool stopping_announced;
