@@ -17,6 +17,11 @@
  * way fits; a large upload ends soon. */
 #define REST_BYTES_MAX 16384u
 
+/* Parsed messages of calls that are not over; one more may come on top of it. A message
+ * takes up to some ten times its bytes once parsed, and a call without END_STREAM keeps
+ * it for as long as the peer likes. */
+#define PARSED_BUDGET (16u * 1024 * 1024)
+
 void
 rpc_call_init(struct rpc_call *call, const struct rpc_call_ops *ops,
               struct rpc_conn *conn)
@@ -46,7 +51,9 @@ rpc_call_detach(struct rpc_call *call)
     vmt_list_remove(&call->starved_node);
     conn->ncalls--;
     conn->held -= call->held;
-    call->held = 0;
+    conn->parsed -= call->parsed;
+    conn->nfds_held -= call->nfds_held;
+    call->held = call->parsed = call->nfds_held = 0;
     call->id = 0;
     if (conn->favourite == call)
         conn->favourite = NULL;
@@ -168,6 +175,27 @@ rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len)
         conn->favourite = NULL;
     call_consume(call);
     rpc_conn_feed_starved(conn);
+}
+
+bool
+rpc_call_may_parse(const struct rpc_call *call)
+{
+    return call->conn->parsed <= PARSED_BUDGET;
+}
+
+void
+rpc_call_hold_parsed(struct rpc_call *call, size_t bytes)
+{
+    call->parsed += bytes;
+    call->conn->parsed += bytes;
+}
+
+void
+rpc_call_release_parsed(struct rpc_call *call)
+{
+    if (call->id != 0)
+        call->conn->parsed -= call->parsed;
+    call->parsed = 0;
 }
 
 int

@@ -75,6 +75,8 @@ struct rpc_call {
     int32_t id; /* HTTP/2 stream, 0: none (any more) */
     struct rpc_frame_decoder in;
     size_t held;       /* bytes of a partial message, as counted in conn->held */
+    size_t parsed;     /* bytes of a message that waits or is served, in conn->parsed */
+    size_t nfds_held;  /* descriptors that came, in conn->nfds_held */
     size_t unconsumed; /* received bytes that the stream's window does not get back yet */
     size_t header_bytes;      /* of the current block */
     struct vmt_buf out;       /* framed messages that wait for the peer's window */
@@ -118,6 +120,8 @@ struct rpc_conn {
     struct vmt_list graveyard;  /* freed by the last rpc_conn_leave */
     struct rpc_call *favourite; /* the one call that may read on above the budget */
     size_t held;                /* bytes of partial messages of all calls */
+    size_t parsed;              /* bytes of parsed messages of all calls */
+    size_t nfds_held;           /* descriptors that came for calls */
     uint32_t message_max;
     struct vmt_buf out;       /* bytes for the stream */
     int out_fds[RPC_FDS_MAX]; /* owned; travel with the first byte of out */
@@ -176,6 +180,12 @@ void rpc_call_reset(struct rpc_call *call, uint32_t h2_error);
 /* Reset a stream that was answered early; on_close follows. */
 void rpc_call_refuse_rest(struct rpc_call *call);
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
+/* May the connection hold one more parsed message? */
+bool rpc_call_may_parse(const struct rpc_call *call);
+/* The call holds a parsed message of so many bytes, until it is detached at the latest.
+ */
+void rpc_call_hold_parsed(struct rpc_call *call, size_t bytes);
+void rpc_call_release_parsed(struct rpc_call *call);
 /* Append a framed message to out. Returns 0, -ENOMEM, -EMSGSIZE. */
 struct ProtobufCMessage;
 int rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message);

@@ -162,8 +162,14 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
         rpc_server_call_end(call, RPC_UNIMPLEMENTED, "more than one request message");
         return;
     }
+    if (!rpc_call_may_parse(base)) {
+        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED,
+                            "the requests of this connection are too large together");
+        return;
+    }
     r = rpc_arena_unpack(&call->arena, call->method->request, frame->data, frame->len,
                          &call->request);
+    rpc_call_hold_parsed(base, call->arena.spent);
     if (r == -E2BIG)
         rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "the request is too complex");
     else if (r < 0)

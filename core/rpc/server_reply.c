@@ -119,6 +119,15 @@ call_stop_timer(struct rpc_server_call *call)
     call->timer = NULL;
 }
 
+/* The handler is done with the request, or will never see it. */
+static void
+call_drop_request(struct rpc_server_call *call)
+{
+    call->request = NULL;
+    rpc_arena_done(&call->arena);
+    rpc_call_release_parsed(&call->base);
+}
+
 void
 rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code, const char *fmt,
                     ...)
@@ -132,6 +141,8 @@ rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code, const char
     va_end(args);
     call_stop_timer(call);
     call->ended = true;
+    if (!call->held)
+        call_drop_request(call);
     reply_end(call);
 }
 
@@ -313,8 +324,10 @@ rpc_server_call_finish(struct rpc_server_call *call, const struct rpc_status *st
         rpc_call_release(&call->base, NULL);
         return;
     }
-    if (call->ended)
+    if (call->ended) {
         call_stop_timer(call); /* a late cancel that is not wanted any more */
+        call_drop_request(call);
+    }
     if (status->code == RPC_OK && !call->answered && !call->method->server_streams)
         rpc_server_call_end(call, RPC_INTERNAL, "the method gave no reply");
     else

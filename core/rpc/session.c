@@ -19,6 +19,11 @@
 #define RESET_BURST 500u
 #define RESETS_PER_S 100u
 
+/* Descriptors that came for the calls of one connection which are not over. A call
+ * without END_STREAM keeps its own for as long as the peer likes, and there may be
+ * hundreds. */
+#define FDS_HELD_MAX 32u
+
 /* Above this a header block is not even counted to its end. */
 #define HEADER_BYTES_HARD (4 * RPC_HEADER_LIST_MAX)
 
@@ -61,6 +66,12 @@ session_claim_fds(struct rpc_conn *conn, struct rpc_call *call)
     if (conn->nin_fds == 0)
         return;
     rpc_fds_close(call->fds_in, &call->nfds_in);
+    if (conn->nfds_held + conn->nin_fds > FDS_HELD_MAX) {
+        rpc_fds_close(conn->in_fds, &conn->nin_fds);
+        return; /* what came does not match the field, so the call fails */
+    }
+    conn->nfds_held += conn->nin_fds;
+    call->nfds_held += conn->nin_fds;
     memcpy(call->fds_in, conn->in_fds, sizeof(call->fds_in));
     call->nfds_in = conn->nin_fds;
     conn->nin_fds = 0;

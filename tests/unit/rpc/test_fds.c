@@ -202,6 +202,39 @@ too_many_descriptors_are_refused(void **state)
     close_fds(fds, 9);
 }
 
+/* Calls that never end must not use up the descriptors of the process. */
+static void
+one_connection_cannot_hoard_descriptors(void **state)
+{
+    size_t before = open_fds(), refused = 0;
+    enum { CALLS = 20 };
+    struct pair_call calls[CALLS] = {0}, last = {0};
+    struct pair pair;
+    int fds[8];
+
+    (void)state;
+    pair_init(&pair, NULL);
+    make_fds(fds, 8);
+    for (size_t i = 0; i < CALLS; i++) {
+        assert_int_equal(pair_start_fds(&pair, &calls[i], RPCTEST_PATH("Hang"), fds, 8),
+                         0);
+        wire_settle(&pair.clock, &pair.wire);
+        refused += calls[i].status.code == RPC_INVALID_ARGUMENT;
+    }
+    assert_true(refused > 0 && refused < CALLS);
+    assert_true(open_fds() < before + 8 + 40);
+    for (size_t i = 0; i < CALLS; i++)
+        rpc_client_cancel(calls[i].call);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(pair_start_fds(&pair, &last, RPCTEST_PATH("Echo"), fds, 8), 0);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(last.status.code, RPC_OK);
+    close_fds(last.fds, last.nfds);
+    close_fds(fds, 8);
+    pair_done(&pair);
+    assert_int_equal(open_fds(), before);
+}
+
 static void
 descriptors_that_did_not_arrive_break_the_connection(void **state)
 {
@@ -229,6 +262,7 @@ main(void)
         cmocka_unit_test(cancelled_calls_do_not_shift_descriptors_to_others),
         cmocka_unit_test(what_nobody_takes_is_closed),
         cmocka_unit_test(too_many_descriptors_are_refused),
+        cmocka_unit_test(one_connection_cannot_hoard_descriptors),
         cmocka_unit_test(descriptors_that_did_not_arrive_break_the_connection),
     };
 

@@ -389,6 +389,37 @@ half_received_messages_are_bounded_and_all_arrive(void **state)
         assert_line(raw_stream(&bed.raw, ids[i]), "grpc-status: 0\n");
 }
 
+/* A request that is complete but for its end is parsed already, and small on the wire:
+ * two bytes for each empty message. */
+static void
+parsed_requests_are_bounded_and_their_room_comes_back(void **state)
+{
+    static const char *const fields[] = {RAW_FIELDS(ECHO), NULL};
+    enum { CALLS = 60, LEN = 20000 };
+    static uint8_t body[5 + LEN] = {0, 0, 0, 0x4e, 0x20};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    size_t refused = 0;
+    int32_t ids[CALLS];
+
+    (void)state;
+    for (size_t i = 5; i < sizeof(body); i += 2)
+        body[i] = 0x22;
+    bed_init(&bed, NULL);
+    for (size_t i = 0; i < CALLS; i++) {
+        ids[i] = raw_request(&bed.raw, fields, body, sizeof(body), false);
+        bed_settle(&bed);
+        refused += raw_has(&bed.raw, ids[i], "grpc-status: 8\n");
+    }
+    assert_true(refused > CALLS / 2);
+    assert_true(refused < CALLS);
+    for (size_t i = 0; i < CALLS; i++)
+        if (!raw_stream(&bed.raw, ids[i])->closed)
+            raw_more(&bed.raw, ids[i], "", 0, true);
+    bed_settle(&bed);
+    assert_int_equal(bed.test.requests, CALLS - refused);
+    assert_line(bed_ask(&bed, fields, body, sizeof(body)), "grpc-status: 0\n");
+}
+
 static void
 an_idle_connection_is_ended_with_goaway(void **state)
 {
@@ -450,6 +481,7 @@ main(void)
         cmocka_unit_test(endless_resets_end_the_connection_but_some_are_fine),
         cmocka_unit_test(replies_wait_for_a_client_that_does_not_read),
         cmocka_unit_test(half_received_messages_are_bounded_and_all_arrive),
+        cmocka_unit_test(parsed_requests_are_bounded_and_their_room_comes_back),
         cmocka_unit_test(an_idle_connection_is_ended_with_goaway),
         cmocka_unit_test(what_is_no_http2_ends_the_connection),
     };
