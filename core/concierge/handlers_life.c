@@ -100,9 +100,9 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
 static void
 answer_stop(struct stop_group *group)
 {
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
+    VmTools__Concierge__SuccessFailureResponse response;
 
+    vm_tools__concierge__success_failure_response__init(&response);
     response.success = group->failure[0] == '\0';
     response.failure_reason = group->failure;
     ipc_call_reply(group->call, &response.base, NULL, 0);
@@ -120,9 +120,9 @@ answer_stop_all(struct stop_group *group)
 static void
 refuse_stop(struct ipc_call *call, const char *why)
 {
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
+    VmTools__Concierge__SuccessFailureResponse response;
 
+    vm_tools__concierge__success_failure_response__init(&response);
     response.failure_reason = (char *)(uintptr_t)why;
     ipc_call_reply(call, &response.base, NULL, 0);
 }

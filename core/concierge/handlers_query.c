@@ -74,8 +74,7 @@ concierge_handle_list_vms(void *ctx, struct ipc_call *call,
 {
     const VmTools__Concierge__ListVmsRequest *request =
         (const VmTools__Concierge__ListVmsRequest *)message;
-    VmTools__Concierge__ListVmsResponse response =
-        VM_TOOLS__CONCIERGE__LIST_VMS_RESPONSE__INIT;
+    VmTools__Concierge__ListVmsResponse response;
     struct concierge *c = ctx;
     size_t max = concierge_vm_count(c);
     VMT_CLEANUP(vmt_freep) struct vm_row *rows = calloc(max + 1, sizeof(*rows));
@@ -83,6 +82,7 @@ concierge_handle_list_vms(void *ctx, struct ipc_call *call,
     VmTools__Concierge__ExtendedVmInfo **list = calloc(max + 1, sizeof(void *));
     struct vmt_err err = {0};
 
+    vm_tools__concierge__list_vms_response__init(&response);
     if (vm_owner_check(request->owner_id, &err) < 0) {
         response.failure_reason = err.msg;
     } else if (!rows || !list) {
@@ -115,8 +115,7 @@ concierge_handle_get_vm_logs(void *ctx, struct ipc_call *call,
 {
     const VmTools__Concierge__GetVmLogsRequest *request =
         (const VmTools__Concierge__GetVmLogsRequest *)message;
-    VmTools__Concierge__GetVmLogsResponse response =
-        VM_TOOLS__CONCIERGE__GET_VM_LOGS_RESPONSE__INIT;
+    VmTools__Concierge__GetVmLogsResponse response;
     struct concierge *c = ctx;
     struct host *host = c->config.host;
     struct vm_id id;
@@ -127,6 +126,7 @@ concierge_handle_get_vm_logs(void *ctx, struct ipc_call *call,
     size_t len = 0;
     int r = vm_id_set(&id, request->owner_id, request->name, &err);
 
+    vm_tools__concierge__get_vm_logs_response__init(&response);
     if (r == 0) {
         path = console_path(c, &id);
         r = path ? host->logs->tail(host, path, LOG_BYTES_MAX, &data, &len, &err)
@@ -174,10 +174,10 @@ void
 concierge_handle_get_vm_launch_allowed(void *ctx, struct ipc_call *call,
                                        const ProtobufCMessage *message)
 {
-    VmTools__Concierge__GetVmLaunchAllowedResponse response =
-        VM_TOOLS__CONCIERGE__GET_VM_LAUNCH_ALLOWED_RESPONSE__INIT;
+    VmTools__Concierge__GetVmLaunchAllowedResponse response;
     const char *why = "";
 
+    vm_tools__concierge__get_vm_launch_allowed_response__init(&response);
     (void)message;
     response.allowed = concierge_launch_allowed(ctx, &why);
     response.reason = (char *)(uintptr_t)why;

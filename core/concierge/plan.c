@@ -257,8 +257,9 @@ add_blocks(struct start_plan *plan, const struct plan_input *in,
 {
     const request_t *rq = in->request;
     int r = 0, fd;
-    disk_t external = VM_TOOLS__CONCIERGE__DISK_IMAGE__INIT;
+    disk_t external;
 
+    vm_tools__concierge__disk_image__init(&external);
     external.mount_point = (char *)(uintptr_t) "/mnt/external/0"; /* spec 5 */
     external.fstype = (char *)(uintptr_t) "btrfs";
     external.writable = fds->writable[KIND(STORAGE)];

@@ -65,13 +65,14 @@ phase(const struct concierge_vm *vm)
 int
 vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
 {
-    Vmt__VmRecord record = VMT__VM_RECORD__INIT;
+    Vmt__VmRecord record;
     Vmt__ProcessRecord hv = VMT__PROCESS_RECORD__INIT;
     Vmt__ProcessRecord companion = VMT__PROCESS_RECORD__INIT;
     Vmt__MountRecord mounts[PLAN_BLOCKS_MAX];
     Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
     int r;
 
+    vmt__vm_record__init(&record);
     record.owner_id = vm->id.owner;
     record.name = vm->id.name;
     record.cid = vm->cid;

@@ -26,8 +26,9 @@ accel_name(const struct concierge_vm *vm)
 void
 reply_start_failure(struct ipc_call *call, const char *why)
 {
-    response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
+    response_t response;
 
+    vm_tools__concierge__start_vm_response__init(&response);
     response.failure_reason = (char *)(uintptr_t)why;
     response.status = VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_FAILURE;
     ipc_call_reply(call, &response.base, NULL, 0);
@@ -37,10 +38,11 @@ static void
 answer_failure(struct concierge_vm *vm, struct ipc_call *call)
 {
     VMT_CLEANUP(vmt_freep) char *tail = console_last_lines(vm, CONSOLE_TAIL_LINES);
-    response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
+    response_t response;
     VMT_CLEANUP(vmt_freep)
     char *why = console_escape(vm->failure, strlen(vm->failure));
 
+    vm_tools__concierge__start_vm_response__init(&response);
     if (why)
         response.failure_reason = why;
     vmt_log_warning("vm start failed: %s vm=%s cid=%u", response.failure_reason, vm->key,
@@ -96,11 +98,12 @@ fill_phases(const struct boot_times *t, struct phases *p)
 static void
 answer_success(struct concierge_vm *vm, struct ipc_call *call)
 {
-    response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
+    response_t response;
     VmTools__Concierge__VmInfo info;
     struct phases phases = {.n = 0};
     char transport[VM_TRANSPORT_MAX];
 
+    vm_tools__concierge__start_vm_response__init(&response);
     vm_info_fill(vm, &info, transport);
     info.permission_token = vm->token;
     fill_phases(&vm->times, &phases);
@@ -129,10 +132,11 @@ vm_answer_start(struct concierge_vm *vm)
 void
 reply_present(struct concierge_vm *vm, struct ipc_call *call)
 {
-    response_t response = VM_TOOLS__CONCIERGE__START_VM_RESPONSE__INIT;
+    response_t response;
     VmTools__Concierge__VmInfo info;
     char transport[VM_TRANSPORT_MAX];
 
+    vm_tools__concierge__start_vm_response__init(&response);
     if (vm_is_stopping(vm)) {
         reply_start_failure(call, "the VM is being stopped; start it again when that is "
                                   "over");

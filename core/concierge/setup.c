@@ -214,9 +214,10 @@ static int
 send_zone(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
     struct host *host = vm->c->config.host;
-    VmTools__SetTimezoneRequest request = VM_TOOLS__SET_TIMEZONE_REQUEST__INIT;
+    VmTools__SetTimezoneRequest request;
     char zone[128];
 
+    vm_tools__set_timezone_request__init(&request);
     host->facts->zone(host, zone, sizeof(zone));
     request.timezone_name = zone;
     return send(vm, call, &request, err);
@@ -225,9 +226,9 @@ send_zone(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 static int
 send_token(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
-    VmTools__ConfigureContainerGuestRequest request =
-        VM_TOOLS__CONFIGURE_CONTAINER_GUEST_REQUEST__INIT;
+    VmTools__ConfigureContainerGuestRequest request;
 
+    vm_tools__configure_container_guest_request__init(&request);
     request.container_token = vm->token;
     request.vm_username = vm->plan.vm_username;
     return send(vm, call, &request, err);
@@ -245,9 +246,10 @@ static int
 send_mount(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
     const struct plan_mount *m = &vm->plan.mounts[vm->mounts_done];
-    VmTools__MountRequest request = VM_TOOLS__MOUNT_REQUEST__INIT;
+    VmTools__MountRequest request;
     char source[sizeof(m->source)];
 
+    vm_tools__mount_request__init(&request);
     memcpy(source, m->source, sizeof(source));
     request.source = source;
     request.target = m->target;

@@ -58,9 +58,9 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
 void
 signal_starting_up(struct concierge_vm *vm)
 {
-    VmTools__Concierge__VmStartingUpSignal s =
-        VM_TOOLS__CONCIERGE__VM_STARTING_UP_SIGNAL__INIT;
+    VmTools__Concierge__VmStartingUpSignal s;
 
+    vm_tools__concierge__vm_starting_up_signal__init(&s);
     s.name = vm->id.name;
     s.owner_id = vm->id.owner;
     s.vm_type = (VmTools__Concierge__VmInfo__VmType)vm->vm_type;
@@ -72,10 +72,11 @@ signal_starting_up(struct concierge_vm *vm)
 void
 signal_started(struct concierge_vm *vm)
 {
-    VmTools__Concierge__VmStartedSignal s = VM_TOOLS__CONCIERGE__VM_STARTED_SIGNAL__INIT;
+    VmTools__Concierge__VmStartedSignal s;
     VmTools__Concierge__VmInfo info;
     char transport[VM_TRANSPORT_MAX];
 
+    vm_tools__concierge__vm_started_signal__init(&s);
     vm_info_fill(vm, &info, transport);
     s.name = vm->id.name;
     s.owner_id = vm->id.owner;
@@ -87,9 +88,9 @@ signal_started(struct concierge_vm *vm)
 void
 signal_stopping(struct concierge_vm *vm)
 {
-    VmTools__Concierge__VmStoppingSignal s =
-        VM_TOOLS__CONCIERGE__VM_STOPPING_SIGNAL__INIT;
+    VmTools__Concierge__VmStoppingSignal s;
 
+    vm_tools__concierge__vm_stopping_signal__init(&s);
     if (!vm->announced || vm->stopping_announced)
         return;
     s.name = vm->id.name;
@@ -102,8 +103,9 @@ signal_stopping(struct concierge_vm *vm)
 void
 signal_stopped(struct concierge_vm *vm)
 {
-    VmTools__Concierge__VmStoppedSignal s = VM_TOOLS__CONCIERGE__VM_STOPPED_SIGNAL__INIT;
+    VmTools__Concierge__VmStoppedSignal s;
 
+    vm_tools__concierge__vm_stopped_signal__init(&s);
     if (!vm->announced)
         return;
     s.name = vm->id.name;

@@ -71,10 +71,10 @@ handle_vm_install_status(void *ctx, struct rpc_server_call *call,
 {
     struct concierge_vm *vm = ctx;
     const VmTools__VmInstallState *state = (const VmTools__VmInstallState *)request;
-    VmTools__Concierge__VmInstallStateSignal signal =
-        VM_TOOLS__CONCIERGE__VM_INSTALL_STATE_SIGNAL__INIT;
+    VmTools__Concierge__VmInstallStateSignal signal;
     VmTools__EmptyMessage reply = VM_TOOLS__EMPTY_MESSAGE__INIT;
 
+    vm_tools__concierge__vm_install_state_signal__init(&signal);
     if (!vm) {
         rpc_server_call_fail(call, RPC_FAILED_PRECONDITION, "no VM has this cid");
         return;

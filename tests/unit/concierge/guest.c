@@ -51,11 +51,14 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
 {
     VmTools__EmptyMessage empty = VM_TOOLS__EMPTY_MESSAGE__INIT;
     VmTools__MountResponse mount = VM_TOOLS__MOUNT_RESPONSE__INIT;
-    Vmt__BootPhase kernel = VMT__BOOT_PHASE__INIT, agent = VMT__BOOT_PHASE__INIT;
+    Vmt__BootPhase kernel, agent;
     Vmt__BootPhase *phases[] = {&kernel, &agent};
-    Vmt__BootReport report = VMT__BOOT_REPORT__INIT;
+    Vmt__BootReport report;
     char kernel_name[] = "kernel", agent_name[] = "agent";
 
+    vmt__boot_report__init(&report);
+    vmt__boot_phase__init(&kernel);
+    vmt__boot_phase__init(&agent);
     mount.error = g->mount_error;
     kernel.name = kernel_name;
     kernel.at_us = 300000;

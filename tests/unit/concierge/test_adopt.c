@@ -34,13 +34,13 @@ restart(struct world *w)
 static void
 a_running_vm_outlives_the_daemon(void **state)
 {
-    VmTools__Concierge__GetVmInfoRequest request =
-        VM_TOOLS__CONCIERGE__GET_VM_INFO_REQUEST__INIT;
+    VmTools__Concierge__GetVmInfoRequest request;
     const VmTools__Concierge__GetVmInfoResponse *info;
     struct world w;
     struct client_call call;
     struct guest *g;
 
+    vm_tools__concierge__get_vm_info_request__init(&request);
     (void)state;
     world_init(&w);
     g = world_run_vm(&w, "demo");

@@ -71,23 +71,24 @@ REFUSAL(a_kernel_parameter_with_a_newline, "control character",
         char *params[] = {str("quiet\nx")};
         rq->kernel_params = params; rq->n_kernel_params = 1)
 
-REFUSAL(a_dlc, "ChromiumOS only",
-        VmTools__Concierge__VirtualMachineSpec spec =
-            VM_TOOLS__CONCIERGE__VIRTUAL_MACHINE_SPEC__INIT;
+REFUSAL(a_dlc, "ChromiumOS only", VmTools__Concierge__VirtualMachineSpec spec;
+        vm_tools__concierge__virtual_machine_spec__init(&spec);
         spec.dlc_id = str("some-dlc"); rq->vm = &spec)
 
 REFUSAL(a_disk_that_is_not_there, "open image /nowhere",
-        VmTools__Concierge__DiskImage disk = VM_TOOLS__CONCIERGE__DISK_IMAGE__INIT;
+        VmTools__Concierge__DiskImage disk;
+        vm_tools__concierge__disk_image__init(&disk);
         VmTools__Concierge__DiskImage * disks[] = {&disk}; disk.path = str("/nowhere");
         rq->disks = disks; rq->n_disks = 1)
 
-REFUSAL(a_mount_without_a_place, "no mount point",
-        VmTools__Concierge__DiskImage disk = VM_TOOLS__CONCIERGE__DISK_IMAGE__INIT;
+REFUSAL(a_mount_without_a_place, "no mount point", VmTools__Concierge__DiskImage disk;
+        vm_tools__concierge__disk_image__init(&disk);
         VmTools__Concierge__DiskImage * disks[] = {&disk}; disk.path = str("/nowhere");
         disk.do_mount = true; rq->disks = disks; rq->n_disks = 1)
 
 REFUSAL(an_eleventh_disk, "11 disks were given, more than the 10 allowed",
-        VmTools__Concierge__DiskImage disk = VM_TOOLS__CONCIERGE__DISK_IMAGE__INIT;
+        VmTools__Concierge__DiskImage disk;
+        vm_tools__concierge__disk_image__init(&disk);
         VmTools__Concierge__DiskImage * disks[11];
         for (size_t i = 0; i < 11; i++) disks[i] = &disk; disk.path = str("/disk");
         fake_host_add_image(w.host, "/disk"); rq->disks = disks; rq->n_disks = 11)

@@ -67,11 +67,11 @@ the_tail_has_twenty_lines(void **state)
 static void
 logs_are_given_to_their_owner(void **state)
 {
-    VmTools__Concierge__GetVmLogsRequest request =
-        VM_TOOLS__CONCIERGE__GET_VM_LOGS_REQUEST__INIT;
+    VmTools__Concierge__GetVmLogsRequest request;
     struct world w;
     struct client_call start, call;
 
+    vm_tools__concierge__get_vm_logs_request__init(&request);
     (void)state;
     start_and_append(&w, &start, "hello\x01\n");
     request.name = (char *)(uintptr_t) "demo";

@@ -555,13 +555,13 @@ a_vm_is_told_the_time_on_demand(void **state)
 static void
 the_list_shows_every_vm_without_its_token(void **state)
 {
-    VmTools__Concierge__ListVmsRequest request =
-        VM_TOOLS__CONCIERGE__LIST_VMS_REQUEST__INIT;
+    VmTools__Concierge__ListVmsRequest request;
     const VmTools__Concierge__ListVmsResponse *r;
     struct world w;
     struct client_call call, start, stop;
     struct guest *g;
 
+    vm_tools__concierge__list_vms_request__init(&request);
     (void)state;
     world_init(&w);
     g = world_run_vm(&w, "b");

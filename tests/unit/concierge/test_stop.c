@@ -43,11 +43,11 @@ a_guest_that_obeys_powers_itself_off(void **state)
 static void
 an_unknown_vm_counts_as_stopped(void **state)
 {
-    VmTools__Concierge__StopVmRequest request =
-        VM_TOOLS__CONCIERGE__STOP_VM_REQUEST__INIT;
+    VmTools__Concierge__StopVmRequest request;
     struct world w;
     struct client_call call;
 
+    vm_tools__concierge__stop_vm_request__init(&request);
     (void)state;
     world_init(&w);
     client_stop(&w, "nobody", &call);
@@ -352,12 +352,12 @@ stopping_all_of_none_is_answered(void **state)
 static void
 a_name_alone_stops_it_for_every_owner(void **state)
 {
-    VmTools__Concierge__StopVmRequest request =
-        VM_TOOLS__CONCIERGE__STOP_VM_REQUEST__INIT;
+    VmTools__Concierge__StopVmRequest request;
     struct world w;
     struct start_args args;
     struct client_call mine, other, keep, call;
 
+    vm_tools__concierge__stop_vm_request__init(&request);
     (void)state;
     world_init(&w);
     client_start_name(&w, "demo", &mine);

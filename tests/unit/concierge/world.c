@@ -324,9 +324,9 @@ client_start_name(struct world *w, const char *name, struct client_call *call)
 void
 client_stop(struct world *w, const char *name, struct client_call *call)
 {
-    VmTools__Concierge__StopVmRequest request =
-        VM_TOOLS__CONCIERGE__STOP_VM_REQUEST__INIT;
+    VmTools__Concierge__StopVmRequest request;
 
+    vm_tools__concierge__stop_vm_request__init(&request);
     request.name = (char *)(uintptr_t)name;
     request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
     client_call(w, "StopVm", WORLD_UID, &request.base, NULL, 0, call);
@@ -362,12 +362,12 @@ expect_start_refused(const struct client_call *call, const char *words)
 int
 client_status(struct world *w, const char *name)
 {
-    VmTools__Concierge__GetVmInfoRequest request =
-        VM_TOOLS__CONCIERGE__GET_VM_INFO_REQUEST__INIT;
+    VmTools__Concierge__GetVmInfoRequest request;
     const VmTools__Concierge__GetVmInfoResponse *reply;
     struct client_call call;
     int status = -1;
 
+    vm_tools__concierge__get_vm_info_request__init(&request);
     request.name = (char *)(uintptr_t)name;
     request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
     client_call(w, "GetVmInfo", WORLD_UID, &request.base, NULL, 0, &call);
