@@ -51,9 +51,11 @@ struct hybrid {
 struct hybrid_end {
     struct hybrid *hybrid; /* borrowed */
     struct vmt_list node;
-    int fd;                  /* owned */
-    struct event *io;        /* owned */
-    struct event *timer;     /* owned; deadline of the handshake, or the next try */
+    int fd;              /* owned */
+    struct event *io;    /* owned; reading, all the time */
+    struct event *room;  /* owned; writing, only after it stopped once: every reader that
+                          * makes room would wake us up otherwise */
+    struct event *timer; /* owned; deadline of the handshake, or the next try */
     struct vsock_conn *conn; /* borrowed; NULL during the handshake */
     uint32_t port;           /* of the host, while being opened */
     unsigned tries;
@@ -84,6 +86,8 @@ end_free(struct hybrid_end *end)
 {
     if (end->io)
         event_free(end->io);
+    if (end->room)
+        event_free(end->room);
     if (end->timer)
         event_free(end->timer);
     vmt_closep(&end->fd);
@@ -103,8 +107,8 @@ end_close(struct hybrid_end *end)
     }
     end->closed = true;
     (void)event_del(end->io);
-    if (end->timer)
-        (void)event_del(end->timer);
+    (void)event_del(end->room);
+    (void)event_del(end->timer);
     vmt_closep(&end->fd);
     end->fd = -1;
 }
@@ -138,8 +142,7 @@ end_dial(struct hybrid_end *end, const char *line)
     uint64_t port = 0;
 
     end_handshake_done(end);
-    if (end->timer)
-        (void)event_del(end->timer);
+    (void)event_del(end->timer);
     /* Without a guest there is nobody to wait for; the program may try again. */
     if (!vmt_str_has_prefix(line, "CONNECT ") ||
         vmt_parse_u64(line + strlen("CONNECT "), UINT32_MAX - 1, &port) < 0 ||
@@ -202,8 +205,8 @@ on_end_timer(evutil_socket_t fd, short what, void *arg)
         end_free(end);
 }
 
-/* Take over fd, always. Edge-triggered both ways: the state machine remembers what it may
- * do, and no call is spent on changing what is watched. */
+/* Take over fd, always. Edge-triggered: the state machine remembers what it may do, and
+ * no call is spent on changing what is watched. */
 static int
 end_new(struct hybrid *hybrid, int fd, struct hybrid_end **ret_end)
 {
@@ -215,10 +218,10 @@ end_new(struct hybrid *hybrid, int fd, struct hybrid_end **ret_end)
     }
     end->hybrid = hybrid;
     end->fd = fd;
-    end->io = event_new(hybrid->base, fd, EV_READ | EV_WRITE | EV_PERSIST | EV_ET,
-                        on_end_io, end);
+    end->io = event_new(hybrid->base, fd, EV_READ | EV_PERSIST | EV_ET, on_end_io, end);
+    end->room = event_new(hybrid->base, fd, EV_WRITE | EV_ET, on_end_io, end);
     end->timer = evtimer_new(hybrid->base, on_end_timer, end);
-    if (!end->io || !end->timer) {
+    if (!end->io || !end->room || !end->timer) {
         end_free(end);
         return -ENOMEM;
     }
@@ -319,6 +322,16 @@ host_read(void *host, const struct iovec *iov, size_t n)
     return got >= 0 ? got : -errno;
 }
 
+static size_t
+iov_bytes(const struct iovec *iov, size_t n)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
 static ssize_t
 host_write(void *host, const struct iovec *iov, size_t n)
 {
@@ -333,7 +346,13 @@ host_write(void *host, const struct iovec *iov, size_t n)
     do {
         sent = sendmsg(end->fd, &msg, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
-    return sent >= 0 ? sent : -errno;
+    if (sent < 0 && errno != EAGAIN)
+        return -errno;
+    if (sent < 0 || (size_t)sent < iov_bytes(iov, n)) {
+        if (event_add(end->room, NULL) < 0)
+            return -ENOMEM;
+    }
+    return sent < 0 ? -EAGAIN : sent;
 }
 
 static void

@@ -224,11 +224,11 @@ device_rx(struct vsock_device *dev)
         unsigned used = rx_burst(dev);
 
         n += used;
+        ring_publish(ring); /* the guest may start while we look for more */
         /* After asking for a notification a buffer may have come just before. */
         if (!used && !virtq_has_avail(&ring->vq))
             break;
     }
-    ring_publish(ring);
     return n;
 }
 

@@ -5,6 +5,7 @@
  *
  *   echo               send back what comes until the end
  *   sink               read to the end, answer "<bytes> <crc32>\n"
+ *   discard            the same without a checksum, which is slow where emulated
  *   source N           send N bytes of the pattern, close
  *   deaf               answer "ok\n", then never read
  *   dial CID PORT N    connect out, send N bytes of the pattern and the end, read to the
@@ -185,6 +186,20 @@ cmd_sink(int fd, const unsigned long long *arg)
 }
 
 static void
+cmd_discard(int fd, const unsigned long long *arg)
+{
+    unsigned long long bytes = 0;
+    char text[64];
+    ssize_t n;
+
+    (void)arg;
+    while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+        bytes += (unsigned long long)n;
+    (void)snprintf(text, sizeof(text), "%llu\n", bytes);
+    (void)answer(fd, text);
+}
+
+static void
 cmd_source(int fd, const unsigned long long *arg)
 {
     (void)send_pattern(fd, arg[0]);
@@ -270,9 +285,9 @@ static const struct {
     const char *name;
     void (*run)(int fd, const unsigned long long *arg);
 } commands[] = {
-    {"echo", cmd_echo}, {"sink", cmd_sink},         {"source", cmd_source},
-    {"deaf", cmd_deaf}, {"dial", cmd_dial},         {"ping", cmd_ping},
-    {"pump", cmd_pump}, {"poweroff", cmd_poweroff},
+    {"echo", cmd_echo},     {"sink", cmd_sink}, {"discard", cmd_discard},
+    {"source", cmd_source}, {"deaf", cmd_deaf}, {"dial", cmd_dial},
+    {"ping", cmd_ping},     {"pump", cmd_pump}, {"poweroff", cmd_poweroff},
 };
 
 static void
