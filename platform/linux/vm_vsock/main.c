@@ -21,6 +21,7 @@
 #include "platform/linux/vm_vsock/hybrid.h"
 #include "platform/linux/vm_vsock/memory.h"
 #include "platform/linux/vm_vsock/options.h"
+#include "platform/linux/vm_vsock/sandbox.h"
 #include "platform/linux/vm_vsock/vhost_user.h"
 
 #define EXIT_USAGE 2
@@ -170,6 +171,16 @@ program_start(struct program *p, struct vmt_err *err)
     return r;
 }
 
+/* Not fatal: the program guards itself at every boundary; this is the wall behind it. */
+static void
+program_jail(const struct program *p)
+{
+    struct vmt_err err = {0};
+
+    if (p->opt.sandbox && sandbox_enter(p->made_vhost || p->made_vsock, &err) < 0)
+        vmt_log_debug("without a system call filter: %s", vmt_err_text(&err));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -192,5 +203,6 @@ main(int argc, char **argv)
         vmt_log_error("start failed: %s", vmt_err_text(&err));
         return EXIT_FAILURE;
     }
+    program_jail(&p);
     return os_loop_run(p.loop);
 }

@@ -44,7 +44,7 @@ unix_listen(const char *dir, const char *name)
 static void
 exec_device(struct driver *d, int vhost, int vsock)
 {
-    const char *bin = getenv("VMT_BIN");
+    const char *bin = getenv("VMT_BIN"), *program = getenv("VMT_VM_VSOCK");
     char path[512], dir[128], cid[32];
 
     (void)snprintf(path, sizeof(path), "%s/vm_vsock", bin ? bin : ".");
@@ -57,7 +57,9 @@ exec_device(struct driver *d, int vhost, int vsock)
     (void)dup2(vsock, 4);
     (void)close(vhost);
     (void)close(vsock);
-    (void)execl(path, path, cid, "--vhost-fd=3", "--vsock-fd=4", dir, NULL);
+    if (!program)
+        program = path;
+    (void)execl(program, program, cid, "--vhost-fd=3", "--vsock-fd=4", dir, NULL);
     _exit(127);
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A VM whose whole user land is guest_init.c, with vm_vsock as its socket device.
 
-Needs VMT_BIN (folder of vm_vsock and vsock_guest_init), VMT_TEST_KERNEL (a kernel that QEMU
+Needs VMT_BIN (folder of vm_vsock and vsock_guest_init; VMT_VM_VSOCK names another vm_vsock), VMT_TEST_KERNEL (a kernel that QEMU
 boots with -kernel) and VMT_TEST_MODULES (its /lib/modules/<release>, uncompressed modules, with
 modules.dep).
 """
@@ -111,7 +111,7 @@ class Guest:
     def start_device(self):
         vhost, vsock = listen(f"{self.dir}/vhost.sock"), listen(f"{self.dir}/vsock")
         self.device = subprocess.Popen(
-            [f"{self.bin}/vm_vsock", f"--guest-cid={CID}", f"--vhost-fd={vhost.fileno()}",
+            [os.environ.get("VMT_VM_VSOCK", f"{self.bin}/vm_vsock"), f"--guest-cid={CID}", f"--vhost-fd={vhost.fileno()}",
              f"--vsock-fd={vsock.fileno()}", f"--uds-dir={self.dir}"],
             pass_fds=[vhost.fileno(), vsock.fileno()])
         self.procs.append(self.device)
