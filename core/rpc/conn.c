@@ -93,6 +93,15 @@ conn_flush(struct rpc_conn *conn)
         vmt_buf_done(&conn->out);
 }
 
+/* The owner may keep a lost connection for as long as it likes; what its peer goes on to
+ * send must not cost anything. */
+static void
+conn_drop_stream(struct rpc_conn *conn)
+{
+    stream_close(conn->stream);
+    conn->stream = NULL;
+}
+
 static void
 conn_settle(struct rpc_conn *conn)
 {
@@ -104,6 +113,7 @@ conn_settle(struct rpc_conn *conn)
     if (conn->lost && !conn->told_lost && !conn->closed) {
         conn->told_lost = true;
         conn->ops->on_lost(conn, conn->reason);
+        conn_drop_stream(conn);
     }
 }
 
@@ -164,7 +174,7 @@ void
 rpc_conn_kick(struct rpc_conn *conn)
 {
     conn->wants_flush = true;
-    if (conn->busy > 0 || conn->flush_timer || conn->closed)
+    if (conn->busy > 0 || conn->flush_timer || !conn->stream)
         return;
     /* Without memory for the timer nothing would be written any more: end the connection
      * in a way that comes back through on_end. */
@@ -252,8 +262,7 @@ rpc_conn_close(struct rpc_conn *conn)
     conn->closed = true;
     conn->clock->ops->timer_cancel(conn->clock, conn->flush_timer);
     conn->flush_timer = NULL;
-    stream_close(conn->stream);
-    conn->stream = NULL;
+    conn_drop_stream(conn);
     if (conn->busy == 0)
         conn_destroy(conn);
 }

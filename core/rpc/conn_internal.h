@@ -112,7 +112,7 @@ struct rpc_conn_config {
 struct rpc_conn {
     const struct rpc_conn_ops *ops;
     struct vmt_clock *clock;
-    struct stream *stream;    /* owned, NULL after close */
+    struct stream *stream;    /* owned, NULL once lost or closed */
     nghttp2_session *session; /* owned */
     struct vmt_list calls;    /* every call with a stream */
     size_t ncalls;

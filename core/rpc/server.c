@@ -13,6 +13,9 @@
 #define CONNECTIONS_DEFAULT 64u
 #define STREAMS_DEFAULT 100u
 
+/* For the last bytes of an idle connection to go out. */
+#define LEAVE_MS 5000u
+
 static uint64_t
 server_now(const struct rpc_server *server)
 {
@@ -66,26 +69,39 @@ static const struct rpc_conn_ops server_conn_ops = {
     .free = server_conn_free,
 };
 
+/* Say goodbye if nothing has happened for long enough. Returns how long to wait until the
+ * next look. */
+static uint64_t
+server_conn_check_idle(struct server_conn *conn)
+{
+    uint64_t idle = server_now(conn->server) - conn->active_ms;
+    uint64_t wait = conn->server->config.idle_ms;
+
+    if (conn->nhandled > 0)
+        return wait;
+    if (idle < wait)
+        return wait - idle;
+    (void)nghttp2_session_terminate_session(conn->base.session, NGHTTP2_NO_ERROR);
+    conn->base.wants_flush = true;
+    conn->leaving = true;
+    return LEAVE_MS;
+}
+
 /* Runs when the connection may have been idle for long enough; one timer per connection
- * that is not touched by calls. */
+ * that is not touched by calls. A peer that does not take the goodbye is cut off. */
 static void
 server_conn_on_idle(void *arg)
 {
     struct server_conn *conn = arg;
-    struct rpc_server *server = conn->server;
-    uint64_t idle = server_now(server) - conn->active_ms;
-    uint64_t wait = server->config.idle_ms;
+    struct vmt_clock *clock = conn->server->clock;
 
     conn->idle_timer = NULL;
     rpc_conn_enter(&conn->base);
-    if (conn->nhandled == 0 && idle >= wait) {
-        (void)nghttp2_session_terminate_session(conn->base.session, NGHTTP2_NO_ERROR);
-        conn->base.wants_flush = true;
-    } else if (server->clock->ops->timer_start(
-                   server->clock, conn->nhandled ? wait : wait - idle,
-                   server_conn_on_idle, conn, &conn->idle_timer) < 0) {
+    if (conn->leaving)
+        rpc_conn_fail(&conn->base, "idle, and the peer does not read");
+    else if (clock->ops->timer_start(clock, server_conn_check_idle(conn),
+                                     server_conn_on_idle, conn, &conn->idle_timer) < 0)
         rpc_conn_fail(&conn->base, "out of memory");
-    }
     rpc_conn_leave(&conn->base);
 }
 

@@ -34,6 +34,7 @@ struct server_conn {
     struct vmt_timer *idle_timer;
     uint64_t active_ms; /* when the last call began or ended */
     size_t nhandled;    /* calls that went to a handler and still have a stream */
+    bool leaving;       /* GOAWAY is submitted */
 };
 
 /* A call is being received while neither held nor ended. It is freed when it is not held

@@ -142,6 +142,16 @@ session_count_reset(struct rpc_conn *conn)
         conn->reset_tokens--;
 }
 
+/* A stream that is reset for what the peer did on it costs as much as one that the peer
+ * resets by itself: CVE-2025-8671. Refusals are not faults, they cost nothing. */
+static bool
+session_is_fault(uint32_t h2_error)
+{
+    return h2_error == NGHTTP2_PROTOCOL_ERROR || h2_error == NGHTTP2_INTERNAL_ERROR ||
+           h2_error == NGHTTP2_FLOW_CONTROL_ERROR || h2_error == NGHTTP2_STREAM_CLOSED ||
+           h2_error == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
 /* The descriptors that the frame announces are waiting in the stream, see rpc.h. */
 static void
 session_take_fds(struct rpc_conn *conn, int32_t id)
@@ -310,6 +320,9 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     struct rpc_call *call;
 
     BAIL_IF_CLOSED(conn);
+    if (conn->server && frame->hd.type == NGHTTP2_RST_STREAM &&
+        session_is_fault(frame->rst_stream.error_code))
+        session_count_reset(conn);
     if (!conn->server || frame->hd.type != NGHTTP2_HEADERS ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 0)

@@ -363,6 +363,29 @@ what_is_no_http2_answers_every_call(void **state)
     wire_done(&wire);
 }
 
+/* The owner looks at its client when it next needs it; until then a guest that goes on
+ * sending must not keep the daemon busy. */
+static void
+a_lost_connection_is_closed_though_its_client_lives(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct rpc_client_request request = {.path = ECHO,
+                                         .reply = &vmt__rpctest__reply__descriptor};
+    Vmt__Rpctest__Request message = rpctest_request();
+
+    (void)state;
+    bed_init(&bed);
+    bed_settle(&bed);
+    assert_int_equal(bed.raw.stream->ops->send(bed.raw.stream,
+                                               BYTES("\0\0\4\3\0\0\0\0\0gggg"), NULL, 0),
+                     0); /* RST_STREAM for stream 0 */
+    bed_settle(&bed);
+    assert_int_equal(bed.closed, 1);
+    assert_true(bed.wire.ends[0].closed);
+    assert_int_equal(rpc_client_start(bed.client, &request, &message.base, NULL, NULL),
+                     -ENOTCONN);
+}
+
 int
 main(void)
 {
@@ -376,6 +399,7 @@ main(void)
         cmocka_unit_test(a_deadline_resets_the_stream),
         cmocka_unit_test(informational_answers_are_skipped),
         cmocka_unit_test(what_is_no_http2_answers_every_call),
+        cmocka_unit_test(a_lost_connection_is_closed_though_its_client_lives),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,8 +273,10 @@ a_flood_that_nobody_reads_answers_to_ends_the_connection(void **state)
 static void
 endless_refusals_that_nobody_reads_end_the_connection(void **state)
 {
-    /* :method POST, :scheme http, :path / by their places in the static table */
-    uint8_t frame[12] = {0, 0, 3, NGHTTP2_HEADERS, 5, 0, 0, 0, 0, 0x83, 0x86, 0x84};
+    /* :method POST, :scheme http, :path / by their places in the static table, :authority
+     * a */
+    uint8_t frame[15] = {0,    0, 6,  NGHTTP2_HEADERS, 5, 0, 0, 0, 0, 0x83, 0x86, 0x84,
+                         0x01, 1, 'a'};
     static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
     VMT_CLEANUP(bed_done) struct bed bed;
     struct stream *s;
@@ -445,6 +447,62 @@ an_idle_connection_is_ended_with_goaway(void **state)
     assert_int_equal(bed.raw.goaway_error, NGHTTP2_NO_ERROR);
 }
 
+/* Answers that wait hold the GOAWAY back. */
+static void
+an_idle_peer_that_does_not_read_is_cut_off(void **state)
+{
+    const struct rpc_server_config config = {.idle_ms = 1000};
+    VMT_CLEANUP(bed_done) struct bed bed;
+
+    (void)state;
+    bed_init(&bed, &config);
+    bed_settle(&bed);
+    bed.wire.stall[1] = true;
+    while (bed.wire.ends[1].out.len <= VMT_STREAM_HIGH_MARK) {
+        assert_int_equal(nghttp2_submit_ping(bed.raw.session, 0, NULL), 0);
+        raw_flush(&bed.raw);
+        bed_settle(&bed);
+    }
+    for (int i = 0; i < 10; i++)
+        wire_advance(&bed.clock, &bed.wire, 1000);
+    assert_true(bed.wire.ends[1].closed);
+    assert_int_equal(bed.raw.goaways, 0);
+}
+
+/* CVE-2025-8671: the server is made to reset, so that no RST_STREAM of the client's is
+ * there to be counted. */
+static void
+endless_faults_that_reset_streams_end_the_connection(void **state)
+{
+    /* :method POST, :scheme http, :path / by their places in the static table, :authority
+     * a; and more window than there can be */
+    uint8_t frames[15 + 13] = {
+        0, 0, 6, NGHTTP2_HEADERS,       4, 0, 0, 0, 0, 0x83, 0x86, 0x84, 0x01, 1, 'a',
+        0, 0, 4, NGHTTP2_WINDOW_UPDATE, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff};
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct stream *s;
+    struct wire other;
+    int opened = 0;
+
+    (void)state;
+    bed_init(&bed, NULL);
+    wire_init(&other);
+    rpc_server_accept(bed.server, &other.ends[1].base, NULL);
+    s = &other.ends[0].base;
+    assert_int_equal(s->ops->send(s, BYTES(NGHTTP2_CLIENT_MAGIC), NULL, 0), 0);
+    assert_int_equal(s->ops->send(s, settings, sizeof(settings), NULL, 0), 0);
+    for (uint32_t id = 1; !other.ends[1].closed && opened < 2000; id += 2, opened++) {
+        frames[7] = frames[15 + 7] = (uint8_t)(id >> 8);
+        frames[8] = frames[15 + 8] = (uint8_t)id;
+        assert_int_equal(s->ops->send(s, frames, sizeof(frames), NULL, 0), 0);
+        wire_settle(&bed.clock, &other);
+    }
+    assert_true(other.ends[1].closed);
+    assert_true(opened > 100 && opened < 1000);
+    wire_done(&other);
+}
+
 static void
 what_is_no_http2_ends_the_connection(void **state)
 {
@@ -483,6 +541,8 @@ main(void)
         cmocka_unit_test(half_received_messages_are_bounded_and_all_arrive),
         cmocka_unit_test(parsed_requests_are_bounded_and_their_room_comes_back),
         cmocka_unit_test(an_idle_connection_is_ended_with_goaway),
+        cmocka_unit_test(an_idle_peer_that_does_not_read_is_cut_off),
+        cmocka_unit_test(endless_faults_that_reset_streams_end_the_connection),
         cmocka_unit_test(what_is_no_http2_ends_the_connection),
     };
 
