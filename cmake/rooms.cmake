@@ -11,7 +11,9 @@ function(vmt_add_room name)
     vmt_platform(vmt_${name} "${arg_PLATFORM}")
 endfunction()
 
-# One program per main.c. STATIC_IN_GUEST: linked statically when VMT_STATIC is set.
+# One program per main.c. STATIC_IN_GUEST: linked statically when VMT_STATIC is set, and only then
+# installed: it goes into images, to run before any library is there. vmc image build looks for it
+# in lib/vm_tools.
 function(vmt_add_program name)
     cmake_parse_arguments(arg "PLATFORM;STATIC_IN_GUEST" "" "SOURCES;PRIVATE_LINK" ${ARGN})
     add_executable(${name} ${arg_SOURCES})
@@ -19,6 +21,7 @@ function(vmt_add_program name)
     vmt_platform(${name} "${arg_PLATFORM}")
     if(arg_STATIC_IN_GUEST AND VMT_STATIC)
         target_link_options(${name} PRIVATE -static)
+        install(TARGETS ${name} RUNTIME DESTINATION lib/vm_tools COMPONENT guest)
     else()
         set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
         target_link_options(${name} PRIVATE -pie)
