@@ -256,7 +256,7 @@ store_bytes(struct text_lexer *lx, ProtobufCBinaryData *member)
 static int
 store_signed(struct text_lexer *lx, unsigned bits, void *member)
 {
-    int64_t v;
+    int64_t v = 0;
     int r = read_signed(lx, bits, &v);
 
     if (r < 0)
@@ -271,7 +271,7 @@ store_signed(struct text_lexer *lx, unsigned bits, void *member)
 static int
 store_unsigned(struct text_lexer *lx, unsigned bits, void *member)
 {
-    uint64_t v;
+    uint64_t v = 0;
     int r = read_unsigned(lx, bits, &v);
 
     if (r < 0)

@@ -7,7 +7,7 @@
 
 #include "tests/unit/test.h"
 
-#define MIB (1024l * 1024)
+#define MIB (1024L * 1024)
 
 static int
 check_with_byte(off_t size, off_t at)

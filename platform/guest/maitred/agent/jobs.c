@@ -48,22 +48,31 @@ message_freep(ProtobufCMessage **message)
     protobuf_c_message_free_unpacked(*message, NULL);
 }
 
+static int
+check_request(const VmTools__LaunchProcessRequest *request, struct vmt_err *err)
+{
+    if (request->n_argv == 0 || !request->argv[0][0])
+        return vmt_err_setx(err, EINVAL, "no argv");
+    if (request->respawn && request->wait_for_exit)
+        return vmt_err_setx(err, EINVAL, "respawn and wait_for_exit exclude each other");
+    return 0;
+}
+
 int
 job_parse(const char *text, size_t len, struct job *ret_job, struct vmt_err *err)
 {
     VMT_CLEANUP(message_freep) ProtobufCMessage *message = NULL;
-    VMT_CLEANUP(job_done) struct job job = {0};
     const VmTools__LaunchProcessRequest *request;
+    struct job job = {0};
     int r = text_parse(&vm_tools__launch_process_request__descriptor, text, len, &message,
                        err);
 
     if (r < 0)
         return r;
     request = (const VmTools__LaunchProcessRequest *)message;
-    if (request->n_argv == 0 || !request->argv[0][0])
-        return vmt_err_setx(err, EINVAL, "no argv");
-    if (request->respawn && request->wait_for_exit)
-        return vmt_err_setx(err, EINVAL, "respawn and wait_for_exit exclude each other");
+    r = check_request(request, err);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < request->n_argv; i++)
         vmt_argv_add(&job.argv, request->argv[i]);
     for (size_t i = 0; i < request->n_env; i++)
@@ -71,13 +80,14 @@ job_parse(const char *text, size_t len, struct job *ret_job, struct vmt_err *err
     r = vmt_argv_finish(&job.argv, err);
     if (r == 0)
         r = vmt_argv_finish(&job.env, err);
-    if (r < 0)
+    if (r < 0) {
+        job_done(&job);
         return r;
+    }
     job.respawn = request->respawn;
     job.use_console = request->use_console;
     job.wait_for_exit = request->wait_for_exit;
     *ret_job = job;
-    job = (struct job){0};
     return 0;
 }
 
@@ -130,17 +140,18 @@ compare_paths(const void *a, const void *b)
 int
 jobs_list(const char *dir, struct vmt_argv *ret_paths, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv paths = {0};
+    struct vmt_argv paths = {0};
     int r = list_dir(dir, 0, &paths, err);
 
     if (r == 0)
         r = vmt_argv_finish(&paths, err);
-    if (r < 0)
+    if (r < 0) {
+        vmt_argv_done(&paths);
         return r;
+    }
     if (paths.n)
         qsort(paths.v, paths.n, sizeof(paths.v[0]), compare_paths);
     *ret_paths = paths;
-    paths = (struct vmt_argv){0};
     return 0;
 }
 
@@ -217,7 +228,7 @@ load_job(const struct jobs *jobs, const char *path, struct job *ret_job,
     if (n < 0)
         return vmt_err_set(err, (int)-n, "read");
     r = job_parse(text, (size_t)n, ret_job, err);
-    if (r == 0 && jobs->config.provision &&
+    if (r == 0 && jobs->config.provision && ret_job->argv.v &&
         strcmp(ret_job->argv.v[0], PROVISION_PROGRAM) == 0)
         vmt_argv_add(&ret_job->argv, "provision");
     return r;

@@ -9,8 +9,8 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 
-#define HEAD_BYTES (2l * 1024 * 1024)
-#define TAIL_BYTES (1l * 1024 * 1024)
+#define HEAD_BYTES (2L * 1024 * 1024)
+#define TAIL_BYTES (1L * 1024 * 1024)
 #define STEP_BYTES 65536
 
 /* 1 if all bytes from at to end are zero. */

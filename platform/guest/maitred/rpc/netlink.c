@@ -29,7 +29,7 @@ struct request {
 };
 
 /* Called for each message of an answer. */
-typedef void message_fn(void *arg, const struct nlmsghdr *head);
+typedef void message_fn(void *arg, struct nlmsghdr *head);
 
 static void
 request_init(struct request *r, uint16_t type, uint16_t flags, size_t body)
@@ -123,7 +123,7 @@ struct found_link {
 };
 
 static void
-on_link(void *arg, const struct nlmsghdr *head)
+on_link(void *arg, struct nlmsghdr *head)
 {
     struct found_link *found = arg;
     const struct ifinfomsg *link = NLMSG_DATA(head);
@@ -186,7 +186,7 @@ struct stale {
 };
 
 static void
-on_address(void *arg, const struct nlmsghdr *head)
+on_address(void *arg, struct nlmsghdr *head)
 {
     struct stale *s = arg;
     const struct ifaddrmsg *msg = NLMSG_DATA(head);
