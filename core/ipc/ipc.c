@@ -126,6 +126,33 @@ ipc_find_method(const struct ipc *ipc, const char *name)
     return NULL;
 }
 
+static size_t
+ipc_call_memory(const struct ipc_call *call)
+{
+    return IPC_REQUEST_MEMORY_MAX - call->budget;
+}
+
+/* Whether the caller has more in flight than one user may, this call included. Root and
+ * the daemon's own user may have what they like. */
+static bool
+ipc_is_too_much(const struct ipc *ipc, const struct ipc_call *call)
+{
+    size_t memory = 0, n = 0;
+
+    if (call->caller.uid == 0 || call->caller.uid == ipc->self.uid)
+        return false;
+    VMT_LIST_FOREACH(node, next, &ipc->calls)
+    {
+        const struct ipc_call *other = VMT_CONTAINER_OF(node, struct ipc_call, node);
+
+        if (other->caller.uid != call->caller.uid)
+            continue;
+        n++;
+        memory += ipc_call_memory(other);
+    }
+    return n > IPC_CALLS_PER_UID_MAX || memory > IPC_MEMORY_PER_UID_MAX;
+}
+
 void
 ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
              const struct ipc_answer_ops *answer)
@@ -140,6 +167,12 @@ ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
     }
     call->answer = answer;
     vmt_list_append(&ipc->calls, &call->node);
+    if (ipc_is_too_much(ipc, call)) {
+        ipc_call_fail(call, IPC_ERROR_NO_MEMORY,
+                      "uid %u has too many calls in flight; wait for their answers",
+                      call->caller.uid);
+        return;
+    }
     if (!ipc_access_check(ipc, call)) {
         ipc_call_fail(call, IPC_ERROR_ACCESS_DENIED,
                       "uid %u may not call %s for this owner", call->caller.uid,

@@ -16,6 +16,12 @@ struct ipc_refusals {
  * some forty in memory, so that the length alone bounds nothing useful. */
 #define IPC_REQUEST_MEMORY_MAX (32u * 1024 * 1024)
 
+/* Calls of one uid that wait for their answers, and the memory of their requests: room
+ * for one request of any size and for many of a usual one. A call that its client gave up
+ * counts until its handler is done with it. */
+#define IPC_CALLS_PER_UID_MAX 64u
+#define IPC_MEMORY_PER_UID_MAX IPC_REQUEST_MEMORY_MAX
+
 struct ipc {
     const struct ipc_service *service; /* borrowed */
     void *ctx;                         /* borrowed */

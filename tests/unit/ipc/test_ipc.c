@@ -160,6 +160,66 @@ a_request_that_would_fill_the_memory_is_refused(void **state)
 }
 
 static void
+one_user_cannot_have_calls_without_end_in_flight(void **state)
+{
+    enum { CALLS = 200 };
+    static struct fake_answer a[CALLS], root;
+    struct ipc_call *calls[CALLS];
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    int n = 0;
+
+    (void)state;
+    for (int i = 0; i < CALLS; i++) {
+        fake_call(ipc, "GetDnsSettings", FAKE_UID_USER, NULL, 0, NULL, 0, &a[i]);
+        if (a[i].failures == 0)
+            calls[n++] = d.call;
+        else
+            assert_int_equal(a[i].code, IPC_ERROR_NO_MEMORY);
+    }
+    assert_true(n >= 16 && n < CALLS);
+    fake_call(ipc, "GetDnsSettings", 0, NULL, 0, NULL, 0, &root);
+    assert_int_equal(root.failures, 0); /* the others are not held up */
+    ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
+    while (n > 0)
+        ipc_call_fail(calls[--n], IPC_ERROR_FAILED, "enough");
+    fake_call(ipc, "GetDnsSettings", FAKE_UID_USER, NULL, 0, NULL, 0, &a[0]);
+    assert_int_equal(a[0].failures, 0);
+    ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
+}
+
+static void
+one_user_cannot_fill_the_memory_with_requests(void **state)
+{
+    enum { CALLS = 40, LEN = 200000 };
+    static struct fake_answer a[CALLS];
+    static uint8_t buf[LEN];
+    struct ipc_call *calls[CALLS];
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    VmTools__Concierge__StartVmRequest m;
+    char owner[IPC_OWNER_MAX];
+    size_t len;
+    int n = 0;
+
+    (void)state;
+    vm_tools__concierge__start_vm_request__init(&m);
+    ipc_owner_for_uid(FAKE_UID_USER, owner);
+    m.owner_id = owner;
+    len = vm_tools__concierge__start_vm_request__pack(&m, buf);
+    for (; len + 2 <= LEN; len += 2)
+        memcpy(buf + len, "\x12\x00", 2);
+    for (int i = 0; i < CALLS; i++) {
+        fake_call(ipc, "StartVm", FAKE_UID_USER, buf, len, NULL, 0, &a[i]);
+        if (a[i].failures == 0)
+            calls[n++] = d.call;
+    }
+    assert_true(n >= 1 && n < CALLS);
+    while (n > 0)
+        ipc_call_fail(calls[--n], IPC_ERROR_FAILED, "enough");
+}
+
+static void
 a_method_without_result_replies_without_bytes(void **state)
 {
     struct fake_daemon d;
@@ -264,6 +324,8 @@ main(void)
             an_optional_array_takes_none_and_descriptors_left_over_are_closed),
         cmocka_unit_test(bytes_that_are_no_request_are_refused_at_every_cut),
         cmocka_unit_test(a_request_that_would_fill_the_memory_is_refused),
+        cmocka_unit_test(one_user_cannot_have_calls_without_end_in_flight),
+        cmocka_unit_test(one_user_cannot_fill_the_memory_with_requests),
         cmocka_unit_test(a_method_without_result_replies_without_bytes),
         cmocka_unit_test(an_empty_reply_message_still_has_bytes),
         cmocka_unit_test(signals_go_to_every_server),
