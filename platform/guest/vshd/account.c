@@ -30,21 +30,17 @@ static bool
 line_split(const char *text, struct field *fields, unsigned n, const char **next)
 {
     const char *end = strchrnul(text, '\n');
-    const char *at = text;
+    const char *at = text, *colon = text;
     unsigned found = 0;
 
     *next = *end ? end + 1 : NULL;
-    while (found < n) {
-        const char *colon = memchr(at, ':', (size_t)(end - at));
-        const char *stop = colon ? colon : end;
-
+    while (colon && found < n) {
+        colon = memchr(at, ':', (size_t)(end - at));
         fields[found].at = at;
-        fields[found++].len = (size_t)(stop - at);
-        if (!colon)
-            break;
-        at = colon + 1;
+        fields[found++].len = (size_t)((colon ? colon : end) - at);
+        at = colon ? colon + 1 : end;
     }
-    return found == n && !memchr(fields[n - 1].at, ':', fields[n - 1].len);
+    return found == n && !colon;
 }
 
 static bool
