@@ -90,6 +90,9 @@ void rpc_server_call_finish(struct rpc_server_call *call,
 /* Send message and finish with OK. */
 void rpc_server_call_reply(struct rpc_server_call *call,
                            const struct ProtobufCMessage *message);
+/* End the call at once and drop what the client has not taken: it sees
+ * RESOURCE_EXHAUSTED. For one that does not read. The call is gone afterwards. */
+void rpc_server_call_abort(struct rpc_server_call *call);
 /* Finish with a status in words. */
 void rpc_server_call_fail(struct rpc_server_call *call, enum rpc_code code,
                           const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -349,6 +349,21 @@ rpc_server_call_reply(struct rpc_server_call *call,
 }
 
 void
+rpc_server_call_abort(struct rpc_server_call *call)
+{
+    assert(call->held);
+    call->held = false;
+    call->on_cancel = NULL;
+    if (!call->conn) {
+        call_stop_timer(call);
+        rpc_call_release(&call->base, NULL);
+        return;
+    }
+    rpc_call_reset(&call->base, NGHTTP2_ENHANCE_YOUR_CALM);
+    rpc_server_call_gone(call);
+}
+
+void
 rpc_server_call_fail(struct rpc_server_call *call, enum rpc_code code, const char *fmt,
                      ...)
 {

@@ -115,14 +115,17 @@ unix_conn_new(struct unix_server *s, struct stream *inner, uint32_t uid)
     return &c->base;
 }
 
-size_t
-unix_conn_count(const struct unix_server *s, uint32_t uid)
+bool
+unix_conn_is_full(const struct unix_server *s, uint32_t uid)
 {
-    size_t n = 0;
+    size_t own = 0, foreign = 0;
 
     VMT_LIST_FOREACH(node, next, &s->conns)
     {
-        n += VMT_CONTAINER_OF(node, struct unix_conn, node)->uid == uid;
+        const struct unix_conn *c = VMT_CONTAINER_OF(node, struct unix_conn, node);
+
+        own += c->uid == uid;
+        foreign += unix_is_foreign(c->uid);
     }
-    return n;
+    return unix_is_full_for(uid, own, foreign, s->connections_max);
 }

@@ -9,16 +9,22 @@
 struct os_listener;
 struct stream;
 
-/* Bytes that a subscriber may leave unread. Signals are some hundred bytes each, so that
- * this is thousands of them: whoever is that far behind has stopped reading. */
-#define UNIX_SIGNAL_QUEUE_MAX (1024u * 1024)
+/* Bytes that a subscriber may leave unread, beside what its socket and its windows hold.
+ * Signals are some hundred bytes each, so that this is hundreds of them: whoever is that
+ * far behind has stopped reading. */
+#define UNIX_SIGNAL_QUEUE_MAX (64u * 1024)
 
-/* Subscriptions per daemon; each costs some hundred bytes. */
+/* Subscriptions per daemon. */
 #define UNIX_SUBSCRIBERS_MAX 1024u
 
-/* A uid other than root and the daemon's own gets this part of the connections, so that
- * no user can lock the others out of a system daemon. */
-#define UNIX_CONNECTIONS_SHARE 4u
+/* Of connections and of subscriptions, a uid other than root and the daemon's own gets
+ * this part, so that no user can lock the others out of a system daemon; and so much is
+ * kept for those two, because one person may own many uids (subuid(5)). */
+#define UNIX_SHARE 4u
+
+/* A connection without calls or subscriptions is closed after this: longer than any
+ * client of ours thinks between two calls. */
+#define UNIX_IDLE_MS 600000u
 
 struct unix_server {
     struct ipc_server base;
@@ -36,14 +42,20 @@ struct unix_server {
     void *arg; /* borrowed */
 };
 
+/* Whether a uid that has own of all places, while all uids but root's and the daemon's
+ * have foreign, may have no more of them. */
+bool unix_is_full_for(uint32_t uid, size_t own, size_t foreign, size_t all);
+/* Neither root nor the daemon's own user. */
+bool unix_is_foreign(uint32_t uid);
+
 /* Tell who wants to know that the number of clients changed by one. */
 void unix_server_count(struct unix_server *s, int change);
 
 /* A stream that passes everything on to inner and counts as a client of s, with the uid,
  * while it is open. NULL: no memory, inner is untouched. */
 struct stream *unix_conn_new(struct unix_server *s, struct stream *inner, uint32_t uid);
-/* How many connections of a uid are open. */
-size_t unix_conn_count(const struct unix_server *s, uint32_t uid);
+/* Whether a uid may open no more connections. */
+bool unix_conn_is_full(const struct unix_server *s, uint32_t uid);
 
 /* The handler of every streaming method. */
 void unix_signals_subscribe(void *ctx, struct rpc_server_call *call,

@@ -175,14 +175,17 @@ unix_server_fill(struct unix_server *s)
     return 0;
 }
 
-/* Whether a uid has all the connections that it may have. */
-static bool
-unix_server_is_full_for(const struct unix_server *s, uint32_t uid)
+bool
+unix_is_foreign(uint32_t uid)
 {
-    if (uid == 0 || uid == geteuid())
-        return false;
-    return unix_conn_count(s, uid) >=
-           (s->connections_max + UNIX_CONNECTIONS_SHARE - 1) / UNIX_CONNECTIONS_SHARE;
+    return uid != 0 && uid != geteuid();
+}
+
+bool
+unix_is_full_for(uint32_t uid, size_t own, size_t foreign, size_t all)
+{
+    return unix_is_foreign(uid) && (own >= (all + UNIX_SHARE - 1) / UNIX_SHARE ||
+                                    foreign >= all - all / UNIX_SHARE);
 }
 
 static void
@@ -191,7 +194,7 @@ unix_server_on_accept(void *arg, struct stream *stream, const struct stream_peer
     struct unix_server *s = arg;
     struct stream *counted = NULL;
 
-    if (!unix_server_is_full_for(s, peer->uid))
+    if (!unix_conn_is_full(s, peer->uid))
         counted = unix_conn_new(s, stream, peer->uid);
     if (!counted) {
         stream_close(stream);
@@ -207,7 +210,8 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
 {
     VMT_CLEANUP(unix_server_freep) struct unix_server *s = calloc(1, sizeof(*s));
     struct rpc_server_config rpc = {.connections_max = UNIX_CONNECTIONS_MAX,
-                                    .streams_max = UNIX_STREAMS_MAX};
+                                    .streams_max = UNIX_STREAMS_MAX,
+                                    .idle_ms = UNIX_IDLE_MS};
     int r;
 
     if (!s)

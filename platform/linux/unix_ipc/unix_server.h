@@ -16,7 +16,7 @@ struct vmt_err;
 struct unix_server_config {
     int listen_fd; /* listening stream socket */
     /* Further clients are closed at once; 0: 256. Uids other than root and the daemon's
-     * get a quarter each. */
+     * get a quarter each, and three quarters together. */
     size_t connections_max;
     /* The number of connected clients changed. Called from the loop, possibly deep inside
      * the server: it may start timers, but not free the server. May be NULL. */

@@ -14,8 +14,9 @@
 
 struct unix_subscriber {
     struct vmt_list node;
-    struct unix_server *server;      /* borrowed */
-    struct rpc_server_call *call;    /* borrowed until finished or cancelled */
+    struct unix_server *server;   /* borrowed */
+    struct rpc_server_call *call; /* borrowed until finished or cancelled */
+    uint32_t uid;
     const struct ipc_signal *signal; /* NULL: all of them, as vmt.Signal */
 };
 
@@ -43,16 +44,34 @@ signal_of_method(const struct unix_server *s, const struct rpc_server_method *me
     return i < service->nsignals ? &service->signals[i] : NULL;
 }
 
+static bool
+subscribers_are_full(const struct unix_server *s, uint32_t uid)
+{
+    size_t own = 0, foreign = 0;
+
+    VMT_LIST_FOREACH(node, next, &s->subscribers)
+    {
+        const struct unix_subscriber *sub =
+            VMT_CONTAINER_OF(node, struct unix_subscriber, node);
+
+        own += sub->uid == uid;
+        foreign += unix_is_foreign(sub->uid);
+    }
+    return s->nsubscribers >= UNIX_SUBSCRIBERS_MAX ||
+           unix_is_full_for(uid, own, foreign, UNIX_SUBSCRIBERS_MAX);
+}
+
 void
 unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
                        const struct ProtobufCMessage *request)
 {
+    uint32_t uid = rpc_server_call_peer(call)->uid;
     struct unix_server *s = ctx;
     Vmt__Signal ready;
     struct unix_subscriber *sub;
 
     (void)request;
-    if (s->nsubscribers >= UNIX_SUBSCRIBERS_MAX) {
+    if (subscribers_are_full(s, uid)) {
         rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "too many subscribers");
         return;
     }
@@ -63,6 +82,7 @@ unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
     }
     sub->server = s;
     sub->call = call;
+    sub->uid = uid;
     sub->signal = signal_of_method(s, rpc_server_call_method(call));
     s->nsubscribers++;
     vmt_list_append(&s->subscribers, &sub->node);
@@ -73,14 +93,14 @@ unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
 }
 
 static void
-subscriber_drop(struct unix_subscriber *sub, const char *why)
+subscriber_drop(struct unix_subscriber *sub)
 {
     struct rpc_server_call *call = sub->call;
 
-    vmt_log_notice("signal subscriber dropped: %s pid=%d", why,
+    vmt_log_notice("signal subscriber dropped: it does not read its signals pid=%d",
                    rpc_server_call_peer(call)->pid);
     subscriber_free(sub);
-    rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", why);
+    rpc_server_call_abort(call); /* what it did not read is not kept either */
 }
 
 static void
@@ -88,7 +108,7 @@ subscriber_send(struct unix_subscriber *sub, const struct ProtobufCMessage *mess
 {
     /* A failed send means that the client is gone: on_cancel is on its way. */
     if (rpc_server_call_queued(sub->call) > UNIX_SIGNAL_QUEUE_MAX)
-        subscriber_drop(sub, "it does not read its signals");
+        subscriber_drop(sub);
     else
         (void)rpc_server_call_send(sub->call, message, NULL, 0);
 }

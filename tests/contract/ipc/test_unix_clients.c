@@ -25,7 +25,7 @@ struct fixture {
     struct ipc_server *server; /* ipc's */
     size_t reported;           /* by on_clients */
     size_t awaited;            /* stop the loop at this number of clients */
-    int closed, done;
+    int closed, done, refused;
 };
 
 static void
@@ -69,11 +69,11 @@ await_clients(struct fixture *f, size_t n)
 }
 
 static int
-setup(void **state)
+setup_with(void **state, size_t connections_max)
 {
     static struct fixture f;
     struct unix_server_config config = {
-        .connections_max = 2, .on_clients = on_clients, .arg = &f};
+        .connections_max = connections_max, .on_clients = on_clients, .arg = &f};
     struct ipc_identity self = {.uid = (uint32_t)getuid()};
 
     f = (struct fixture){.dir = "/tmp/vmt_ipc.XXXXXX"};
@@ -86,6 +86,18 @@ setup(void **state)
     assert_int_equal(ipc_add_server(f.echo.ipc, f.server, NULL), 0);
     *state = &f;
     return 0;
+}
+
+static int
+setup(void **state)
+{
+    return setup_with(state, 2);
+}
+
+static int
+setup_eight(void **state)
+{
+    return setup_with(state, 8);
 }
 
 static int
@@ -205,6 +217,92 @@ one_user_cannot_take_every_connection(void **state)
 }
 
 static void
+all_users_together_leave_room_for_root(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client *c[8], *mine[2];
+
+    if (getuid() != 0) /* needs more uids */
+        skip();
+    f->awaited = SIZE_MAX;
+    assert_int_equal(chmod(f->dir, 0755) | chmod(f->path, 0666), 0);
+    for (uid_t i = 0; i < 8; i++) {
+        assert_int_equal(seteuid(NOBODY - i / 2), 0);
+        c[i] = client_new(f);
+        assert_int_equal(seteuid(0), 0);
+    }
+    while (f->closed < 2)
+        run(f);
+    for (int i = 0; i < 2; i++)
+        mine[i] = client_new(f);
+    await_clients(f, 8);
+    assert_int_equal(f->closed, 2);
+    for (int i = 0; i < 8; i++)
+        unix_client_free(c[i]);
+    for (int i = 0; i < 2; i++)
+        unix_client_free(mine[i]);
+    await_clients(f, 0);
+}
+
+static void
+on_signal(void *arg, const char *name, const uint8_t *bytes, size_t len)
+{
+    (void)arg, (void)name, (void)bytes, (void)len;
+}
+
+static void
+on_ready(void *arg)
+{
+    struct fixture *f = arg;
+
+    f->done++;
+    os_loop_stop(f->loop, 0);
+}
+
+static void
+on_end(void *arg, const struct rpc_status *status)
+{
+    struct fixture *f = arg;
+
+    assert_int_equal(status->code, RPC_RESOURCE_EXHAUSTED);
+    f->refused++;
+    os_loop_stop(f->loop, 0);
+}
+
+static void
+one_user_cannot_take_every_subscription(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client_subscription all = {
+        .on_signal = on_signal, .on_ready = on_ready, .on_end = on_end, .arg = f};
+    struct unix_client *c[2], *mine;
+    enum { EACH = 200 };
+
+    if (getuid() != 0) /* needs a second uid */
+        skip();
+    f->awaited = SIZE_MAX;
+    assert_int_equal(chmod(f->dir, 0755) | chmod(f->path, 0666), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    for (int i = 0; i < 2; i++)
+        c[i] = client_new(f);
+    assert_int_equal(seteuid(0), 0);
+    for (int i = 0; i < 2 * EACH; i++)
+        assert_int_equal(unix_client_subscribe(c[i % 2], &all, NULL, NULL), 0);
+    while (f->done + f->refused < 2 * EACH)
+        run(f);
+    assert_true(f->refused > 0 && f->done > 0);
+    f->done = 0;
+    mine = client_new(f);
+    assert_int_equal(unix_client_subscribe(mine, &all, NULL, NULL), 0);
+    while (f->done == 0)
+        run(f);
+    unix_client_free(mine);
+    unix_client_free(c[0]);
+    unix_client_free(c[1]);
+    await_clients(f, 0);
+}
+
+static void
 a_call_that_is_cancelled_or_freed_calls_nobody_back(void **state)
 {
     struct fixture *f = *state;
@@ -231,6 +329,10 @@ main(void)
         TEST(clients_are_counted_as_they_come_and_go),
         TEST(a_client_too_many_is_closed_and_the_others_live_on),
         TEST(one_user_cannot_take_every_connection),
+        cmocka_unit_test_setup_teardown(all_users_together_leave_room_for_root,
+                                        setup_eight, teardown),
+        cmocka_unit_test_setup_teardown(one_user_cannot_take_every_subscription,
+                                        setup_eight, teardown),
         TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
     };
 

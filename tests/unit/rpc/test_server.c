@@ -504,6 +504,30 @@ endless_faults_that_reset_streams_end_the_connection(void **state)
 }
 
 static void
+an_aborted_call_is_reset_and_gone(void **state)
+{
+    static const char *const fields[] = {RAW_FIELDS(RPCTEST_PATH("Hang")), NULL};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    int32_t id;
+
+    (void)state;
+    bed_init(&bed, NULL);
+    id = raw_request(&bed.raw, fields, BYTES("\0\0\0\0\0"), true);
+    bed_settle(&bed);
+    rpc_server_call_abort(bed.test.hung);
+    bed_settle(&bed);
+    assert_int_equal(raw_stream(&bed.raw, id)->error, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(bed.test.cancels, 0);
+    bed.test.keep_on_cancel = true;
+    id = raw_request(&bed.raw, fields, BYTES("\0\0\0\0\0"), true);
+    assert_int_equal(nghttp2_submit_rst_stream(bed.raw.session, 0, id, NGHTTP2_CANCEL),
+                     0);
+    raw_flush(&bed.raw);
+    bed_settle(&bed);
+    rpc_server_call_abort(bed.test.hung); /* its client is gone */
+}
+
+static void
 what_is_no_http2_ends_the_connection(void **state)
 {
     VMT_CLEANUP(bed_done) struct bed bed;
@@ -543,6 +567,7 @@ main(void)
         cmocka_unit_test(an_idle_connection_is_ended_with_goaway),
         cmocka_unit_test(an_idle_peer_that_does_not_read_is_cut_off),
         cmocka_unit_test(endless_faults_that_reset_streams_end_the_connection),
+        cmocka_unit_test(an_aborted_call_is_reset_and_gone),
         cmocka_unit_test(what_is_no_http2_ends_the_connection),
     };
 
