@@ -8,7 +8,8 @@ die()
     exit 1
 }
 
-# step TEXT COMMAND...: run COMMAND with its output kept aside; show its end when it fails.
+# step TEXT COMMAND...: run COMMAND with its output kept aside; show its end when it fails. It runs
+# in a shell of its own, so that its die() ends up here, too.
 step()
 {
     local text=$1 log begin r
@@ -16,8 +17,13 @@ step()
     log=$(mktemp)
     begin=$(date +%s%N)
     printf '  %-34s ' "$text" >&2
-    r=0
-    "$@" >"$log" 2>&1 </dev/null || r=$?
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$log" 2>&1 </dev/null
+    r=$?
+    set -e
     if ((r)); then
         printf 'failed\n' >&2
         tail -n 40 "$log" >&2
@@ -35,13 +41,27 @@ since()
     printf '%d.%d s' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
-# need_space PATH MIB
+# need_space PATH MIB REMEDY: PATH need not be there yet.
 need_space()
 {
-    local free
-    free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
-    ((free >= $2)) || die "$1 has $free MiB free and $2 MiB are needed: make room, or" \
-        "set XDG_CACHE_HOME and XDG_DATA_HOME to folders on another disk"
+    local path=$1 free
+    while [ ! -e "$path" ]; do
+        path=$(dirname "$path")
+    done
+    free=$(df -Pm "$path" | awk 'NR == 2 { print $4 }')
+    ((free >= $2)) || die "$1 has $free MiB free and $2 MiB are needed: make room, or $3"
+}
+
+# need_all_space MIB: that much for the build; and what packages and image take, unless they are
+# there.
+need_all_space()
+{
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/vm_tools
+    local image=${XDG_DATA_HOME:-$HOME/.local/share}/vm_tools/images/debian
+
+    need_space "$top" "$1" "move this folder to another disk"
+    [ -d "$cache" ] || need_space "$cache" 600 "set XDG_CACHE_HOME to a folder on another disk"
+    [ -d "$image" ] || need_space "$image" 150 "set XDG_DATA_HOME to a folder on another disk"
 }
 
 # build_preset PRESET [TARGET...]: configure once, then build.
