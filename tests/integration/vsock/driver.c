@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -66,8 +67,13 @@ exec_device(struct driver *d, int vhost, int vsock)
 void
 driver_spawn(struct driver *d)
 {
+    struct rlimit limit;
     int vhost, vsock;
 
+    /* Both ends of a thousand connections. */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     *d = (struct driver){.sock = -1, .memfd = -1};
     (void)snprintf(d->dir, sizeof(d->dir), "/tmp/vmt-vsock-XXXXXX");
     assert_non_null(mkdtemp(d->dir));
