@@ -51,12 +51,38 @@ parts_of_a_name_are_not_the_name(void **state)
     assert_int_equal(modules_dep_find("", 0, "ext4", &at), 0);
 }
 
+static void
+a_signature_is_found_at_the_end_only(void **state)
+{
+#define MAGIC "~Module signature appended~\n"
+    static const char whole[] = "ELF data"
+                                "signature"
+                                "\0\0\2\0\0\0\0\0"
+                                "\0\0\0\x09" MAGIC;
+    static const char liar[] = "\0\0\2\0\0\0\0\0\0\0\0\1" MAGIC;
+    static const char huge[] = "abc\0\0\2\0\0\0\0\0\xff\xff\xff\xff" MAGIC;
+    size_t len = sizeof(whole) - 1;
+
+    (void)state;
+    assert_int_equal(modules_unsigned_len((const uint8_t *)whole, len), 8);
+    for (size_t n = 0; n < len; n++) {
+        assert_int_equal(modules_unsigned_len((const uint8_t *)whole, n), n);
+        assert_int_equal(modules_unsigned_len((const uint8_t *)whole + len - n, n),
+                         n > 48 ? n - 49 : n);
+    }
+    assert_int_equal(modules_unsigned_len((const uint8_t *)liar, sizeof(liar) - 1),
+                     sizeof(liar) - 1);
+    assert_int_equal(modules_unsigned_len((const uint8_t *)huge, sizeof(huge) - 1),
+                     sizeof(huge) - 1);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(modules_are_found_by_name),
         cmocka_unit_test(parts_of_a_name_are_not_the_name),
+        cmocka_unit_test(a_signature_is_found_at_the_end_only),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define MODULES_LATE_MAX 64
 #define MODULES_NAME_MAX 64
@@ -51,6 +52,10 @@ bool modules_fs_known(const char *fs);
 /* Load a module and what it needs from /lib/modules/<release> of the root. This takes
  * time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */
 int modules_load_from_root(const char *name, struct vmt_err *err);
+
+/* Bytes of a module without the signature at its end; len if there is none.
+ * Source: Linux v6.1 include/linux/module_signature.h. */
+size_t modules_unsigned_len(const uint8_t *data, size_t len);
 
 /* The line of modules.dep for a module: its path, then ": ", then what it needs, to be
  * loaded from right to left. Returns its length, 0 if there is none. '-' and '_' are the
