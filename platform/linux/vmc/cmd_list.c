@@ -107,10 +107,12 @@ list_run(struct vmc *vmc, int argc, char **argv)
     if (r >= 0)
         return r;
     r = vm_list_get(vmc, &list, &err);
-    if (r == 0 && vmc->json)
-        r = list_print_json(list, &err);
-    else if (r == 0)
+    if (r < 0 || !list)
+        return vmc_fail(r, &err);
+    if (!vmc->json)
         list_print_text(list);
+    else
+        r = list_print_json(list, &err);
     return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
 }
 

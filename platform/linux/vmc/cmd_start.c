@@ -232,7 +232,7 @@ start_vm(struct vmc *vmc, const char *name, const struct start_options *o,
 
     if (r == 0)
         r = start_call(vmc, name, o, &files, &response, err);
-    if (r < 0)
+    if (r < 0 || !response)
         return r;
     if (!response->success) {
         r = start_refused(name, response, err);

@@ -50,7 +50,7 @@ image_fill(const struct vmc *vmc, const char *name, int *fds, char **ret_cmdline
            struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_freep) char *dir = NULL;
-    struct image_files image;
+    struct image_files image = {.fd = {-1, -1, -1}};
     int r = image_find(vmc->paths.data, name, &dir, err);
 
     if (r == 0)
@@ -88,12 +88,13 @@ start_files_open(const struct vmc *vmc, const struct start_options *options,
         else
             all = false;
     }
-    if (r == 0 && !all)
+    if (r == 0 && !all) {
         r = image_fill(vmc, options->image ? options->image : IMAGE_DEFAULT, fds,
                        &files.cmdline, err);
-    /* A kernel of one's own may well do without the rest. */
-    if (r == -ENOENT && options->kernel && !options->image && fds[IMAGE_KERNEL] >= 0)
-        r = 0;
+        /* A kernel of one's own may well do without the rest. */
+        if (r == -ENOENT && options->kernel && !options->image)
+            r = 0;
+    }
     for (int i = 0; i < IMAGE_PART_COUNT; i++)
         if (fds[i] >= 0) {
             files.kinds[files.n] = kinds[i];
@@ -102,6 +103,7 @@ start_files_open(const struct vmc *vmc, const struct start_options *options,
     if (r < 0)
         return r;
     *ret_files = files;
-    files = (struct start_files){0};
+    files.n = 0; /* the caller's now */
+    files.cmdline = NULL;
     return 0;
 }

@@ -187,7 +187,7 @@ concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
     request.name = (char *)(uintptr_t)vm_name;
     request.owner_id = owner ? (char *)(uintptr_t)owner : self;
     r = concierge_client_call(client, &call, &reply, err);
-    if (r < 0)
+    if (r < 0 || !reply)
         return r;
     response = (VmTools__Concierge__GetVmInfoResponse *)(void *)reply;
     if (!response->success || !response->vm_info)

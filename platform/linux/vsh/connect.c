@@ -55,7 +55,7 @@ connect_on_done(void *arg, struct stream *stream, const struct vmt_err *err)
 
     c->op = NULL;
     /* Nobody listens yet, as a transport to a guest says it. */
-    if (!stream && (err->code == ECONNREFUSED || err->code == ECONNRESET) &&
+    if (!stream && err && (err->code == ECONNREFUSED || err->code == ECONNRESET) &&
         clock->ops->now_ms(clock) < c->give_up_ms &&
         clock->ops->timer_start(clock, RETRY_PAUSE_MS, connect_attempt, c, &c->timer) ==
             0)
