@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""vmc and the daemon that it starts on demand, without any VM."""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ.get("VMT_BIN", "build/ci/bin")).absolute()
+DEADLINE = 120  # seconds; generous, the machine may be loaded
+
+
+def eventually(what, check):
+    end = time.monotonic() + DEADLINE
+    while not check():
+        if time.monotonic() > end:
+            raise AssertionError("timeout: " + what)
+        time.sleep(0.05)
+
+
+class Vmc(unittest.TestCase):
+    def setUp(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="vmc-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("VMC_")}
+        for name in ("RUNTIME_DIR", "STATE_HOME", "DATA_HOME", "CACHE_HOME"):
+            folder = self.root / name
+            folder.mkdir(mode=0o700)
+            self.env["XDG_" + name] = str(folder)
+        self.addCleanup(self.end_daemons)
+
+    def daemons(self):
+        """Pids of the vm_concierge processes of this test."""
+        found = []
+        for proc in pathlib.Path("/proc").iterdir():
+            if not proc.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                if (str(self.root).encode() in (proc / "environ").read_bytes() and
+                        b"vm_concierge" in (proc / "cmdline").read_bytes() and
+                        (proc / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"):
+                    found.append(int(proc.name))
+        return found
+
+    def end_daemons(self):
+        for pid in self.daemons():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+        eventually("the daemons end", lambda: not self.daemons())
+
+    def vmc(self, *arguments, program=BIN / "vmc", code=0, **keywords):
+        done = subprocess.run([program, *arguments], env=self.env, capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, timeout=DEADLINE,
+                              check=False, **keywords)
+        self.assertEqual(done.returncode, code, (arguments, done.stdout, done.stderr))
+        return done
+
+    def test_usage_errors_are_one_line_and_code_2(self):
+        for arguments in ([], ["nonsense"], ["start"], ["start", "a", "b"], ["stop"],
+                          ["stop", "--all", "a"], ["list", "x"], ["info"], ["exec"],
+                          ["exec", "a"], ["exec", "a", "--"], ["shell"], ["logs"],
+                          ["image"], ["image", "nonsense"], ["image", "list", "x"],
+                          ["start", "--cpus", "0", "a"], ["list", "--owner", "xyz"],
+                          ["help", "nonsense"], ["completion", "fish"]):
+            done = self.vmc(*arguments, code=2)
+            self.assertEqual(done.stderr.count("\n"), 1, (arguments, done.stderr))
+            self.assertEqual(done.stdout, "")
+        self.assertEqual(self.daemons(), [])
+
+    def test_help_needs_no_daemon(self):
+        text = self.vmc("help").stdout
+        self.assertEqual(text, self.vmc("--help").stdout)
+        for command in ("start", "stop", "list", "info", "shell", "exec", "logs", "image",
+                        "doctor", "completion", "version", "help"):
+            self.assertIn(f"  {command} ", text)
+            usage = self.vmc("help", command).stdout
+            self.assertTrue(usage.startswith(f"usage: vmc {command} "))
+            self.assertEqual(usage, self.vmc(command, "--help").stdout)
+        self.assertIn("vm_tools", self.vmc("--version").stdout)
+        self.assertIn("version", json.loads(self.vmc("version", "--json").stdout))
+        self.assertEqual(self.daemons(), [])
+
+    def test_the_completion_is_a_script_that_knows_every_command(self):
+        script = self.vmc("completion", "bash").stdout
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        offered = subprocess.run(
+            ["bash", "-c", script + '\nCOMP_WORDS=(vmc ""); COMP_CWORD=1; _vmc; '
+             'echo "${COMPREPLY[@]}"'], capture_output=True, text=True, check=True)
+        listed = [line.split()[0] for line in self.vmc("help").stdout.splitlines()
+                  if line.startswith("  ") and line[2] != "-"]
+        self.assertEqual(sorted(offered.stdout.split()), sorted(listed))
+
+    def test_the_daemon_is_started_once_for_all(self):
+        together = [subprocess.Popen([BIN / "vmc", "list", "--json"], env=self.env,
+                                     stdout=subprocess.PIPE) for _ in range(8)]
+        for child in together:
+            out, _ = child.communicate(timeout=DEADLINE)
+            self.assertEqual((child.returncode, json.loads(out)), (0, []))
+        self.assertEqual(len(self.daemons()), 1)
+        before = self.daemons()
+        self.vmc("list")
+        self.assertEqual(self.daemons(), before)
+        os.kill(before[0], signal.SIGKILL)
+        eventually("it is gone", lambda: not self.daemons())
+        self.vmc("list")  # the dead one's socket is still there
+
+    def test_what_does_not_run_is_not_found(self):
+        for arguments in (["info", "nobody"], ["exec", "nobody", "--", "true"],
+                          ["shell", "nobody"], ["logs", "nobody"]):
+            done = self.vmc(*arguments, code=3)
+            self.assertIn("nobody", done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.vmc("stop", "nobody")
+        self.vmc("stop", "--all")
+
+    def test_a_daemon_that_is_not_there(self):
+        alone = self.root / "bin"
+        alone.mkdir()
+        shutil.copy(BIN / "vmc", alone / "vmc")
+        self.env["PATH"] = "/nonexistent"
+        done = self.vmc("list", program=alone / "vmc", code=5)
+        self.assertIn("vm_concierge", done.stderr)
+        self.assertIn("No such file", done.stderr)
+
+    def test_a_daemon_that_fails_says_why(self):
+        broken = self.root / "bin"
+        broken.mkdir()
+        shutil.copy(BIN / "vmc", broken / "vmc")
+        (broken / "vm_concierge").write_text("#!/bin/sh\necho the moon is full >&2\nexit 1\n")
+        (broken / "vm_concierge").chmod(0o755)
+        done = self.vmc("list", program=broken / "vmc", code=5)
+        self.assertIn("the moon is full", done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_the_daemon_inherits_nothing_of_ours(self):
+        reader, writer = os.pipe()
+        self.vmc("list", pass_fds=(writer,))
+        os.close(writer)
+        self.assertEqual(os.read(reader, 1), b"")  # nobody else holds it
+        os.close(reader)
+        pid, = self.daemons()
+        self.assertEqual(os.getsid(pid), pid)
+        self.assertEqual(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null")
+
+    def test_files_that_are_missing_are_named(self):
+        for arguments in (["--kernel", "/no/kernel"], ["--image", "/no/image"],
+                          ["--image", "noimage"]):
+            done = self.vmc("start", "--no-shell", *arguments, "a", code=3)
+            self.assertIn(arguments[1], done.stderr)
+        kernel = self.root / "kernel"
+        kernel.write_bytes(b"x")
+        done = self.vmc("start", "--no-shell", "--kernel", kernel, "--initrd", "/no/initrd",
+                        "a", code=3)
+        self.assertIn("/no/initrd", done.stderr)
+
+    def test_the_owner(self):
+        self.assertEqual(json.loads(self.vmc("list", "--json").stdout), [])
+        self.env["VMC_OWNER"] = "not hexadecimal"
+        self.assertIn("owner", self.vmc("list", code=1).stderr)
+
+    def test_doctor_lists_what_is_missing(self):
+        found = json.loads(self.vmc("doctor", "--no-boot", "--json", code=1).stdout)
+        checks = {f["check"]: f for f in found}
+        for name in ("rights", "memory", "disk", "programs", "vsock", "hypervisor", "image"):
+            self.assertIn(name, checks)
+        self.assertEqual(checks["image"]["state"], "bad")
+        self.assertIn("vmc image build", checks["image"]["mend"])
+        self.assertEqual(checks["rights"]["state"], "ok")
+        self.assertIn("image", self.vmc("doctor", "--no-boot", code=1).stdout)
+
+    def test_images(self):
+        self.assertEqual(json.loads(self.vmc("image", "list", "--json").stdout), [])
+        done = self.vmc("image", "verify", "nothing", code=3)
+        self.assertIn("nothing", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
