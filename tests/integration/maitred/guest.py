@@ -25,7 +25,7 @@ MAITRED = pathlib.Path(os.environ.get("VMT_TEST_MAITRED", SOURCE / "build/guest/
 
 FIRST = ["virtio_pci", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport"]
 LATE = ["virtio_net", "9p", "9pnet_fd", "button", "evdev", "virtio_rng"]
-IN_ROOT = ["ext4", "crc32c_generic"]
+IN_ROOT = ["ext4", "crc32c_generic", "vsock_loopback"]
 
 
 def run_tests(tests):
@@ -106,7 +106,7 @@ def make_initrd(out):
 
 
 def make_root(out, files, without=()):
-    """A squashfs with busybox, ext4's modules, and files: {path: text}; executable with #!."""
+    """A squashfs with busybox, ext4's modules, and files: {path: text or bytes}; programs are executable."""
     modules = Modules()
     with tempfile.TemporaryDirectory() as tmp:
         top = pathlib.Path(tmp) / "root"
@@ -130,8 +130,9 @@ def make_root(out, files, without=()):
         for name, text in files.items():
             path = top / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            path.chmod(0o755 if text.startswith("#!") else 0o644)
+            data = text if isinstance(text, bytes) else text.encode()
+            path.write_bytes(data)
+            path.chmod(0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644)
         subprocess.run(["mksquashfs", top, out, "-all-root", "-noappend", "-quiet",
                         "-no-progress"], check=True, stdout=subprocess.DEVNULL)
 
@@ -274,7 +275,7 @@ def load_grpc(folder):
         from grpc_tools import protoc  # pylint: disable=import-outside-toplevel
     except ImportError:
         skip("python3-grpcio and python3-grpc-tools are not installed")
-    names = ("common", "vm_guest", "vm_host", "vmt_agent")
+    names = ("common", "vm_crash", "vm_guest", "vm_host", "vmt_agent")
     out = pathlib.Path(folder) / "py"
     out.mkdir()
     args = ["protoc", f"-I{SOURCE}/proto", "-I/usr/include", f"--python_out={out}",
@@ -287,7 +288,8 @@ def load_grpc(folder):
 
 
 class Guest(Qemu):
-    """A machine with a vsock device, a host that takes VmReady, and stubs for its agent."""
+    """A machine with a vsock device, a host that takes VmReady and failure reports, and stubs for
+    its agent."""
 
     def __init__(self, top, append="", root=None, extra=(), take_ready=True):
         self.top = pathlib.Path(top)
@@ -295,6 +297,7 @@ class Guest(Qemu):
         self.folder.mkdir()
         self.take_ready = take_ready
         self.ready = queue.Queue()
+        self.failures = []
         vhost = f"{self.folder}/vhost"
         device = ["-object", "memory-backend-memfd,id=mem,size=384M,share=on",
                   "-machine", "memory-backend=mem",
@@ -305,7 +308,7 @@ class Guest(Qemu):
         self.grpc, self.pb, self.stub_modules = load_grpc(top)
         self.vsock = self.server = self.proxy = self.channel = None
 
-    def serve_ready(self):
+    def serve_host(self):
         guest = self
 
         class Listener(self.stub_modules["vm_host"].StartupListenerServicer):
@@ -313,11 +316,19 @@ class Guest(Qemu):
                 guest.ready.put(time.monotonic())
                 return guest.pb["common"].EmptyMessage()
 
+        class Crashes(self.stub_modules["vm_crash"].CrashListenerServicer):
+            def SendFailureReport(self, request, context):
+                guest.failures.append(request.failed_process)
+                return guest.pb["common"].EmptyMessage()
+
         pool = concurrent.futures.ThreadPoolExecutor(4)
         self.server = self.grpc.server(pool)
         self.stub_modules["vm_host"].add_StartupListenerServicer_to_server(Listener(),
                                                                            self.server)
-        self.server.add_insecure_port(f"unix:{self.folder}/vsock_7777")
+        self.stub_modules["vm_crash"].add_CrashListenerServicer_to_server(Crashes(),
+                                                                          self.server)
+        for port in (7777, 7779):
+            self.server.add_insecure_port(f"unix:{self.folder}/vsock_{port}")
         self.server.start()
 
     def __enter__(self):
@@ -330,7 +341,7 @@ class Guest(Qemu):
         for s in sockets:
             s.close()
         if self.take_ready:
-            self.serve_ready()
+            self.serve_host()
         super().__enter__()
         self.proxy = Proxy(self.folder, 8888)
         self.channel = self.grpc.insecure_channel(f"unix:{self.proxy.path}")

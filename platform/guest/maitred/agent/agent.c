@@ -16,6 +16,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/rpc/server.h"
+#include "platform/guest/maitred/agent/failures.h"
 #include "platform/guest/maitred/agent/jobs.h"
 #include "platform/guest/maitred/agent/power_button.h"
 #include "platform/guest/maitred/agent/ready.h"
@@ -100,6 +101,14 @@ on_sigchld(void *arg, int sig)
 }
 
 static void
+on_failed(void *arg, const char *program)
+{
+    struct agent *agent = arg;
+
+    failures_report(agent->failures, program);
+}
+
+static void
 on_given_up(void *arg, const char *program)
 {
     struct agent *agent = arg;
@@ -107,40 +116,27 @@ on_given_up(void *arg, const char *program)
     report_degraded(&agent->boot.report, "%s does not stay up", program);
 }
 
+static void begin_late(struct agent *agent, uint64_t delay_ms);
+
 static void
 on_late(void *arg)
 {
     struct agent *agent = arg;
 
     agent->late = NULL;
-    if (!boot_late_step(&agent->boot)) {
-        report_phase(&agent->boot.report, "late");
-        return;
-    }
-    if (agent->clock->ops->timer_start(agent->clock, 0, on_late, agent, &agent->late) < 0)
-        vmt_log_error("no memory for the late part of the boot");
+    if (boot_late_step(&agent->boot))
+        begin_late(agent, 0);
 }
 
-/* The late part of the boot begins now; later calls change nothing. */
+/* The late part of the boot begins after delay_ms, in place of an earlier plan. */
 static void
 begin_late(struct agent *agent, uint64_t delay_ms)
 {
     agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    agent->late = NULL;
     if (agent->clock->ops->timer_start(agent->clock, delay_ms, on_late, agent,
                                        &agent->late) < 0)
-        agent->late = NULL;
-}
-
-/* Out of the client's callback, so that it can be freed. */
-static void
-on_late_after_ready(void *arg)
-{
-    struct agent *agent = arg;
-
-    agent->late = NULL;
-    ready_free(agent->ready);
-    agent->ready = NULL;
-    on_late(agent);
+        vmt_log_error("no memory for the late part of the boot");
 }
 
 static void
@@ -152,11 +148,9 @@ on_ready_acked(void *arg)
     report_phase(&agent->boot.report, "ready");
     console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
                 agent->boot.report.ndegraded ? ", degraded" : "");
-    agent->clock->ops->timer_cancel(agent->clock, agent->late);
-    agent->late = NULL;
-    if (agent->clock->ops->timer_start(agent->clock, 0, on_late_after_ready, agent,
-                                       &agent->late) < 0)
-        vmt_log_error("no memory for the late part of the boot");
+    ready_free(agent->ready);
+    agent->ready = NULL;
+    begin_late(agent, 0);
 }
 
 static void
@@ -204,6 +198,8 @@ listen_vsock(struct agent *agent, struct vmt_err *err)
     if (r < 0)
         return r;
     t = agent->transport;
+    if (failures_new(agent->clock, t, &agent->failures) < 0)
+        return vmt_err_set(err, ENOMEM, "listen for the host");
     r = t->ops->vm_add(t, VMT_CID_HOST, NULL, err);
     if (r == 0)
         r = t->ops->listen(t, agent->boot.cmdline.port, on_accept, agent, &listener, err);
@@ -332,6 +328,7 @@ agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
         .is_init = getpid() == 1,
     };
     proc_table_init(&agent->procs, agent->clock);
+    agent->procs.on_failed = on_failed;
     agent->procs.on_given_up = on_given_up;
     agent->procs.arg = agent;
     (void)prctl(PR_SET_CHILD_SUBREAPER,
@@ -354,6 +351,7 @@ agent_done(struct agent *agent)
 {
     if (agent->late)
         agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    failures_free(agent->failures);
     ready_free(agent->ready);
     jobs_free(agent->jobs);
     power_button_free(agent->button);

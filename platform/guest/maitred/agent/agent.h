@@ -8,6 +8,7 @@
 #include "platform/guest/maitred/init/boot.h"
 #include "platform/guest/maitred/proc/table.h"
 
+struct failures;
 struct jobs;
 struct os_listener;
 struct os_loop;
@@ -31,7 +32,8 @@ struct agent {
     struct proc_table procs;
     struct transport *transport; /* owned; NULL without vsock */
     struct rpc_server *server;   /* owned */
-    struct jobs *jobs;           /* owned; NULL when all are started */
+    struct failures *failures;   /* owned; NULL without vsock */
+    struct jobs *jobs;           /* owned; NULL when there is none to start */
     struct ready *ready;         /* owned; NULL once acknowledged, and as a service */
     struct shutdown *shutdown;   /* owned; NULL until it begins */
     struct power_button *button; /* owned; NULL where nothing can be watched */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "platform/guest/maitred/init/boot.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -95,6 +96,7 @@ boot_run(struct boot *boot)
     report_phase(&boot->report, "kernel");
     (void)umask(022);
     (void)prctl(PR_SET_NAME, "maitred"); /* the kernel called us by our file, init */
+    (void)signal(SIGPIPE, SIG_IGN);
     console_catch_fatal();
     mounts_first(&boot->report);
     console_open_stdio();
@@ -130,6 +132,8 @@ boot_loopback(struct boot *boot)
 bool
 boot_late_step(struct boot *boot)
 {
+    if (boot->is_complete)
+        return false;
     if (!boot->has_lo) {
         boot_loopback(boot);
         return true;
@@ -144,5 +148,7 @@ boot_late_step(struct boot *boot)
     }
     mounts_late(&boot->report);
     cgroup_enable(&boot->report);
+    boot->is_complete = true;
+    report_phase(&boot->report, "late");
     return false;
 }

@@ -12,9 +12,10 @@ struct boot {
     struct cmdline cmdline;
     struct report report;
     struct modules modules;
-    int uevent_fd; /* owned; -1 if the kernel refused */
-    int old_root;  /* owned: the initramfs; -1 if it is still the root */
-    bool has_lo;   /* the loopback interface is up */
+    int uevent_fd;    /* owned; -1 if the kernel refused */
+    int old_root;     /* owned: the initramfs; -1 if it is still the root */
+    bool has_lo;      /* the loopback interface is up */
+    bool is_complete; /* boot_late_step has nothing left to do */
 };
 
 /* Run as PID 1, straight down: nothing else runs yet, so this may wait for a device. Does

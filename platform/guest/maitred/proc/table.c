@@ -118,14 +118,18 @@ proc_on_timer(void *arg)
     proc_restart(p);
 }
 
+static bool
+is_failure(const struct proc_exit *how)
+{
+    return how->kind == PROC_SIGNALED || how->code != 0;
+}
+
 static void
 log_exit(const struct proc *p, const struct proc_exit *how)
 {
-    bool is_failure = how->kind == PROC_SIGNALED || how->code != 0;
-
     if (p->argv.n == 0) /* a worker: who started it reports */
         return;
-    vmt_log(p->respawn && is_failure ? VMT_LOG_WARNING : VMT_LOG_INFO,
+    vmt_log(p->respawn && is_failure(how) ? VMT_LOG_WARNING : VMT_LOG_INFO,
             "%s ended: %s %d pid=%d", p->argv.v[0],
             how->kind == PROC_EXITED ? "status" : "signal", how->code, (int)p->pid);
 }
@@ -138,6 +142,8 @@ proc_ended(struct proc *p, const struct proc_exit *how)
 
     log_exit(p, how);
     if (p->respawn) {
+        if (p->table->on_failed && is_failure(how))
+            p->table->on_failed(p->table->arg, p->argv.v[0]);
         proc_restart(p);
         return;
     }

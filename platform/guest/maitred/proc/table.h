@@ -43,7 +43,9 @@ struct proc_table {
     struct vmt_list procs;
     size_t n;
     bool stopped; /* no more starts */
-    /* A respawned program is given up; may be NULL. */
+    /* A program that is to be respawned ended with an error or a signal; it is given up.
+     * Both may be NULL. */
+    void (*on_failed)(void *arg, const char *program);
     void (*on_given_up)(void *arg, const char *program);
     void *arg; /* borrowed */
 };
