@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* maitred - PID 1 of a VM and its agent; started by another init, the agent only. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
@@ -48,6 +53,27 @@ on_stop_signal(void *arg, int sig)
     os_loop_stop(arg, 0);
 }
 
+/* Tell a service manager that waits for it. Source: sd_notify(3), protocol. */
+static void
+notify_ready(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    size_t len = path ? strlen(path) : 0;
+
+    if (len == 0 || len >= sizeof(addr.sun_path))
+        return;
+    memcpy(addr.sun_path, path, len);
+    if (*path == '@') /* an abstract socket */
+        addr.sun_path[0] = '\0';
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || sendto(fd, "READY=1", strlen("READY=1"), MSG_NOSIGNAL,
+                         (const struct sockaddr *)&addr,
+                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+        vmt_log_warning("tell the service manager: %s", strerror(errno));
+}
+
 static int
 run_service(const char *unix_path)
 {
@@ -66,10 +92,12 @@ run_service(const char *unix_path)
         (void)os_loop_on_signal(loop, SIGTERM, on_stop_signal, loop, NULL);
         (void)os_loop_on_signal(loop, SIGINT, on_stop_signal, loop, NULL);
         r = agent_start(&agent, loop, &boot, unix_path, &err);
-        if (r == 0)
+        if (r == 0) {
+            notify_ready();
             r = os_loop_run(loop);
-        else
+        } else {
             vmt_log_error("%s", err.msg);
+        }
         agent_done(&agent);
         os_loop_free(loop);
     }

@@ -251,6 +251,22 @@ def ready_is_repeated_until_it_is_heard(top):
         vm.console.wait("ready +")
 
 
+def a_machine_without_a_console_is_as_good(top):
+    guest.make_root(f"{top}/root", FILES)
+    with guest.Guest(top, "console=ttyS9", f"{top}/root") as vm:
+        vm.ready.get(timeout=guest.PATIENCE)
+        request = vm.pb["vm_guest"].LaunchProcessRequest(argv=["echo", "x"], use_console=True,
+                                                         wait_for_exit=True)
+        reply = vm.call("LaunchProcess", request)
+        assert (reply.status, reply.code) == (EXITED, 0), reply
+        report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
+                                         timeout=guest.PATIENCE)
+        assert not report.degraded, report
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert vm.wait_off() == 0
+
+
 if __name__ == "__main__":
     guest.check_needs()
-    guest.run_tests([all_calls_work_on_one_guest, ready_is_repeated_until_it_is_heard])
+    guest.run_tests([all_calls_work_on_one_guest, ready_is_repeated_until_it_is_heard,
+                     a_machine_without_a_console_is_as_good])

@@ -22,8 +22,13 @@ def main():
         grpc, pb, stubs = guest.load_grpc(top)
         before = state()
         path = f"{top}/agent"
-        agent = subprocess.Popen([guest.BIN / "maitred", f"--listen=unix:{path}"])
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(f"{top}/notify")
+        manager.settimeout(guest.PATIENCE)
+        agent = subprocess.Popen([guest.BIN / "maitred", f"--listen=unix:{path}"],
+                                 env={**os.environ, "NOTIFY_SOCKET": f"{top}/notify"})
         try:
+            assert manager.recv(100) == b"READY=1"
             channel = grpc.insecure_channel(f"unix:{path}")
             grpc.channel_ready_future(channel).result(timeout=guest.PATIENCE)
             stub = stubs["vm_guest"].MaitredStub(channel)
@@ -49,6 +54,7 @@ def main():
         finally:
             agent.send_signal(signal.SIGTERM)
             code = agent.wait(guest.PATIENCE)
+            manager.close()
         assert code == 0, code
     print("ok")
 

@@ -115,12 +115,19 @@ static pid_t __attribute__((noinline)) vfork_child(struct exec_shared *shared)
     return pid;
 }
 
+/* A machine without a console still runs programs that would like to have one. */
+static int
+open_stdio(bool use_console)
+{
+    int fd = use_console ? open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+
+    return fd < 0 ? open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC) : fd;
+}
+
 int
 exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
 {
-    const char *stdio_path = spec->use_console ? "/dev/console" : "/dev/null";
-    VMT_CLEANUP(vmt_closep)
-    int stdio = open(stdio_path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    VMT_CLEANUP(vmt_closep) int stdio = open_stdio(spec->use_console);
     struct exec_shared shared = {.spec = spec, .stdio = stdio};
     char path[PATH_MAX];
     sigset_t all, old;
@@ -128,7 +135,7 @@ exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
     int r;
 
     if (stdio < 0)
-        return vmt_err_set(err, errno, "open %s", stdio_path);
+        return vmt_err_set(err, errno, "open /dev/null");
     r = find_program(spec->argv[0], spec->env, path, err);
     if (r < 0)
         return r;

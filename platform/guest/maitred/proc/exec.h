@@ -10,7 +10,7 @@ struct vmt_err;
 struct exec_spec {
     char *const *argv; /* at least one; argv[0] is searched in PATH of env */
     char *const *env;  /* NULL-terminated, whole */
-    bool use_console;  /* 0 to 2 are /dev/console, else /dev/null */
+    bool use_console;  /* 0 to 2 are /dev/console if there is one, else /dev/null */
     bool own_terminal; /* the console becomes the controlling terminal: for a shell */
 };
 

@@ -96,10 +96,13 @@ int
 worker_start(struct proc_table *table, const struct worker_spec *spec,
              struct vmt_err *err)
 {
-    VMT_CLEANUP(worker_freep) struct worker *w = calloc(1, sizeof(*w));
+    VMT_CLEANUP(worker_freep) struct worker *w = NULL;
     pid_t pid;
     int r;
 
+    if (table->n >= PROC_MAX && !table->stopped) /* the last one takes the system down */
+        return vmt_err_setx(err, EAGAIN, "%d processes are running already", PROC_MAX);
+    w = calloc(1, sizeof(*w));
     if (!w)
         return vmt_err_set(err, ENOMEM, "start a worker");
     *w = (struct worker){.table = table, .on_done = spec->on_done, .arg = spec->arg};
