@@ -25,7 +25,7 @@ MAITRED = pathlib.Path(os.environ.get("VMT_TEST_MAITRED", SOURCE / "build/guest/
 
 FIRST = ["virtio_pci", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport"]
 LATE = ["virtio_net", "9p", "9pnet_fd", "button", "evdev", "virtio_rng"]
-IN_ROOT = ["ext4", "crc32c_generic", "vsock_loopback"]
+IN_ROOT = ["ext4", "vfat", "crc32c_generic", "vsock_loopback"]
 
 
 def run_tests(tests):
@@ -135,6 +135,14 @@ def make_root(out, files, without=()):
             path.chmod(0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644)
         subprocess.run(["mksquashfs", top, out, "-all-root", "-noappend", "-quiet",
                         "-no-progress"], check=True, stdout=subprocess.DEVNULL)
+
+
+def with_libraries(program, name):
+    """A program of this machine and the libraries that it wants, as files for make_root."""
+    out = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    paths = [word for line in out.splitlines() for word in line.split() if word[0] == "/"]
+    return {name: pathlib.Path(program).read_bytes(),
+            **{path.lstrip("/"): pathlib.Path(path).read_bytes() for path in paths}}
 
 
 class Console(threading.Thread):

@@ -8,10 +8,12 @@ import tempfile
 import time
 
 import guest
+import tiny9p
 
 UNKNOWN, EXITED, SIGNALED, LAUNCHED, FAILED = range(5)
 RESPAWNED = "#!/bin/sh\necho run >> /run/runs\nexit 3\n"
 FILES = {"usr/bin/respawned": RESPAWNED,
+         **guest.with_libraries("/usr/sbin/mke2fs", "usr/sbin/mkfs.ext4"),
          "usr/bin/dial": (guest.BIN / "maitred_guest_dial").read_bytes(),
          "usr/share/zoneinfo/Test/Zone": "TZif2" + "0" * 60,
          "usr/share/zoneinfo/notes.txt": "no zone",
@@ -148,10 +150,15 @@ def mounts(vm):
     text = vm.call("Mount", pb.MountRequest(source="/dev/vdb", target="/mnt", fstype="squashfs",
                                             mkfs_if_needed=True), "INTERNAL")
     assert "kept" in text, text
-    # A blank disk is; this root has no mkfs.ext4, and the answer says so.
-    text = vm.call("Mount", pb.MountRequest(source="/dev/vdc", target="/mnt", fstype="ext4",
+    # A blank disk is, where there is a program for it, and mounts without it from then on.
+    text = vm.call("Mount", pb.MountRequest(source="/dev/vdc", target="/mnt", fstype="vfat",
                                             mkfs_if_needed=True), "INTERNAL")
-    assert "mkfs.ext4" in text, text
+    assert "mkfs.vfat" in text, text
+    for format_it in (True, False):
+        assert mount(source="/dev/vdc", target="/mnt/external/0", fstype="ext4",
+                     create_target=True, mkfs_if_needed=format_it, permissions=0o777) == 0
+        assert vm.sh("grep -c '/dev/vdc /mnt/external/0 ext4 rw' /proc/mounts; "
+                     "stat -c %a /mnt/external/0; umount /mnt/external/0") == "1\n777\n"
     text = vm.call("Mount9P", pb.Mount9PRequest(port=4444, target="/mnt/shared"), "INTERNAL")
     assert "port 4444" in text and "errno" in text, text
     vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage(), "FAILED_PRECONDITION")
@@ -159,6 +166,22 @@ def mounts(vm):
                  options="size=8m") == 0
     space = vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage()).available_space
     assert space == 8 << 20, space
+
+
+def shares(vm):
+    """Mount9P connects to the host itself; when the server dies there are errors, no hang."""
+    pb = vm.pb["vm_guest"]
+    server = tiny9p.Server(f"{vm.folder}/vsock_5640")
+    vm.call("Mount9P", pb.Mount9PRequest(port=5640, target="shared"), "INVALID_ARGUMENT")
+    assert vm.call("Mount9P", pb.Mount9PRequest(port=5640, target="/mnt/shared")).error == 0
+    text = vm.sh("ls /mnt/shared; wc -c < /mnt/shared/hello; grep ' /mnt/shared ' /proc/mounts")
+    assert text.startswith(f"hello\n{len(tiny9p.TEXT)}\n"), text
+    for option in ("trans=fd", "msize=262144", "access=any", "nosuid", "nodev"):
+        assert option in text, text
+    assert server.msize == 262144, server.msize
+    server.close()
+    assert vm.run("cat", "/mnt/shared/hello")[0] == EXITED
+    vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
 
 
 def the_rest(vm):
@@ -223,13 +246,13 @@ def make_disks(top):
 
 
 def all_calls_work_on_one_guest(top):
-    guest.make_root(f"{top}/root", FILES, without=("mkfs.ext4",))
+    guest.make_root(f"{top}/root", FILES, without=("mkfs.ext2", "mkfs.vfat"))
     extra = make_disks(top) + ["-netdev", "user,id=n,restrict=on", "-device",
                                "virtio-net-pci,netdev=n"]
     with guest.Guest(top, root=f"{top}/root", extra=extra) as vm:
         vm.wait_ready()
-        for check in (network, processes, orphans_are_reaped, mounts, the_rest, clock_and_zone,
-                      what_fails_all_the_time_is_given_up, only_the_host_gets_in,
+        for check in (network, processes, orphans_are_reaped, mounts, shares, the_rest,
+                      clock_and_zone, what_fails_all_the_time_is_given_up, only_the_host_gets_in,
                       strange_bytes_and_signals_cost_nothing):
             check(vm)
             print(f"  ok {check.__name__}", flush=True)
