@@ -12,14 +12,8 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/str.h"
+#include "platform/linux/os/dir.h"
 #include "platform/linux/os/loop.h"
-
-static void
-closedirp(DIR **dir)
-{
-    if (*dir)
-        (void)closedir(*dir);
-}
 
 void
 os_process_init(void)
@@ -39,7 +33,7 @@ os_process_init(void)
 static void
 close_from_listed(int first)
 {
-    VMT_CLEANUP(closedirp) DIR *dir = opendir("/proc/self/fd");
+    VMT_CLEANUP(os_closedirp) DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
     uint64_t fd;
 

@@ -10,17 +10,11 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "platform/linux/os/dir.h"
 #include "platform/linux/os/paths.h"
 
 /* Deeper than any tree of ours; each level holds one descriptor. */
 #define TREE_DEPTH_MAX 64
-
-static void
-closedirp(DIR **dir)
-{
-    if (*dir)
-        (void)closedir(*dir);
-}
 
 /* What is there may be a directory or a link to one. */
 static int
@@ -86,7 +80,7 @@ tree_remove_entry(int parent_fd, const char *name, unsigned depth)
 static int
 tree_empty(int dir_fd, unsigned depth)
 {
-    VMT_CLEANUP(closedirp) DIR *dir = fdopendir(dir_fd);
+    VMT_CLEANUP(os_closedirp) DIR *dir = fdopendir(dir_fd);
     struct dirent *entry;
     int r = 0;
 

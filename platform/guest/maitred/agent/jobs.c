@@ -21,6 +21,7 @@
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/report.h"
 #include "platform/guest/maitred/proc/table.h"
+#include "platform/linux/os/dir.h"
 
 #define JOB_FILE_MAX 65536
 #define PROVISION_PROGRAM "/etc/init.d/mount-stateful"
@@ -91,17 +92,10 @@ job_parse(const char *text, size_t len, struct job *ret_job, struct vmt_err *err
     return 0;
 }
 
-static void
-closedirp(DIR **dir)
-{
-    if (*dir)
-        (void)closedir(*dir);
-}
-
 static int
 list_dir(const char *dir, unsigned depth, struct vmt_argv *paths, struct vmt_err *err)
 {
-    VMT_CLEANUP(closedirp) DIR *d = opendir(dir);
+    VMT_CLEANUP(os_closedirp) DIR *d = opendir(dir);
     struct dirent *entry;
 
     if (!d)
