@@ -75,6 +75,18 @@ ipc_access_allowed(const struct ipc *ipc, const struct ipc_call *call)
     return strcmp(own, ipc_owner_of(call->request)) == 0;
 }
 
+static void
+ipc_refusals_count(struct ipc_refusals *r, uint32_t uid)
+{
+    if (r->uid != uid && r->rows < IPC_REFUSAL_ROWS_MAX) {
+        r->count = 0;
+        r->rows++;
+    }
+    r->uid = uid;
+    if (r->count < UINT32_MAX) /* which is no power of two: nothing more is logged */
+        r->count++;
+}
+
 /* The audit line. A row of refusals of one uid is logged at its 1st, 2nd, 4th, 8th ... */
 static void
 ipc_access_log(struct ipc *ipc, const struct ipc_call *call)
@@ -83,10 +95,7 @@ ipc_access_log(struct ipc *ipc, const struct ipc_call *call)
     const char *owner = ipc_owner_of(call->request);
     char text[IPC_OWNER_LOG_MAX];
 
-    if (r->uid != call->caller.uid)
-        r->count = 0;
-    r->uid = call->caller.uid;
-    r->count++;
+    ipc_refusals_count(r, call->caller.uid);
     if ((r->count & (r->count - 1)) != 0)
         return;
     vmt_log_warning("call refused: method=%s needs=%s uid=%" PRIu32 " pid=%" PRId32

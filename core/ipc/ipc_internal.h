@@ -8,9 +8,14 @@
 
 /* Refused calls of one method, so that a client that keeps trying cannot fill the log. */
 struct ipc_refusals {
-    uint32_t uid;   /* of the last refused caller */
-    uint32_t count; /* refused calls of that uid in a row */
+    uint32_t uid;   /* whose row it is */
+    uint32_t count; /* refused calls in a row */
+    uint32_t rows;  /* that began with another uid than the last; see there */
 };
+
+/* So often a new uid begins a new row; from then on the row goes on whoever calls,
+ * because one person may own many uids (subuid(5)). */
+#define IPC_REFUSAL_ROWS_MAX 64u
 
 /* Memory that one parsed request may take. Two bytes on the wire can become a node of
  * some forty in memory, so that the length alone bounds nothing useful. */

@@ -186,6 +186,21 @@ refusals_are_logged_escaped_and_do_not_flood_the_log(void **state)
     vmt_log_init("test", NULL, NULL);
 }
 
+static void
+taking_turns_does_not_flood_the_log_either(void **state)
+{
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+
+    (void)state;
+    lines_logged = 0;
+    vmt_log_init("test", remember_line, NULL);
+    for (uint32_t i = 0; i < 5000; i++)
+        assert_false(may_start(ipc, &d, FAKE_UID_USER + i % 2, "x"));
+    vmt_log_init("test", NULL, NULL);
+    assert_true(lines_logged >= 2 && lines_logged < 100);
+}
+
 int
 main(void)
 {
@@ -196,6 +211,7 @@ main(void)
         cmocka_unit_test(a_table_that_checks_an_owner_nobody_names_is_refused),
         cmocka_unit_test(service_and_root_methods_are_closed_to_users),
         cmocka_unit_test(refusals_are_logged_escaped_and_do_not_flood_the_log),
+        cmocka_unit_test(taking_turns_does_not_flood_the_log_either),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
