@@ -52,7 +52,7 @@ def check_needs():
     for name in ("VMT_TEST_KERNEL", "VMT_TEST_MODULES"):
         need(os.environ.get(name), f"{name} is unset")
         need(os.path.exists(os.environ[name]), f"{os.environ[name]} does not exist")
-    for tool in ("qemu-system-x86_64", "mksquashfs", "busybox"):
+    for tool in ("qemu-system-x86_64", "mksquashfs", "busybox", "/usr/sbin/mke2fs"):
         need(shutil.which(tool), f"{tool} is not installed")
     need(MAITRED.exists(), f"{MAITRED} is not built: cmake --preset guest")
 
@@ -106,7 +106,8 @@ def make_initrd(out):
 
 
 def make_root(out, files, without=()):
-    """A squashfs with busybox, ext4's modules, and files: {path: text or bytes}; programs are executable."""
+    """A squashfs with busybox, the modules of IN_ROOT, and files: {path: text or bytes}, of which
+    programs are executable; without names applets that busybox shall not play."""
     modules = Modules()
     with tempfile.TemporaryDirectory() as tmp:
         top = pathlib.Path(tmp) / "root"

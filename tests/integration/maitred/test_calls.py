@@ -236,8 +236,8 @@ def make_disks(top):
     with tempfile.TemporaryDirectory() as tmp:
         with open(f"{tmp}/hello", "w", encoding="ascii") as f:
             f.write("from the host\n")
-        subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-d", tmp, f"{top}/ext4", "8M"],
-                       check=True, stdout=subprocess.DEVNULL,
+        subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-d", tmp, f"{top}/ext4",
+                        "8M"], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
     with open(f"{top}/blank", "wb") as f:
         f.truncate(8 << 20)
