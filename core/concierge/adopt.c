@@ -23,9 +23,10 @@ on_leftover_exit(void *arg, const struct spawn_exit *how)
 }
 
 /* A daemon that died between a start and the next record left processes that no record
- * names; the runtime directory in their command line gives them away. */
+ * names; the runtime directory in their command line gives them away. One that is
+ * watched ends by the usual way. */
 static void
-kill_leftovers(struct concierge *c, const char *run_dir)
+kill_leftovers(struct concierge *c, const char *run_dir, int32_t watched_pid)
 {
     struct host *host = c->config.host;
     struct spawn *spawn = c->config.spawn;
@@ -35,6 +36,8 @@ kill_leftovers(struct concierge *c, const char *run_dir)
     for (size_t i = 0; i < n; i++) {
         struct spawn_child *child = NULL;
 
+        if (ids[i].pid == watched_pid)
+            continue;
         if (spawn->ops->adopt(spawn, &ids[i], on_leftover_exit, NULL, &child, NULL) < 0)
             continue;
         vmt_log_warning("killing a process that nobody looks after pid=%d dir=%s",
@@ -101,7 +104,7 @@ clean_up(struct concierge_vm *vm, const struct vmt_err *why)
     vm_blame(vm, "%s", why->msg);
     vm->state = vm->hv ? VM_RUNNING : VM_SPAWNING;
     if (!vm->hv && vm->run_dir)
-        kill_leftovers(vm->c, vm->run_dir);
+        kill_leftovers(vm->c, vm->run_dir, vm->companion ? vm->companion_id.pid : 0);
     vm_post(vm, vm->hv ? VM_EV_FAILED : VM_EV_EXIT);
 }
 
@@ -163,7 +166,7 @@ on_dir(void *arg, const char *path)
             return;
     }
     vmt_log_notice("removing a directory of no VM dir=%s", path);
-    kill_leftovers(c, path);
+    kill_leftovers(c, path, 0);
     if (host->files->dir_remove(host, path, &err) < 0)
         vmt_log_warning("directory not removed: %s", err.msg);
 }

@@ -15,9 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 
-#define USERS_MAX 4
-
-/* A directory, image, log or record. */
+/* A directory, image, log or record; a process that uses a directory. */
 struct entry {
     struct vmt_list node;
     char *name;
@@ -27,12 +25,10 @@ struct entry {
 
 struct fake_host {
     struct host base;
-    struct vmt_list dirs, images, logs, records;
+    struct vmt_list dirs, images, logs, records, users;
     unsigned next_dir, skip, trims;
     int error;
     bool failed;
-    struct spawn_id users[USERS_MAX];
-    size_t nusers;
 };
 
 static struct fake_host *
@@ -55,18 +51,23 @@ find(struct vmt_list *list, const char *name)
 }
 
 static struct entry *
-put(struct vmt_list *list, const char *name)
+add(struct vmt_list *list, const char *name)
 {
-    struct entry *e = find(list, name);
+    struct entry *e = calloc(1, sizeof(*e));
 
-    if (e)
-        return e;
-    e = calloc(1, sizeof(*e));
     assert(e);
     e->name = strdup(name);
     assert(e->name);
     vmt_list_append(list, &e->node);
     return e;
+}
+
+static struct entry *
+put(struct vmt_list *list, const char *name)
+{
+    struct entry *e = find(list, name);
+
+    return e ? e : add(list, name);
 }
 
 static void
@@ -271,11 +272,15 @@ fake_dir_each(struct host *host, void (*fn)(void *arg, const char *path), void *
 static size_t
 fake_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_t max)
 {
-    struct fake_host *self = self_of(host);
-    size_t n = self->nusers < max ? self->nusers : max;
+    size_t n = 0;
 
-    (void)path;
-    memcpy(ids, self->users, n * sizeof(ids[0]));
+    VMT_LIST_FOREACH(at, following, &self_of(host)->users)
+    {
+        struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);
+
+        if (n < max && strcmp(e->name, path) == 0)
+            memcpy(&ids[n++], e->data, sizeof(ids[0]));
+    }
     return n;
 }
 
@@ -414,6 +419,7 @@ fake_host_new(void)
     vmt_list_init(&self->images);
     vmt_list_init(&self->logs);
     vmt_list_init(&self->records);
+    vmt_list_init(&self->users);
     return &self->base;
 }
 
@@ -433,6 +439,7 @@ fake_host_free(struct host *host)
     drop_all(&self->images);
     drop_all(&self->logs);
     drop_all(&self->records);
+    drop_all(&self->users);
     free(self);
 }
 
@@ -502,11 +509,9 @@ fake_host_trims(const struct host *host)
 }
 
 void
-fake_host_set_users(struct host *host, const struct spawn_id *ids, size_t n)
+fake_host_add_user(struct host *host, const char *dir, const struct spawn_id *id)
 {
-    struct fake_host *self = self_of(host);
+    struct entry *e = add(&self_of(host)->users, dir);
 
-    assert(n <= USERS_MAX);
-    memcpy(self->users, ids, n * sizeof(ids[0]));
-    self->nusers = n;
+    set(e, id, sizeof(*id));
 }

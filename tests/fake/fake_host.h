@@ -34,5 +34,5 @@ void fake_host_set_record(struct host *host, const char *name, const void *data,
 void fake_host_append(struct host *host, const char *part, const char *text);
 unsigned fake_host_trims(const struct host *host);
 
-/* What dir_users answers for every directory. */
-void fake_host_set_users(struct host *host, const struct spawn_id *ids, size_t n);
+/* A process that names dir in its command line, for dir_users. It may have ended. */
+void fake_host_add_user(struct host *host, const char *dir, const struct spawn_id *id);

@@ -195,7 +195,8 @@ processes_that_no_record_names_are_killed(void **state)
     world_kill_daemon(&w);
     assert_int_equal(fake_spawn_plant(w.spawn, &ids[0]), 0);
     assert_int_equal(fake_spawn_plant(w.spawn, &ids[1]), 0);
-    fake_host_set_users(w.host, ids, 2);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(ids); i++)
+        fake_host_add_user(w.host, "/run/vm.000000", &ids[i]);
     fake_host_set_record(w.host, WORLD_OWNER "-ZGVtbw", record, sizeof(record) - 1);
     world_start_daemon(&w);
     world_run(&w, 3000);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/adapter/spawn.h"
 #include "core/adapter/transport.h"
 #include "core/base/cleanup.h"
 #include "core/base/limits.h"
@@ -44,6 +45,8 @@ note(struct world *w, const char *name, const ProtobufCMessage *m)
     size_t at = strlen(w->journal), cap = sizeof(w->journal) - at;
     char *end = w->journal + at;
 
+    w->starting_ups += strcmp(name, "VmStartingUpSignal") == 0;
+    w->stoppeds += strcmp(name, "VmStoppedSignal") == 0;
     if (strcmp(name, "VmStartingUpSignal") == 0) {
         const VmTools__Concierge__VmStartingUpSignal *s = (const void *)m;
 
@@ -94,9 +97,13 @@ static const struct ipc_server_ops server_ops = {
 static int
 on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
 {
+    static const char dir[] = "--uds-dir=";
+    const struct spawn_id id = {pid, (uint64_t)pid * 10}; /* as fake_spawn gives them */
     struct world *w = arg;
 
     assert_string_equal(spec->argv[0], "vm_vsock");
+    assert_memory_equal(spec->argv[4], dir, sizeof(dir) - 1);
+    fake_host_add_user(w->host, spec->argv[4] + sizeof(dir) - 1, &id);
     assert_true(spec->new_session);
     assert_true(w->ncompanions < WORLD_COMPANIONS_MAX);
     w->companions[w->ncompanions++] = pid;

@@ -18,7 +18,7 @@
 
 #define WORLD_UID 1000u
 #define WORLD_OWNER "75696431"
-#define WORLD_COMPANIONS_MAX 64
+#define WORLD_COMPANIONS_MAX 256
 #define JOURNAL_MAX 16384
 
 struct world {
@@ -34,8 +34,9 @@ struct world {
     char journal[JOURNAL_MAX];                /* one line per signal, see world_journal */
     int32_t companions[WORLD_COMPANIONS_MAX]; /* pids of vm_vsock, in order of start */
     size_t ncompanions;
-    bool companions_hang; /* they ignore SIGTERM */
-    unsigned idles;       /* calls of on_idle */
+    unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
+    bool companions_hang;            /* they ignore SIGTERM */
+    unsigned idles;                  /* calls of on_idle */
     int fds_before;
 };
 
