@@ -147,7 +147,11 @@ session_close_after_flush(struct vshd_session *session)
 static void
 session_refuse(struct vshd_session *session, int exit_code, const char *text)
 {
-    vmt_log_info("session refused: %s", text);
+    char safe[256];
+
+    /* The text may quote the client. */
+    vmt_log_info("session refused: %s",
+                 vmt_log_escape(safe, sizeof(safe), text, strlen(text)));
     if (vsh_server_refuse(session->proto, exit_code, text) < 0)
         session_done(session);
     else
