@@ -15,6 +15,9 @@
 #include "core/concierge/internal.h"
 #include "core/ipc/ipc.h"
 
+/* A VM costs four descriptors here at least, and memory; the list is searched in order.
+ */
+#define VMS_MAX 4096
 #define SHUTTING_DOWN "vm_concierge is shutting down"
 
 /* UUID version 4, RFC 4122, 4.4; lower case. */
@@ -85,6 +88,10 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     vm = vm_find(c, id.owner, id.name);
     if (vm) {
         reply_present(vm, call);
+        return;
+    }
+    if (concierge_vm_count(c) >= VMS_MAX) {
+        reply_start_failure(call, "there are too many VMs on this host; stop one first");
         return;
     }
     if (make_vm(c, call, request, &vm, &err) < 0) {

@@ -10,6 +10,9 @@
 #include "platform/linux/host/host_internal.h"
 #include "platform/linux/os/paths.h"
 
+/* At most about 3 MiB each. */
+#define LOG_FILES_MAX 200
+
 static void
 self_free(struct linux_host *self)
 {
@@ -43,6 +46,7 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
         r = os_mkdir_p(config->log_dir, 0700, err);
     if (r < 0)
         return r;
+    linux_host_prune_logs(config->log_dir, LOG_FILES_MAX);
     *ret_host = &vmt_take_ptr(&self)->base;
     return 0;
 }

@@ -10,7 +10,8 @@ struct linux_host_config {
     const char *log_dir;    /* absolute, made if missing: for logs that outlive a VM */
 };
 
-/* Everything is copied. Returns 0, -ENOMEM or what making the directories gave. */
+/* Everything is copied. Old logs in log_dir beyond some hundreds are removed. Returns 0,
+ * -ENOMEM or what making the directories gave. */
 int linux_host_new(const struct linux_host_config *config, struct host **ret_host,
                    struct vmt_err *err);
 void linux_host_free(struct host *host); /* NULL is legal */

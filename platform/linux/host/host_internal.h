@@ -10,6 +10,9 @@ struct linux_host {
     char *record_dir; /* owned */
 };
 
+/* Logs outlive their VMs, but not for ever: of the files in dir, the newest keep stay. */
+void linux_host_prune_logs(const char *dir, size_t keep);
+
 extern const struct host_fact_ops linux_host_facts;
 extern const struct host_file_ops linux_host_files;
 extern const struct host_log_ops linux_host_logs;

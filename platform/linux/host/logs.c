@@ -3,14 +3,17 @@
  * It keeps its descriptor, so a log that is too long is emptied in place; O_APPEND makes
  * the writer go on at the new end. What it writes between the copy and the cut is lost.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/buf.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/host/host_internal.h"
@@ -127,6 +130,59 @@ logs_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err
     if (truncate(path, 0) < 0)
         return vmt_err_set(err, errno, "cut log %s", path);
     return r < 0 ? r : 1;
+}
+
+struct log_file {
+    struct timespec written;
+    char name[NAME_MAX + 1];
+};
+
+static int
+newest_first(const void *a, const void *b)
+{
+    const struct log_file *x = a, *y = b;
+
+    if (x->written.tv_sec != y->written.tv_sec)
+        return x->written.tv_sec < y->written.tv_sec ? 1 : -1;
+    return x->written.tv_nsec < y->written.tv_nsec   ? 1
+           : x->written.tv_nsec > y->written.tv_nsec ? -1
+                                                     : 0;
+}
+
+/* Append what e names to the list, if it is a file. Returns 0 or -ENOMEM. */
+static int
+add_file(int dir_fd, const char *name, struct vmt_buf *list)
+{
+    struct log_file file = {.name = ""};
+    struct stat st;
+
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    file.written = st.st_mtim;
+    (void)snprintf(file.name, sizeof(file.name), "%s", name);
+    return vmt_buf_append(list, &file, sizeof(file));
+}
+
+void
+linux_host_prune_logs(const char *dir, size_t keep)
+{
+    VMT_CLEANUP(vmt_buf_done) struct vmt_buf list = {0};
+    DIR *d = opendir(dir);
+    struct log_file *files;
+    size_t n;
+
+    if (!d)
+        return;
+    for (struct dirent *e = readdir(d); e; e = readdir(d))
+        if (add_file(dirfd(d), e->d_name, &list) < 0)
+            break;
+    n = list.len / sizeof(*files);
+    files = (struct log_file *)(void *)list.data;
+    if (n > keep)
+        qsort(files, n, sizeof(*files), newest_first);
+    for (size_t i = keep; i < n; i++)
+        (void)unlinkat(dirfd(d), files[i].name, 0);
+    (void)closedir(d);
 }
 
 const struct host_log_ops linux_host_logs = {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "platform/linux/host/host_internal.h"
 #include "tests/unit/host/place.h"
 #include "tests/unit/test.h"
 
@@ -89,6 +92,35 @@ a_missing_log_and_a_link_are_told(void **state)
                      -ELOOP);
 }
 
+static void
+only_the_newest_logs_are_kept(void **state)
+{
+    struct place *p = *state;
+    const char *const names[] = {"old", "older", "new", "newer"};
+    const time_t ages[] = {2000, 1000, 3000, 4000};
+    char dir[256];
+    struct stat st;
+
+    (void)snprintf(dir, sizeof(dir), "%s", place_path(p, "logs"));
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++) {
+        char name[32];
+        struct timespec times[2] = {{.tv_sec = ages[i]}, {.tv_sec = ages[i]}};
+
+        (void)snprintf(name, sizeof(name), "logs/%s", names[i]);
+        place_write(p, name, "x");
+        assert_int_equal(utimensat(AT_FDCWD, place_path(p, name), times, 0), 0);
+    }
+    assert_int_equal(mkdir(place_path(p, "logs/dir"), 0700), 0);
+    linux_host_prune_logs(dir, 4);
+    assert_int_equal(stat(place_path(p, "logs/older"), &st), 0);
+    linux_host_prune_logs(dir, 2);
+    assert_int_equal(stat(place_path(p, "logs/old"), &st), -1);
+    assert_int_equal(stat(place_path(p, "logs/older"), &st), -1);
+    assert_int_equal(stat(place_path(p, "logs/new"), &st), 0);
+    assert_int_equal(stat(place_path(p, "logs/newer"), &st), 0);
+    assert_int_equal(stat(place_path(p, "logs/dir"), &st), 0);
+}
+
 int
 main(void)
 {
@@ -96,6 +128,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(a_log_is_cut_in_place_and_its_writer_goes_on),
         T(a_new_log_begins_empty),
+        T(only_the_newest_logs_are_kept),
         T(a_missing_log_and_a_link_are_told),
     };
 
