@@ -10,8 +10,8 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
-#include "core/concierge/record.h"
+#include "core/concierge/concierge_internal.h"
+#include "core/concierge/record_internal.h"
 
 #define LEFTOVERS_MAX 8
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/concierge/agent.h"
+#include "core/concierge/agent_internal.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/concierge/cmdline.h"
+#include "core/concierge/cmdline_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
 
 VMT_DEFINE_FREEP(struct concierge, concierge_free)

@@ -9,7 +9,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 
 #define TAIL_BYTES 16384u
 #define LINE_MAX_BYTES 160u

@@ -10,8 +10,8 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/handlers.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
+#include "core/concierge/handlers_internal.h"
 #include "core/ipc/ipc.h"
 
 /* Escaping makes at most four bytes of one, and the answer has to fit in a message. */

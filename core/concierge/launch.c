@@ -12,7 +12,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "core/vm/cid.h"
 
 #define CHILD_VHOST_FD 3

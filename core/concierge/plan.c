@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/concierge/plan.h"
+#include "core/concierge/plan_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 #include "core/adapter/ipc.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "core/concierge/cmdline.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/cmdline_internal.h"
+#include "core/concierge/concierge_internal.h"
 
 typedef VmTools__Concierge__StartVmRequest request_t;
 typedef VmTools__Concierge__DiskImage disk_t;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/concierge/refuse.h"
+#include "core/concierge/refuse_internal.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdlib.h>

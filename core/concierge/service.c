@@ -8,8 +8,8 @@
 #include "common.pb-c.h"
 #include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
-#include "core/concierge/handlers.h"
-#include "core/concierge/refuse.h"
+#include "core/concierge/handlers_internal.h"
+#include "core/concierge/refuse_internal.h"
 
 #define M(type) (&vm_tools__concierge__##type##__descriptor)
 #define EMPTY (&vm_tools__empty_message__descriptor)

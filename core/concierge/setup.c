@@ -14,7 +14,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "vm_guest.pb-c.h"
 #include "vmt_agent.pb-c.h"
 

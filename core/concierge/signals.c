@@ -8,7 +8,7 @@
 #include "core/adapter/transport.h"
 #include "core/base/cleanup.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
 
 #define GUEST_ADDRESS                                                                    \

@@ -13,7 +13,7 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
 #include "core/rpc/server.h"
 #include "vm_host.pb-c.h"

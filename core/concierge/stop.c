@@ -15,7 +15,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "core/rpc/server.h"
 
 static void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/concierge/cmdline.h"
+#include "core/concierge/cmdline_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "core/concierge/plan.h"
+#include "core/concierge/plan_internal.h"
 #include "tests/unit/test.h"
 
 static void

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
-#include "core/concierge/internal.h"
+#include "core/concierge/concierge_internal.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
 

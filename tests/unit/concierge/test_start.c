@@ -526,65 +526,6 @@ forty_starts_at_once_get_cids_of_their_own(void **state)
     world_done(&w);
 }
 
-static void
-a_vm_is_told_the_time_on_demand(void **state)
-{
-    const VmTools__Concierge__SyncVmTimesResponse *r;
-    struct world w;
-    struct client_call call;
-    struct guest *a, *b;
-
-    (void)state;
-    world_init(&w);
-    a = world_run_vm(&w, "a");
-    b = world_run_vm(&w, "b");
-    guest_set(b, "SetTime", GUEST_FAILS);
-    client_call(&w, "SyncVmTimes", WORLD_UID, NULL, NULL, 0, &call);
-    world_run(&w, 1000);
-    assert_int_equal(call.answers, 1);
-    r = (const VmTools__Concierge__SyncVmTimesResponse *)call.reply;
-    assert_int_equal(r->requests, 2);
-    assert_int_equal(r->failures, 1);
-    assert_string_equal(r->failure_reason[0], "b: no luck");
-    client_call_done(&call);
-    stop_and_free(&w, "a", a);
-    stop_and_free(&w, "b", b);
-    world_done(&w);
-}
-
-static void
-the_list_shows_every_vm_without_its_token(void **state)
-{
-    VmTools__Concierge__ListVmsRequest request;
-    const VmTools__Concierge__ListVmsResponse *r;
-    struct world w;
-    struct client_call call, start, stop;
-    struct guest *g;
-
-    vm_tools__concierge__list_vms_request__init(&request);
-    (void)state;
-    world_init(&w);
-    g = world_run_vm(&w, "b");
-    client_start_name(&w, "a", &start);
-    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
-    client_call(&w, "ListVms", WORLD_UID, &request.base, NULL, 0, &call);
-    r = (const VmTools__Concierge__ListVmsResponse *)call.reply;
-    assert_true(r->success);
-    assert_int_equal(r->n_vms, 2);
-    assert_string_equal(r->vms[0]->name, "a");
-    assert_int_equal(r->vms[0]->status, STARTING);
-    assert_string_equal(r->vms[1]->name, "b");
-    assert_int_equal(r->vms[1]->status, RUNNING);
-    assert_string_equal(r->vms[1]->vm_info->permission_token, "");
-    client_call_done(&call);
-    client_stop(&w, "a", &stop);
-    world_run(&w, 3000);
-    client_call_done(&stop);
-    client_call_done(&start);
-    stop_and_free(&w, "b", g);
-    world_done(&w);
-}
-
 int
 main(void)
 {
@@ -607,8 +548,6 @@ main(void)
         cmocka_unit_test(the_accelerator_is_probed_when_it_is_left_open),
         cmocka_unit_test(a_stop_during_the_probe_leaves_no_trace),
         cmocka_unit_test(forty_starts_at_once_get_cids_of_their_own),
-        cmocka_unit_test(a_vm_is_told_the_time_on_demand),
-        cmocka_unit_test(the_list_shows_every_vm_without_its_token),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/refuse.h - methods that exist on the bus and say why they do nothing. */
+/* core/concierge/refuse_internal.h - methods that exist on the bus and say why they do
+ * nothing. */
 #pragma once
 
 struct ProtobufCMessage;

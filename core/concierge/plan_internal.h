@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/plan.h - a StartVm request after all its checks. Private to the room. */
+/* core/concierge/plan_internal.h - a StartVm request after all its checks. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/internal.h - the concierge and its VMs. Private to the room. */
+/* core/concierge/concierge_internal.h - the concierge and its VMs. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,9 +9,9 @@
 #include "core/adapter/hypervisor.h"
 #include "core/adapter/spawn.h"
 #include "core/base/list.h"
-#include "core/concierge/agent.h"
+#include "core/concierge/agent_internal.h"
 #include "core/concierge/concierge.h"
-#include "core/concierge/plan.h"
+#include "core/concierge/plan_internal.h"
 #include "core/vm/id.h"
 #include "core/vm/lifecycle.h"
 

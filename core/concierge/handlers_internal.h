@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/handlers.h - the methods that do something. ctx is a struct concierge.
+/* core/concierge/handlers_internal.h - the methods that do something. ctx is a struct
+ * concierge.
  */
 #pragma once
 

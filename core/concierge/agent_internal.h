@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/agent.h - the connection to one VM's maitred. Private to the room. */
+/* core/concierge/agent_internal.h - the connection to one VM's maitred. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/record.h - reading records back. Private to the room. */
+/* core/concierge/record_internal.h - reading records back. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/cmdline.h - the guest kernel's command line. Private to the room. */
+/* core/concierge/cmdline_internal.h - the guest kernel's command line. */
 #pragma once
 
 #include <stdbool.h>
