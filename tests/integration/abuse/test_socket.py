@@ -49,14 +49,14 @@ HELLO = PREFACE + frame(SETTINGS, 0, 0)
 
 
 class Daemon:
-    def __init__(self, directory):
+    def __init__(self, directory, *options):
         self.path = directory + "/run/vm_tools/concierge.sock"
         ready, writer = os.pipe()
         env = dict(os.environ, XDG_RUNTIME_DIR=directory + "/run", HOME=directory,
                    XDG_STATE_HOME=directory, XDG_DATA_HOME=directory, XDG_CACHE_HOME=directory)
         os.mkdir(directory + "/run", 0o700)
         self.process = subprocess.Popen(
-            [BIN + "/vm_concierge", "--user", "--dbus=none", f"--ready-fd={writer}"],
+            [BIN + "/vm_concierge", "--user", "--dbus=none", f"--ready-fd={writer}", *options],
             env=env, pass_fds=[writer], stderr=open(directory + "/log", "wb"))
         self.log = directory + "/log"
         os.close(writer)
@@ -274,4 +274,5 @@ def main():
     assert d.process.returncode == 0, f"the daemon ended with {d.process.returncode}"
 
 
-main()
+if __name__ == "__main__":
+    main()
