@@ -17,6 +17,13 @@
 /* Escaping makes at most four bytes of one, and the answer has to fit in a message. */
 #define LOG_BYTES_MAX (VMT_RPC_MESSAGE_MAX - 65536)
 
+/* Once its hypervisor is gone a VM is over, though its companion still has to follow. */
+static bool
+is_over(const struct concierge_vm *vm)
+{
+    return vm->state == VM_RELEASING || vm->state == VM_GONE;
+}
+
 void
 concierge_handle_get_vm_info(void *ctx, struct ipc_call *call,
                              const ProtobufCMessage *message)
@@ -29,7 +36,7 @@ concierge_handle_get_vm_info(void *ctx, struct ipc_call *call,
     struct concierge_vm *vm = vm_find(ctx, request->owner_id, request->name);
     char transport[VM_TRANSPORT_MAX];
 
-    if (vm) {
+    if (vm && !is_over(vm)) {
         vm_info_fill(vm, &info, transport);
         info.permission_token = vm->token;
         response.success = true;
@@ -55,7 +62,7 @@ fill_rows(struct concierge *c, const char *owner, struct vm_row *rows,
         struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
         struct vm_row *row = &rows[n];
 
-        if (strcmp(vm->id.owner, owner) != 0)
+        if (strcmp(vm->id.owner, owner) != 0 || is_over(vm))
             continue;
         vm_tools__concierge__extended_vm_info__init(&row->ext);
         vm_info_fill(vm, &row->info, row->transport);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """What can be wrong with a start: a clear error, the right signals, and nothing left behind."""
+import contextlib
 import json
 import os
 import pathlib
@@ -110,7 +111,7 @@ class BadInput(harness.Case):
     def test_full_disk(self):
         """The state folder is a file system without a free block."""
         state = pathlib.Path(self.world.env["XDG_STATE_HOME"])
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs",
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs",
                                   state], check=False, capture_output=True)
         if mounted.returncode:
             self.skipTest("mounting a small file system needs root")
@@ -118,18 +119,14 @@ class BadInput(harness.Case):
             for pid in self.world.processes("vm_concierge"):
                 os.kill(pid, 15)
             harness.eventually("the daemon ends", lambda: not self.world.processes(), 30)
-            with open(state / "filler", "wb") as f:
-                try:
-                    while True:
-                        f.write(b"x" * 4096)
-                        f.flush()
-                except OSError:
-                    pass
+            with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as f:
+                while True:
+                    f.write(b"x" * 4096)
             p = self.world.vmc("start", "--no-shell", "--accel", "tcg", "full", check=None)
             self.assertNotEqual(p.returncode, 0)
             self.assertIn("No space left", p.stderr)
             self.assertEqual(self.world.processes("qemu"), [])
-            os.unlink(state / "filler")
+            (state / "filler").unlink(missing_ok=True)
         finally:
             for pid in self.world.processes("vm_concierge"):
                 os.kill(pid, 15)

@@ -30,7 +30,7 @@ class Lifecycle(harness.Case):
         self.assertEqual(self.world.guest("demo", "grep Threads /proc/1/status").split(),
                          ["Threads:", "1"])
         mounts = self.world.guest("demo", "cat /proc/self/mounts")
-        self.assertIn("overlay / overlay rw", mounts)
+        self.assertIn(" / overlay rw", mounts)
         self.assertIn("cgroup2", mounts)
         self.world.guest("demo", "echo changed >/etc/new-file && test -s /etc/new-file")
 

@@ -42,7 +42,9 @@ on_timer(void *arg)
 static void
 ready_retry(struct ready *r, const char *why)
 {
-    vmt_log(r->tries == 1 ? VMT_LOG_NOTICE : VMT_LOG_DEBUG,
+    /* The second time it is an error, which also a quiet console shows: without the
+     * host's answer the VM will be taken for dead. */
+    vmt_log(r->tries == 2 ? VMT_LOG_ERROR : VMT_LOG_DEBUG,
             "the host did not take VmReady: %s try=%u", why, r->tries);
     if (r->clock->ops->timer_start(r->clock, r->delay_ms, on_timer, r, &r->timer) < 0)
         vmt_log_error("VmReady is not tried again: no memory");
