@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import harness
@@ -108,32 +109,44 @@ class BadInput(harness.Case):
         self.start_fails("forged", "--image", str(image), words=["initrd", "SHA-256"], signals=[])
         self.refused("image", "verify", str(image), words=["initrd"])
 
-    def test_full_disk(self):
-        """The state folder is a file system without a free block."""
-        state = pathlib.Path(self.world.env["XDG_STATE_HOME"])
+    def end_daemon(self):
+        for pid in self.world.processes("vm_concierge"):
+            os.kill(pid, signal.SIGTERM)
+        harness.eventually("the daemon ends", lambda: not self.world.processes(), 30)
+
+    @contextlib.contextmanager
+    def full(self, folder):
+        """The folder is a file system without a free block."""
+        self.end_daemon()
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs",
-                                  state], check=False, capture_output=True)
+                                  folder], check=False, capture_output=True)
         if mounted.returncode:
             self.skipTest("mounting a small file system needs root")
         try:
-            for pid in self.world.processes("vm_concierge"):
-                os.kill(pid, 15)
-            harness.eventually("the daemon ends", lambda: not self.world.processes(), 30)
-            with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as f:
+            with contextlib.suppress(OSError), \
+                    open(pathlib.Path(folder) / "filler", "wb", buffering=0) as f:
                 while True:
                     f.write(b"x" * 4096)
-            p = self.world.vmc("start", "--no-shell", "--accel", "tcg", "full", check=None)
-            self.assertNotEqual(p.returncode, 0)
-            self.assertIn("No space left", p.stderr)
-            self.assertEqual(self.world.processes("qemu"), [])
-            (state / "filler").unlink(missing_ok=True)
+            yield
         finally:
-            for pid in self.world.processes("vm_concierge"):
-                os.kill(pid, 15)
-            harness.eventually("the daemon ends", lambda: not self.world.processes(), 30)
-            subprocess.run(["umount", state], check=True)
+            self.world.vmc("stop", "--all", check=None)
+            self.end_daemon()
+            subprocess.run(["umount", folder], check=True)
+
+    def test_full_disk_under_the_records(self):
+        """A VM that could not be found again after a crash is not started."""
+        with self.full(self.world.env["XDG_RUNTIME_DIR"]):
+            p = self.world.start("full", check=1)
+            self.assertIn("No space left", p.stderr)
+            self.assertEqual(self.world.vm_leftovers(), {})
         self.world.vmc("list")
-        self.nothing_left()
+
+    def test_full_disk_under_the_console(self):
+        """Only the console's log is lost."""
+        with self.full(self.world.env["XDG_STATE_HOME"]):
+            self.world.start("full")
+            self.assertEqual(self.world.guest("full", "echo alive"), "alive")
+        self.world.vmc("list")
 
     def test_usage_errors_are_one_line_and_code_2(self):
         for args in (["start"], ["start", "--no-such-option", "x"], ["nosuchcommand"],

@@ -21,8 +21,9 @@ class Image(harness.Case):
         self.assertIn("Xen", notes)
 
     def test_3_the_initramfs_is_small_and_ours(self):
-        names = subprocess.run(["cpio", "-it", "--quiet"], check=True, capture_output=True,
-                               stdin=open(harness.IMAGE / "initrd", "rb"), text=True).stdout
+        with open(harness.IMAGE / "initrd", "rb") as initrd:
+            names = subprocess.run(["cpio", "-it", "--quiet"], check=True, capture_output=True,
+                                   stdin=initrd, text=True).stdout
         self.assertIn("init\n", names)
         self.assertIn("lib/modules/load.list", names)
         self.assertLess(os.stat(harness.IMAGE / "initrd").st_size, 16 << 20)
