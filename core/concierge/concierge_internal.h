@@ -17,6 +17,7 @@
 
 #define VM_TYPE(name) VM_TOOLS__CONCIERGE__VM_INFO__VM_TYPE__##name
 #define VM_FAILURE_MAX 768
+#define VM_ACCEL_REASON_MAX 256
 #define VM_TOKEN_MAX 37 /* UUID and a NUL */
 #define VM_EVENTS_MAX 16
 
@@ -111,7 +112,8 @@ struct concierge_vm {
     struct start_plan plan;
     int vm_type; /* VmTools__Concierge__VmInfo__VmType */
     enum hypervisor_accel accel;
-    uint32_t cid; /* 0: none yet */
+    char accel_reason[VM_ACCEL_REASON_MAX]; /* why a probe chose accel, "" if none did */
+    uint32_t cid;                           /* 0: none yet */
     uint32_t mem_mib;
     char *run_dir;       /* owned */
     char *console;       /* owned: path of the console log */

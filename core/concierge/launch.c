@@ -33,10 +33,12 @@ on_probed(void *arg, enum hypervisor_accel accel, const char *reason, bool from_
 
     vm->probe = NULL;
     vm->accel = accel;
+    (void)snprintf(vm->accel_reason, sizeof(vm->accel_reason), "%s",
+                   reason ? reason : "");
     if (!from_cache)
         vm->times.probe = now_us(vm) - vm->times.request;
     vmt_log(from_cache ? VMT_LOG_DEBUG : VMT_LOG_NOTICE, "accelerator %s: %s vm=%s",
-            accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg", reason ? reason : "", vm->key);
+            accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg", vm->accel_reason, vm->key);
     vm_post(vm, VM_EV_PROBED);
 }
 

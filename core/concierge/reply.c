@@ -111,6 +111,7 @@ answer_success(struct concierge_vm *vm, struct ipc_call *call)
     response.vm_info = &info;
     response.status = info.status;
     response.accel = (char *)(uintptr_t)accel_name(vm);
+    response.accel_reason = vm->accel_reason;
     response.boot_phases = phases.list;
     response.n_boot_phases = phases.n;
     ipc_call_reply(call, &response.base, NULL, 0);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "concierge_service.pb-c.h"
 
@@ -22,6 +23,7 @@
 #define START_TIMEOUT_MS (15u * 60 * 1000)
 #define START_GRACE_MS (2u * 60 * 1000)
 #define TEXT_MAX 512
+#define DEFAULT_MEM_MIB 2048u
 
 typedef VmTools__Concierge__StartVmRequest pb_request;
 typedef VmTools__Concierge__StartVmResponse pb_response;
@@ -145,7 +147,7 @@ start_call(struct vmc *vmc, const char *name, const struct start_options *o,
 static void
 print_phases(const char *name, const pb_response *response)
 {
-    char safe[128], phase[64];
+    char safe[128], phase[64], reason[512];
     uint64_t total = 0;
 
     for (size_t i = 0; i < response->n_boot_phases; i++) {
@@ -162,6 +164,9 @@ print_phases(const char *name, const pb_response *response)
     if (*response->accel)
         (void)fprintf(stderr, " (%s)", vmc_escape(phase, sizeof(phase), response->accel));
     (void)fputc('\n', stderr);
+    if (strcmp(response->accel, "tcg") == 0 && *response->accel_reason)
+        (void)fprintf(stderr, "note: without hardware acceleration: %s\n",
+                      vmc_escape(reason, sizeof(reason), response->accel_reason));
 }
 
 static void
@@ -245,12 +250,24 @@ start_vm(struct vmc *vmc, const char *name, const struct start_options *o,
     return r;
 }
 
+/* Half of a small host, 2 GiB of a large one: many VMs fit, and an emulated kernel is not
+ * kept busy with memory that nobody uses. */
+static uint32_t
+default_mem_mib(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t half = (uint64_t)(pages > 0 ? pages : 0) * (uint64_t)size / 2 >> 20;
+
+    return half == 0 || half > DEFAULT_MEM_MIB ? DEFAULT_MEM_MIB : (uint32_t)half;
+}
+
 static int
 start_run(struct vmc *vmc, int argc, char **argv)
 {
     static const struct vmc_syntax syntax = {
         .options = start_option_table, .operands_min = 1, .operands_max = 1};
-    VMT_CLEANUP(start_options_done) struct start_options o = {.accel = ""};
+    VMT_CLEANUP(start_options_done)
+    struct start_options o = {.accel = "", .mem_mib = default_mem_mib()};
     struct guest_command shell = {.user = "", .cwd = ""};
     struct vmt_err err;
     char **operands;
@@ -274,7 +291,7 @@ const struct vmc_command vmc_start = {
     .usage =
         "[OPTION]... NAME\n"
         "  --image NAME|DIR     guest image (debian); vmc image list shows them\n"
-        "  --cpus N, --mem MIB  size of the VM\n"
+        "  --cpus N, --mem MIB  size of the VM (all CPUs; 2048 MiB or half of the host)\n"
         "  --disk PATH[,ro]     attach a disk image; may be repeated\n"
         "  --accel A            auto, kvm or tcg\n"
         "  --kernel, --initrd, --rootfs FILE\n"
