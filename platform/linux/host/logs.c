@@ -124,7 +124,7 @@ logs_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err
     n = read_tail(path, data + keep, keep);
     if (n < 0)
         return vmt_err_set(err, (int)-n, "read log %s", path);
-    r = os_write_file_atomic(kept, data + keep - n, (unsigned long)n, 0600, err);
+    r = os_write_file_lazy(kept, data + keep - n, (unsigned long)n, 0600, err);
     if (r < 0)
         (void)unlink(kept); /* a full disk: rather lose the past than fill it further */
     if (truncate(path, 0) < 0)

@@ -2,6 +2,7 @@
 /* platform/linux/os/files.c - read whole files, write them whole or not at all. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,13 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/os/paths.h"
+
+struct file_content {
+    const void *data;
+    size_t len;
+    unsigned mode;
+    bool sync; /* wait until it is on the disk */
+};
 
 static int
 file_write_all(int fd, const uint8_t *data, size_t len)
@@ -50,18 +58,19 @@ file_sync_dir_of(const char *path)
 }
 
 static int
-file_fill(int fd, const void *data, size_t len, unsigned mode)
+file_fill(int fd, const struct file_content *content)
 {
-    int r = file_write_all(fd, data, len);
+    int r = file_write_all(fd, content->data, content->len);
 
     if (r < 0)
         return r;
-    return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+    if (fchmod(fd, content->mode) < 0)
+        return -errno;
+    return content->sync && fsync(fd) < 0 ? -errno : 0;
 }
 
-int
-os_write_file_atomic(const char *path, const void *data, unsigned long len, unsigned mode,
-                     struct vmt_err *err)
+static int
+file_replace(const char *path, const struct file_content *content, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_freep) char *temp = NULL;
     VMT_CLEANUP(vmt_closep) int fd = -1;
@@ -74,15 +83,33 @@ os_write_file_atomic(const char *path, const void *data, unsigned long len, unsi
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return vmt_err_set(err, errno, "write %s: make a file beside it", path);
-    r = file_fill(fd, data, len, mode);
+    r = file_fill(fd, content);
     if (r == 0 && rename(temp, path) < 0)
         r = -errno;
     if (r < 0) {
         (void)unlink(temp);
         return vmt_err_set(err, -r, "write %s", path);
     }
-    r = file_sync_dir_of(path);
+    r = content->sync ? file_sync_dir_of(path) : 0;
     return r < 0 ? vmt_err_set(err, -r, "write the directory of %s to disk", path) : 0;
+}
+
+int
+os_write_file_atomic(const char *path, const void *data, unsigned long len, unsigned mode,
+                     struct vmt_err *err)
+{
+    const struct file_content content = {data, len, mode, true};
+
+    return file_replace(path, &content, err);
+}
+
+int
+os_write_file_lazy(const char *path, const void *data, unsigned long len, unsigned mode,
+                   struct vmt_err *err)
+{
+    const struct file_content content = {data, len, mode, false};
+
+    return file_replace(path, &content, err);
 }
 
 int

@@ -31,6 +31,10 @@ int os_remove_tree(const char *path, struct vmt_err *err);
  * of the directory. */
 int os_write_file_atomic(const char *path, const void *data, unsigned long len,
                          unsigned mode, struct vmt_err *err);
+/* The same without fsync, for what may be lost when the power fails and is written by a
+ * loop that must not wait for a disk: after a crash the file may be empty. */
+int os_write_file_lazy(const char *path, const void *data, unsigned long len,
+                       unsigned mode, struct vmt_err *err);
 
 /* Read a whole file of at most max bytes. *ret_data is malloc'ed with a NUL after the
  * last byte. Returns 0, -EFBIG, -errno. */

@@ -126,6 +126,22 @@ a_file_is_replaced_whole_and_keeps_its_mode(void **state)
 }
 
 static void
+a_lazy_file_is_replaced_whole_too(void **state)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    struct stat st;
+
+    (void)state;
+    put(at("file"), "old");
+    assert_int_equal(os_write_file_lazy(at("file"), "new", 3, 0640, NULL), 0);
+    assert_int_equal(stat(at("file"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(os_read_file(at("file"), 8, &text, NULL, NULL), 0);
+    assert_string_equal(text, "new");
+    assert_int_equal(os_write_file_lazy(at("none/file"), "x", 1, 0600, NULL), -ENOENT);
+}
+
+static void
 a_failed_replacement_leaves_the_folder_as_it_was(void **state)
 {
     (void)state;
@@ -235,6 +251,7 @@ main(void)
         PATHS_TEST(remove_tree_removes_all_but_follows_no_link),
         PATHS_TEST(remove_tree_says_when_it_is_too_deep),
         PATHS_TEST(a_file_is_replaced_whole_and_keeps_its_mode),
+        PATHS_TEST(a_lazy_file_is_replaced_whole_too),
         PATHS_TEST(a_failed_replacement_leaves_the_folder_as_it_was),
         PATHS_TEST(a_file_is_read_up_to_its_bound),
         PATHS_TEST(user_paths_follow_the_environment),
