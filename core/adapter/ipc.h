@@ -32,6 +32,7 @@ enum ipc_access {
 struct ipc_caller {
     uint32_t uid;
     int32_t pid;
+    bool privileged; /* root or the daemon's own user; core/ipc fills it in */
 };
 
 /* The request has been parsed and access checked. The handler answers exactly once, now

@@ -18,6 +18,10 @@
 /* A VM costs four descriptors here at least, and memory; the list is searched in order.
  */
 #define VMS_MAX 4096
+/* VMs of one owner who is neither root nor the daemon's own user, counted until the last
+ * of each is released: each is a process of the host that may have all its memory. */
+#define VMS_PER_OWNER_MAX 32u
+
 #define SHUTTING_DOWN "vm_concierge is shutting down"
 
 /* UUID version 4, RFC 4122, 4.4; lower case. */
@@ -65,6 +69,19 @@ make_vm(struct concierge *c, struct ipc_call *call,
     return 0;
 }
 
+static bool
+owner_has_enough(struct concierge *c, const struct ipc_call *call, const char *owner)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    {
+        n +=
+            strcmp(VMT_CONTAINER_OF(at, struct concierge_vm, node)->id.owner, owner) == 0;
+    }
+    return n >= VMS_PER_OWNER_MAX && !ipc_call_caller(call)->privileged;
+}
+
 void
 concierge_handle_start_vm(void *ctx, struct ipc_call *call,
                           const ProtobufCMessage *message)
@@ -92,6 +109,10 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     }
     if (concierge_vm_count(c) >= VMS_MAX) {
         reply_start_failure(call, "there are too many VMs on this host; stop one first");
+        return;
+    }
+    if (owner_has_enough(c, call, id.owner)) {
+        reply_start_failure(call, "this owner has as many VMs as one may have: stop one");
         return;
     }
     if (make_vm(c, call, request, &vm, &err) < 0) {

@@ -61,11 +61,11 @@ ipc_owner_of(const struct ProtobufCMessage *request)
 }
 
 static bool
-ipc_access_allowed(const struct ipc *ipc, const struct ipc_call *call)
+ipc_access_allowed(const struct ipc_call *call)
 {
     char own[IPC_OWNER_MAX];
 
-    if (call->caller.uid == 0 || call->caller.uid == ipc->self.uid)
+    if (call->caller.privileged)
         return true; /* no access class keeps these two out */
     if (call->method->access == IPC_ACCESS_ANY)
         return true;
@@ -108,7 +108,7 @@ ipc_access_log(struct ipc *ipc, const struct ipc_call *call)
 bool
 ipc_access_check(struct ipc *ipc, const struct ipc_call *call)
 {
-    if (ipc_access_allowed(ipc, call))
+    if (ipc_access_allowed(call))
         return true;
     ipc_access_log(ipc, call);
     return false;

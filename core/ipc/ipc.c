@@ -139,7 +139,7 @@ ipc_is_too_much(const struct ipc *ipc, const struct ipc_call *call)
 {
     size_t memory = 0, n = 0;
 
-    if (call->caller.uid == 0 || call->caller.uid == ipc->self.uid)
+    if (call->caller.privileged)
         return false;
     VMT_LIST_FOREACH(node, next, &ipc->calls)
     {
@@ -166,6 +166,7 @@ ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
         return;
     }
     call->answer = answer;
+    call->caller.privileged = call->caller.uid == 0 || call->caller.uid == ipc->self.uid;
     vmt_list_append(&ipc->calls, &call->node);
     if (ipc_is_too_much(ipc, call)) {
         ipc_call_fail(call, IPC_ERROR_NO_MEMORY,

@@ -168,6 +168,38 @@ unknown_kinds_are_ignored_and_the_last_of_a_kind_wins(void **state)
     world_done(&w);
 }
 
+static void
+one_owner_has_so_many_vms_and_no_more(void **state)
+{
+    enum { STARTS = 33 };
+    static struct client_call calls[STARTS], stop;
+    char owner[IPC_OWNER_MAX];
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    ipc_owner_for_uid(WORLD_UID + 1, owner);
+    for (int i = 0; i < STARTS; i++) {
+        struct start_args args;
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        start_args_init(&args, name);
+        args.request.owner_id = owner;
+        client_call(&w, "StartVm", WORLD_UID + 1, &args.request.base, args.fds, args.nfds,
+                    &calls[i]);
+        assert_int_equal(calls[i].answers, i == STARTS - 1);
+    }
+    expect_start_refused(&calls[STARTS - 1], "stop one");
+    client_call(&w, "StopAllVms", WORLD_UID, NULL, NULL, 0, &stop);
+    world_run(&w, 5000);
+    assert_int_equal(stop.answers, 1);
+    for (int i = 0; i < STARTS; i++)
+        client_call_done(&calls[i]);
+    w.journal[0] = '\0';
+    world_done(&w);
+}
+
 int
 main(void)
 {
@@ -199,6 +231,7 @@ main(void)
         T(an_eleventh_disk),
         cmocka_unit_test(an_owner_that_is_not_hexadecimal_is_refused),
         cmocka_unit_test(somebody_else_may_not_start_for_an_owner),
+        cmocka_unit_test(one_owner_has_so_many_vms_and_no_more),
         cmocka_unit_test(unknown_kinds_are_ignored_and_the_last_of_a_kind_wins),
     };
 
