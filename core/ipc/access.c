@@ -61,18 +61,32 @@ ipc_owner_of(const struct ProtobufCMessage *request)
 }
 
 static bool
-ipc_access_allowed(const struct ipc_call *call)
+ipc_is_owner(uint32_t uid, const char *owner)
 {
     char own[IPC_OWNER_MAX];
 
+    ipc_owner_for_uid(uid, own);
+    return strcmp(own, owner) == 0;
+}
+
+bool
+ipc_may_hear(const struct ipc *ipc, uint32_t uid, const struct ProtobufCMessage *message)
+{
+    const char *owner = ipc_owner_of(message);
+
+    return !*owner || uid == 0 || uid == ipc->self.uid || ipc_is_owner(uid, owner);
+}
+
+static bool
+ipc_access_allowed(const struct ipc_call *call)
+{
     if (call->caller.privileged)
         return true; /* no access class keeps these two out */
     if (call->method->access == IPC_ACCESS_ANY)
         return true;
     if (call->method->access != IPC_ACCESS_OWNER)
         return false;
-    ipc_owner_for_uid(call->caller.uid, own);
-    return strcmp(own, ipc_owner_of(call->request)) == 0;
+    return ipc_is_owner(call->caller.uid, ipc_owner_of(call->request));
 }
 
 static void

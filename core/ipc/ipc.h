@@ -31,6 +31,11 @@ int ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *e
  * a name that the service does not have, or has with another message type. */
 int ipc_emit(struct ipc *ipc, const char *signal, const struct ProtobufCMessage *message);
 
+/* For backends that know their subscribers: whether uid may hear a signal. One that names
+ * an owner concerns that owner, root and the daemon's own user; any other everybody. */
+bool ipc_may_hear(const struct ipc *ipc, uint32_t uid,
+                  const struct ProtobufCMessage *message);
+
 const struct ipc_service *ipc_service(const struct ipc *ipc);
 
 /* The owner id that stands for a uid: hex of "uid:<decimal>", so that it fits

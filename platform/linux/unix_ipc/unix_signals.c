@@ -118,9 +118,16 @@ unix_signals_emit(struct ipc_server *server, const struct ipc_signal *signal,
                   const uint8_t *bytes, size_t len)
 {
     struct unix_server *s = VMT_CONTAINER_OF(server, struct unix_server, base);
-    struct ProtobufCMessage *typed = NULL;
+    struct ProtobufCMessage *typed;
     Vmt__Signal any;
 
+    if (vmt_list_empty(&s->subscribers))
+        return;
+    typed = protobuf_c_message_unpack(signal->message, NULL, len, bytes);
+    if (!typed) {
+        vmt_log_error("signal lost: out of memory signal=%s", signal->name);
+        return;
+    }
     vmt__signal__init(&any);
     any.name = (char *)(uintptr_t)signal->name; /* packed, not written to */
     any.message.data = (uint8_t *)(uintptr_t)bytes;
@@ -130,19 +137,11 @@ unix_signals_emit(struct ipc_server *server, const struct ipc_signal *signal,
         struct unix_subscriber *sub =
             VMT_CONTAINER_OF(node, struct unix_subscriber, node);
 
-        if (!sub->signal) {
-            subscriber_send(sub, &any.base);
-            continue;
-        }
-        if (sub->signal != signal)
-            continue;
-        if (!typed)
-            typed = protobuf_c_message_unpack(signal->message, NULL, len, bytes);
-        if (typed)
-            subscriber_send(sub, typed);
+        if ((!sub->signal || sub->signal == signal) &&
+            ipc_may_hear(s->ipc, sub->uid, typed))
+            subscriber_send(sub, sub->signal ? typed : &any.base);
     }
-    if (typed)
-        protobuf_c_message_free_unpacked(typed, NULL);
+    protobuf_c_message_free_unpacked(typed, NULL);
 }
 
 void

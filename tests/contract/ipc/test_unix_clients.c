@@ -3,9 +3,11 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
 #include "core/ipc/ipc.h"
 #include "platform/linux/os/loop.h"
@@ -26,6 +28,12 @@ struct fixture {
     size_t reported;           /* by on_clients */
     size_t awaited;            /* stop the loop at this number of clients */
     int closed, done, refused;
+};
+
+/* What one subscriber heard: names of VMs, each with a space. */
+struct heard {
+    struct fixture *f;
+    char names[64];
 };
 
 static void
@@ -68,8 +76,13 @@ await_clients(struct fixture *f, size_t n)
     assert_int_equal(unix_server_clients(f->server), n);
 }
 
+/* The echo service with a signal that names its owner. */
+static const struct ipc_signal owned_signals[] = {
+    {"VmStoppedSignal", &vm_tools__concierge__vm_stopped_signal__descriptor}};
+static struct ipc_service owned_service;
+
 static int
-setup_with(void **state, size_t connections_max)
+setup_service(void **state, size_t connections_max, const struct ipc_service *service)
 {
     static struct fixture f;
     struct unix_server_config config = {
@@ -80,12 +93,27 @@ setup_with(void **state, size_t connections_max)
     assert_non_null(mkdtemp(f.dir));
     (void)snprintf(f.path, sizeof(f.path), "%s/sock", f.dir);
     assert_int_equal(os_loop_new(&f.loop, NULL), 0);
-    assert_int_equal(ipc_new(&echo_service, &f.echo, &self, &f.echo.ipc, NULL), 0);
+    assert_int_equal(ipc_new(service, &f.echo, &self, &f.echo.ipc, NULL), 0);
     assert_int_equal(os_unix_listen(f.path, 0600, 16, &config.listen_fd, NULL), 0);
     assert_int_equal(unix_server_new(f.loop, f.echo.ipc, &config, &f.server, NULL), 0);
     assert_int_equal(ipc_add_server(f.echo.ipc, f.server, NULL), 0);
     *state = &f;
     return 0;
+}
+
+static int
+setup_with(void **state, size_t connections_max)
+{
+    return setup_service(state, connections_max, &echo_service);
+}
+
+static int
+setup_owned(void **state)
+{
+    owned_service = echo_service;
+    owned_service.signals = owned_signals;
+    owned_service.nsignals = VMT_ARRAY_SIZE(owned_signals);
+    return setup_service(state, 8, &owned_service);
 }
 
 static int
@@ -303,6 +331,81 @@ one_user_cannot_take_every_subscription(void **state)
 }
 
 static void
+on_stopped(void *arg, const char *name, const uint8_t *bytes, size_t len)
+{
+    struct heard *heard = arg;
+    VmTools__Concierge__VmStoppedSignal *m =
+        vm_tools__concierge__vm_stopped_signal__unpack(NULL, len, bytes);
+    size_t used;
+
+    assert_string_equal(name, "VmStoppedSignal");
+    assert_non_null(m);
+    used = strlen(heard->names);
+    (void)snprintf(heard->names + used, sizeof(heard->names) - used, "%s ", m->name);
+    vm_tools__concierge__vm_stopped_signal__free_unpacked(m, NULL);
+    os_loop_stop(heard->f->loop, 0);
+}
+
+static void
+on_heard_ready(void *arg)
+{
+    on_ready(((struct heard *)arg)->f);
+}
+
+static void
+on_heard_end(void *arg, const struct rpc_status *status)
+{
+    (void)arg, (void)status;
+}
+
+static void
+emit_stopped(struct fixture *f, char *name, uint32_t uid)
+{
+    VmTools__Concierge__VmStoppedSignal m;
+    char owner[IPC_OWNER_MAX];
+
+    vm_tools__concierge__vm_stopped_signal__init(&m);
+    ipc_owner_for_uid(uid, owner);
+    m.owner_id = owner;
+    m.name = name;
+    assert_int_equal(ipc_emit(f->echo.ipc, "VmStoppedSignal", &m.base), 0);
+}
+
+static void
+a_signal_of_an_owner_is_for_that_owner_and_root(void **state)
+{
+    struct fixture *f = *state;
+    struct heard other = {.f = f}, mine = {.f = f};
+    struct unix_client_subscription all = {
+        .on_signal = on_stopped, .on_ready = on_heard_ready, .on_end = on_heard_end};
+    struct unix_client *c[2];
+
+    if (getuid() != 0) /* needs a second uid */
+        skip();
+    f->awaited = SIZE_MAX;
+    assert_int_equal(chmod(f->dir, 0755) | chmod(f->path, 0666), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    c[0] = client_new(f);
+    assert_int_equal(seteuid(0), 0);
+    c[1] = client_new(f);
+    all.arg = &other;
+    assert_int_equal(unix_client_subscribe(c[0], &all, NULL, NULL), 0);
+    all.arg = &mine;
+    assert_int_equal(unix_client_subscribe(c[1], &all, NULL, NULL), 0);
+    while (f->done < 2)
+        run(f);
+    emit_stopped(f, "secret", NOBODY - 1);
+    emit_stopped(f, "own", NOBODY);
+    while (!strstr(other.names, "own") || !strstr(mine.names, "own"))
+        run(f);
+    assert_string_equal(other.names, "own ");
+    assert_string_equal(mine.names, "secret own ");
+    unix_client_free(c[0]);
+    unix_client_free(c[1]);
+    await_clients(f, 0);
+}
+
+static void
 a_call_that_is_cancelled_or_freed_calls_nobody_back(void **state)
 {
     struct fixture *f = *state;
@@ -333,6 +436,8 @@ main(void)
                                         setup_eight, teardown),
         cmocka_unit_test_setup_teardown(one_user_cannot_take_every_subscription,
                                         setup_eight, teardown),
+        cmocka_unit_test_setup_teardown(a_signal_of_an_owner_is_for_that_owner_and_root,
+                                        setup_owned, teardown),
         TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
     };
 
