@@ -309,7 +309,7 @@ dispatch(struct qmp *q)
 static bool
 read_once(struct qmp *q)
 {
-    char chunk[4096];
+    char chunk[QMP_CHUNK_MAX];
     struct vmt_err err;
     ssize_t n = recv(q->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
     int r;
@@ -348,7 +348,7 @@ void
 qmp_finish(struct qmp *qmp)
 {
     qmp->busy++;
-    while (qmp->fd >= 0 && read_once(qmp))
+    for (unsigned i = 0; i < QMP_FINISH_ROUNDS && qmp->fd >= 0 && read_once(qmp); i++)
         ;
     if (!qmp->closed)
         qmp_end(qmp, 0);

@@ -23,6 +23,14 @@ struct vmt_err;
  * QEMU does not answer any more. */
 #define QMP_PENDING_MAX 32u
 
+/* The largest piece that is read at once. */
+#define QMP_CHUNK_MAX 4096u
+
+/* Pieces that qmp_finish takes, 256 KiB: more than a socket holds at the kernel's default
+ * of 208 KiB (net.core.wmem_default), so the last words of a dead QEMU are among them.
+ * Who got a copy of its end could write for ever. */
+#define QMP_FINISH_ROUNDS 64u
+
 /* All run from the loop only. The table is borrowed until close; qmp_close may be called
  * from inside each of them. */
 struct qmp_handler {
@@ -58,8 +66,8 @@ int qmp_open(const struct qmp_config *config, const char *path, struct qmp **ret
 int qmp_execute(struct qmp *qmp, const char *command, qmp_reply_fn *reply, void *arg);
 
 /* QEMU is gone: take in what the socket still holds, because its last event tells why,
- * and end the connection. Handlers run from inside this call, so it is called from the
- * loop. */
+ * but no more than QMP_FINISH_ROUNDS pieces, and end the connection. Handlers run from
+ * inside this call, so it is called from the loop. */
 void qmp_finish(struct qmp *qmp);
 
 /* No callback runs any more. qmp may be NULL. */

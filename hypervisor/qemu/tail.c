@@ -45,9 +45,7 @@ end(struct qemu_tail *t)
 static bool
 read_once(struct qemu_tail *t)
 {
-    /* Half of what is kept, so that a reader who looks after each chunk misses nothing
-     * that lies across two. */
-    char chunk[QEMU_TAIL_MAX / 2];
+    char chunk[QEMU_TAIL_CHUNK_MAX];
     ssize_t n = read(t->fd, chunk, sizeof(chunk));
 
     if (n < 0 && errno == EINTR)
@@ -105,8 +103,10 @@ qemu_tail_init(struct qemu_tail *tail, struct event_base *base, int *ret_write_f
 void
 qemu_tail_drain(struct qemu_tail *tail)
 {
-    while (tail->fd >= 0 && read_once(tail))
-        ;
+    for (unsigned i = 0; i < QEMU_TAIL_DRAIN_ROUNDS; i++) {
+        if (tail->fd < 0 || !read_once(tail))
+            return;
+    }
 }
 
 const char *

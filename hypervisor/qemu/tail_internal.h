@@ -12,6 +12,15 @@ struct vmt_err;
  */
 #define QEMU_TAIL_MAX 4096
 
+/* Half of what is kept is read at once, so that a reader who looks after each piece
+ * misses nothing that lies across two. */
+#define QEMU_TAIL_CHUNK_MAX (QEMU_TAIL_MAX / 2)
+
+/* Pieces that a drain takes, 128 KiB: twice what a pipe holds by default (pipe(7)), so
+ * the last words of a dead process are among them. Who got a copy of the other end could
+ * write for ever. */
+#define QEMU_TAIL_DRAIN_ROUNDS 64u
+
 /* Embedded; all zeroes with fd -1 is a tail that never gets anything. */
 struct qemu_tail {
     int fd; /* owned read end, -1: none or ended */
@@ -26,7 +35,8 @@ struct qemu_tail {
 int qemu_tail_init(struct qemu_tail *tail, struct event_base *base, int *ret_write_fd,
                    struct vmt_err *err);
 
-/* Take in what the pipe holds now. */
+/* The writer is gone: take in what the pipe still holds, but no more than
+ * QEMU_TAIL_DRAIN_ROUNDS pieces. */
 void qemu_tail_drain(struct qemu_tail *tail);
 
 /* The tail as one printable line, QEMU's lines joined by "; ". Writes at most cap bytes

@@ -134,6 +134,7 @@ vm_on_exit(void *arg, const struct spawn_exit *how)
     if (vm->qmp)
         qmp_finish(vm->qmp);
     qemu_tail_drain(&vm->tail);
+    qemu_tail_done(&vm->tail); /* whoever else has the other end writes to nobody */
     vm->facts.process = *how;
     vm->facts.text = info.text = qemu_tail_text(&vm->tail, text, sizeof(text));
     info.reason = qemu_exit_classify(&vm->facts);

@@ -30,6 +30,7 @@ struct fixture {
     struct qmp *qmp;
     char log[512]; /* what the handlers saw, in order */
     bool close_in_callback;
+    unsigned flood; /* events that each event makes the peer send once more */
 };
 
 static void
@@ -53,6 +54,15 @@ on_ready(void *arg)
 static void
 on_event(void *arg, const char *name, const json_t *data)
 {
+    static const char again[] = "{\"event\": \"AGAIN\"}\n";
+    struct fixture *f = arg;
+
+    if (f->flood > 0) {
+        f->flood--;
+        assert_int_equal(send(f->peer, again, strlen(again), MSG_NOSIGNAL),
+                         strlen(again));
+        return;
+    }
     note(arg, name, data ? 1 : 0);
 }
 
@@ -249,6 +259,39 @@ finish_takes_in_what_the_dead_peer_left(void **state)
 }
 
 static void
+finish_takes_in_all_that_a_socket_holds(void **state)
+{
+    static char lines[128 * 1024];
+    struct fixture *f = *state;
+    const char *last = "{\"event\": \"SHUTDOWN\"}\n";
+
+    say(f, READY);
+    memset(lines, ' ', sizeof(lines));
+    for (size_t i = 63; i < sizeof(lines); i += 64)
+        memcpy(lines + i - 2, "{}\n", 3);
+    assert_int_equal(send(f->peer, lines, sizeof(lines), MSG_DONTWAIT), sizeof(lines));
+    assert_int_equal(send(f->peer, last, strlen(last), MSG_DONTWAIT), strlen(last));
+    qmp_finish(f->qmp);
+    assert_string_equal(f->log, "ready(0) SHUTDOWN(0) end(0) ");
+}
+
+/* A copy of the dead QEMU's end is in other hands, and each byte that we read makes room
+ * for the next. */
+static void
+finish_ends_although_the_peer_never_stops(void **state)
+{
+    struct fixture *f = *state;
+    const char *first = "{\"event\": \"FIRST\"}\n";
+
+    say(f, READY);
+    f->flood = 10 * QMP_FINISH_ROUNDS;
+    assert_int_equal(send(f->peer, first, strlen(first), 0), strlen(first));
+    qmp_finish(f->qmp);
+    assert_int_equal(f->flood, 9 * QMP_FINISH_ROUNDS);
+    assert_string_equal(f->log, "ready(0) end(0) ");
+}
+
+static void
 garbage_ends_the_connection(void **state)
 {
     struct fixture *f = *state;
@@ -299,6 +342,8 @@ main(void)
         TEST(too_many_commands_in_flight_are_refused),
         TEST(the_end_fails_what_is_pending_first),
         TEST(finish_takes_in_what_the_dead_peer_left),
+        TEST(finish_takes_in_all_that_a_socket_holds),
+        TEST(finish_ends_although_the_peer_never_stops),
         TEST(garbage_ends_the_connection),
         TEST(closing_inside_a_callback_silences_the_rest),
         TEST(a_path_that_nobody_serves_is_an_error),
