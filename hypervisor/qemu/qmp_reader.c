@@ -51,7 +51,8 @@ parse(const char *line, size_t len, struct qmp_message *ret_message, struct vmt_
     struct qmp_message m = {0};
     json_error_t why;
 
-    m.json = json_loadb(line, len, 0, &why);
+    /* One meaning for each member, whoever reads it. */
+    m.json = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
     if (!json_is_object(m.json)) {
         json_decref(m.json);
         return vmt_err_setx(err, EPROTO, "QMP sent a line that is no JSON object");

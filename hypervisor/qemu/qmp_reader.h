@@ -46,8 +46,9 @@ int qmp_reader_feed(struct qmp_reader *reader, const void *data, size_t len,
 
 /* Take the next whole line off the front. Returns 1 with a message that the caller
  * releases, 0 when there is no whole line yet, or -EPROTO for a line that is no JSON
- * object: the connection is useless then. Empty lines are skipped.
- * Source: QEMU 7.2, docs/interop/qmp-spec.txt: JSON objects, each ends in CRLF. */
+ * object, or one with a member twice: the connection is useless then. Empty lines are
+ * skipped. Source: QEMU 7.2, docs/interop/qmp-spec.txt: JSON objects, each ends in CRLF.
+ */
 int qmp_reader_next(struct qmp_reader *reader, struct qmp_message *ret_message,
                     struct vmt_err *err);
 

@@ -87,8 +87,13 @@ static void
 garbage_is_a_protocol_error(void **state)
 {
     static const char *const lines[] = {
-        "hello\r\n", "[1]\r\n", "{\"a\":\r\n",
-        "{} {}\r\n", "\"x\"\n", "{\"a\":\"\\u0000\"}\n",
+        "hello\r\n",
+        "[1]\r\n",
+        "{\"a\":\r\n",
+        "{} {}\r\n",
+        "\"x\"\n",
+        "{\"a\":\"\\u0000\"}\n",
+        "{\"id\":1,\"id\":2}\n",
     };
 
     (void)state;
