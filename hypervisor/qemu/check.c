@@ -117,8 +117,9 @@ run(struct vmt_argv *argv, struct vmt_buf *out)
     (void)close(fds[1]);
     if (r == 0) {
         r = read_all(fds[0], out);
-        if (r < 0)
-            (void)kill(pid, SIGKILL);
+        /* All is said, or too much: it must not keep us by staying with its output
+         * closed. */
+        (void)kill(pid, SIGKILL);
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             ;
         if (r == 0)

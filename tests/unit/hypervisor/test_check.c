@@ -95,6 +95,18 @@ another_program_is_refused(void **state)
     assert_int_equal(check("", "", &err), -ENOTSUP);
 }
 
+/* Without the kill the check lasts as long as the program that it started. */
+static void
+a_program_that_stays_after_its_answer_is_ended(void **state)
+{
+    struct vmt_err err = {0};
+
+    (void)state;
+    if (check(VERSION_7_2 "\nEND\nexec sleep 1000 >&- 2>&-\ncat <<'END'", DEVICES,
+              &err) != 0)
+        fail_msg("%s", err.msg);
+}
+
 static void
 a_missing_binary_says_what_to_install(void **state)
 {
@@ -119,6 +131,7 @@ main(void)
         cmocka_unit_test(a_missing_device_is_named),
         cmocka_unit_test(an_emulator_of_another_machine_is_refused),
         cmocka_unit_test(another_program_is_refused),
+        cmocka_unit_test(a_program_that_stays_after_its_answer_is_ended),
         cmocka_unit_test(a_missing_binary_says_what_to_install),
     };
 
