@@ -94,6 +94,8 @@ void driver_reap(struct driver *d);
 void driver_assert_alive(struct driver *d);
 /* Private memory of the process in KiB. */
 long driver_rss_kib(const struct driver *d);
+/* As much of it as a hostile guest may cost, in KiB. */
+long driver_rss_max_kib(void);
 
 /* Connect a frontend and set everything up; all receive buffers are posted. */
 void driver_attach(struct driver *d, uint64_t features);
@@ -148,3 +150,5 @@ void host_expect(int fd, const char *text);
 int open_to_host(struct driver *d, int listener, uint32_t guest_port, uint32_t port);
 /* A connection both ways and a few bytes through each: everything works. */
 void assert_works(struct driver *d);
+/* The same with the next frontend. */
+void assert_recovers(struct driver *d);
