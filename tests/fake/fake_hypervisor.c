@@ -7,221 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/limits.h"
-#include "core/base/list.h"
-
-struct fake {
-    struct hypervisor base;
-    struct hypervisor_ops ops; /* with the caps of this one */
-    struct vmt_clock *clock;   /* borrowed */
-    struct vmt_list processes; /* struct fake_process, owned, those that run */
-    struct vmt_list probes;    /* struct hypervisor_probe, owned */
-    struct fake_behaviour behaviour;
-    struct fake_calls calls;
-    int32_t next_pid;
-    enum hypervisor_accel accel;
-    const char *reason; /* borrowed */
-    bool from_cache, probes_held;
-};
-
-/* The process runs with or without somebody who watches it. */
-struct fake_process {
-    struct vmt_list node;
-    struct fake *hv;          /* borrowed */
-    struct hypervisor_vm *vm; /* who watches, or NULL */
-    struct spawn_id id;
-    struct fake_start start;
-    struct vmt_timer *exit_timer;
-    enum hypervisor_exit reason;
-    char text[FAKE_TEXT_MAX];
-    bool paused, frozen;
-};
-
-/* A call whose answer comes on the next turn. */
-struct fake_call {
-    struct vmt_list node;
-    struct hypervisor_vm *vm; /* borrowed */
-    struct vmt_timer *timer;
-    hypervisor_done_fn *done;
-    void *arg;
-    int result;
-};
-
-struct hypervisor_vm {
-    struct fake *hv;              /* borrowed */
-    struct fake_process *process; /* borrowed, NULL: gone */
-    const struct hypervisor_events *events;
-    void *arg;
-    struct spawn_id id;
-    struct vmt_list pending; /* struct fake_call, owned */
-    struct vmt_timer *control_timer, *panic_timer;
-    bool control, adopted;
-};
-
-struct hypervisor_probe {
-    struct vmt_list node;
-    struct fake *hv; /* borrowed */
-    struct vmt_timer *timer;
-    hypervisor_probe_fn *on_done;
-    void *arg;
-};
+#include "tests/fake/fake_hypervisor_internal.h"
 
 static struct fake *
 fake_of(struct hypervisor *hv)
 {
     return VMT_CONTAINER_OF(hv, struct fake, base);
-}
-
-static void
-later(struct fake *hv, vmt_timer_fn *fn, void *arg, struct vmt_timer **ret_timer)
-{
-    if (!*ret_timer && hv->clock->ops->timer_start(hv->clock, 0, fn, arg, ret_timer) < 0)
-        abort(); /* a test has no use for going on */
-}
-
-static void
-cancel(struct fake *hv, struct vmt_timer **timer)
-{
-    hv->clock->ops->timer_cancel(hv->clock, *timer);
-    *timer = NULL;
-}
-
-static void
-process_free(struct fake_process *p)
-{
-    cancel(p->hv, &p->exit_timer);
-    vmt_list_remove(&p->node);
-    free(p);
-}
-
-static void
-call_free(struct fake_call *c)
-{
-    cancel(c->vm->hv, &c->timer);
-    vmt_list_remove(&c->node);
-    free(c);
-}
-
-static void
-call_fire(void *arg)
-{
-    struct fake_call *c = arg;
-    hypervisor_done_fn *done = c->done;
-    void *done_arg = c->arg;
-    int result = c->result;
-    struct vmt_err err;
-
-    c->timer = NULL;
-    call_free(c);
-    (void)vmt_err_setx(&err, result < 0 ? -result : EINVAL, "scripted failure");
-    done(done_arg, result, result < 0 ? &err : NULL);
-}
-
-static struct spawn_exit
-process_status(const struct fake_process *p)
-{
-    if (p->vm->adopted)
-        return (struct spawn_exit){SPAWN_EXIT_UNKNOWN, 0};
-    if (p->reason == HYPERVISOR_EXIT_KILLED)
-        return (struct spawn_exit){SPAWN_EXIT_SIGNAL, SIGKILL};
-    return (struct spawn_exit){SPAWN_EXIT_CODE, p->reason == HYPERVISOR_EXIT_CONFIG};
-}
-
-/* Each callback may free the vm; p->vm is NULL then. */
-static void
-exit_fire(void *arg)
-{
-    struct fake_process *p = arg;
-    struct hypervisor_exit_info info = {.reason = p->reason, .text = p->text};
-    struct hypervisor_vm *vm = p->vm;
-
-    p->exit_timer = NULL;
-    vmt_list_remove(&p->node);
-    if (vm) {
-        info.process = process_status(p);
-        vm->control = false;
-        cancel(p->hv, &vm->control_timer);
-        cancel(p->hv, &vm->panic_timer);
-    }
-    while (p->vm && !vmt_list_empty(&p->vm->pending)) {
-        struct fake_call *c =
-            VMT_CONTAINER_OF(p->vm->pending.next, struct fake_call, node);
-
-        c->result = -ENOTCONN;
-        cancel(p->hv, &c->timer);
-        call_fire(c);
-    }
-    vm = p->vm;
-    if (vm) {
-        vm->process = NULL;
-        vm->events->on_exit(vm->arg, &info);
-    }
-    process_free(p);
-}
-
-void
-fake_process_exit(struct fake_process *process, enum hypervisor_exit reason,
-                  const char *text)
-{
-    if (process->exit_timer)
-        return; /* the first reason counts */
-    process->reason = reason;
-    (void)snprintf(process->text, sizeof(process->text), "%s", text ? text : "");
-    later(process->hv, exit_fire, process, &process->exit_timer);
-}
-
-static void
-control_fire(void *arg)
-{
-    struct hypervisor_vm *vm = arg;
-
-    vm->control_timer = NULL;
-    vm->control = true;
-    vm->events->on_control(vm->arg);
-}
-
-void
-fake_process_control(struct fake_process *process)
-{
-    if (process->vm && !process->vm->control)
-        later(process->hv, control_fire, process->vm, &process->vm->control_timer);
-}
-
-static void
-panic_fire(void *arg)
-{
-    struct hypervisor_vm *vm = arg;
-
-    vm->panic_timer = NULL;
-    vm->events->on_panic(vm->arg);
-}
-
-void
-fake_process_panic(struct fake_process *process)
-{
-    if (process->vm)
-        later(process->hv, panic_fire, process->vm, &process->vm->panic_timer);
-}
-
-void
-fake_process_freeze(struct fake_process *process)
-{
-    process->frozen = true;
-}
-
-const struct fake_start *
-fake_process_start(const struct fake_process *process)
-{
-    return &process->start;
-}
-
-bool
-fake_process_is_paused(const struct fake_process *process)
-{
-    return process->paused;
 }
 
 static void
@@ -358,7 +152,7 @@ answer(struct hypervisor_vm *vm, hypervisor_done_fn *done, void *arg)
     c->result = -vm->hv->behaviour.call_error;
     vmt_list_append(&vm->pending, &c->node);
     if (!vm->process->frozen)
-        later(vm->hv, call_fire, c, &c->timer);
+        fake_later(vm->hv, fake_call_fire, c, &c->timer);
     return 0;
 }
 
@@ -416,10 +210,10 @@ fake_vm_free(struct hypervisor_vm *vm)
     if (!vm)
         return;
     vm->hv->calls.frees++;
-    cancel(vm->hv, &vm->control_timer);
-    cancel(vm->hv, &vm->panic_timer);
+    fake_cancel(vm->hv, &vm->control_timer);
+    fake_cancel(vm->hv, &vm->panic_timer);
     while (!vmt_list_empty(&vm->pending))
-        call_free(VMT_CONTAINER_OF(vm->pending.next, struct fake_call, node));
+        fake_call_free(VMT_CONTAINER_OF(vm->pending.next, struct fake_call, node));
     if (vm->process)
         vm->process->vm = NULL;
     free(vm);
@@ -438,7 +232,7 @@ probe_free(struct hypervisor_probe *probe)
 {
     if (!probe)
         return;
-    cancel(probe->hv, &probe->timer);
+    fake_cancel(probe->hv, &probe->timer);
     vmt_list_remove(&probe->node);
     free(probe);
 }
@@ -471,7 +265,7 @@ fake_probe(struct hypervisor *base, const struct hypervisor_probe_request *req,
     probe->arg = req->arg;
     vmt_list_append(&hv->probes, &probe->node);
     if (!hv->probes_held)
-        later(hv, probe_fire, probe, &probe->timer);
+        fake_later(hv, probe_fire, probe, &probe->timer);
     *ret_probe = probe;
     return 0;
 }
@@ -485,7 +279,8 @@ fake_free(struct hypervisor *base)
         return;
     hv = fake_of(base);
     while (!vmt_list_empty(&hv->processes))
-        process_free(VMT_CONTAINER_OF(hv->processes.next, struct fake_process, node));
+        fake_process_free(
+            VMT_CONTAINER_OF(hv->processes.next, struct fake_process, node));
     while (!vmt_list_empty(&hv->probes))
         probe_free(VMT_CONTAINER_OF(hv->probes.next, struct hypervisor_probe, node));
     free(hv);
@@ -557,7 +352,7 @@ fake_hypervisor_hold_probes(struct hypervisor *hv, bool held)
         struct hypervisor_probe *p =
             VMT_CONTAINER_OF(node, struct hypervisor_probe, node);
 
-        later(f, probe_fire, p, &p->timer);
+        fake_later(f, probe_fire, p, &p->timer);
     }
 }
 
