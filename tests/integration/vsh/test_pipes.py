@@ -243,7 +243,8 @@ class Signals(VshTest):
             child.terminate()
             return child.poll() is not None
         wait_until(insist, "vsh gives up")
-        self.assertEqual(child.returncode, 128 + signal.SIGTERM)
+        # One more may hit it on its way out, past its handlers: a shell calls both 143.
+        self.assertIn(child.returncode, (128 + signal.SIGTERM, -signal.SIGTERM))
         wait_until(lambda: not alive(pid), "the command gets SIGHUP")
 
     def test_a_killed_vsh_takes_its_command_along(self):
