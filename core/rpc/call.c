@@ -284,6 +284,19 @@ rpc_call_provider(void)
     return (nghttp2_data_provider){.read_callback = call_read};
 }
 
+size_t
+rpc_call_metadata_nv(nghttp2_nv *nv, const struct rpc_metadata *metadata)
+{
+    const struct rpc_metadata_entry *e = metadata ? metadata->first : NULL;
+    size_t n = 0;
+
+    for (; e; e = e->next)
+        nv[n++] =
+            (nghttp2_nv){(uint8_t *)(uintptr_t)e->key, (uint8_t *)(uintptr_t)e->wire,
+                         strlen(e->key), e->wire_len, NGHTTP2_NV_FLAG_NONE};
+    return n;
+}
+
 bool
 rpc_header_is(const struct rpc_header *header, const char *name, size_t len)
 {

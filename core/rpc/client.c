@@ -120,7 +120,7 @@ client_submit(struct rpc_client_call *call, const struct rpc_client_request *req
     nghttp2_data_provider provider = rpc_call_provider();
     char timeout[RPC_TIMEOUT_TEXT_MAX];
     char fds[2] = {(char)('0' + call->base.nfds_out), '\0'};
-    nghttp2_nv nv[11];
+    nghttp2_nv nv[11 + RPC_METADATA_COUNT_MAX];
     size_t n = 0;
     int32_t id;
 
@@ -139,6 +139,7 @@ client_submit(struct rpc_client_call *call, const struct rpc_client_request *req
     }
     if (call->base.nfds_out > 0)
         nv[n++] = RPC_NV("vmt-fds", fds, 1);
+    n += rpc_call_metadata_nv(nv + n, request->metadata);
     id =
         nghttp2_submit_request(client->base.session, NULL, nv, n, &provider, &call->base);
     if (id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE)

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/rpc/metadata.h"
 #include "core/rpc/rpc.h"
 
 struct ProtobufCMessage;
@@ -43,6 +44,13 @@ struct rpc_client_handler {
     /* The call is over. Exactly once unless cancelled. A unary call that got OK without a
      * message ends as INTERNAL. */
     void (*on_done)(void *arg, const struct rpc_status *status);
+    /* The server's initial metadata, borrowed for the call; once, before the first
+     * message, and not at all when the server answers with nothing but a status. May be
+     * NULL. */
+    void (*on_initial)(void *arg, const struct rpc_metadata *metadata);
+    /* The metadata that came with the status, borrowed for the call; at most once, right
+     * before on_done, and only when on_done gets the server's own status. May be NULL. */
+    void (*on_trailing)(void *arg, const struct rpc_metadata *metadata);
 };
 
 struct rpc_client_request {
@@ -54,6 +62,7 @@ struct rpc_client_request {
     void *arg;                                /* likewise */
     const int *fds; /* travel with the request (unix sockets), duplicated; NULL if none */
     size_t nfds;
+    const struct rpc_metadata *metadata; /* sent along, copied; NULL if none */
 };
 
 /* Start a call with its one request message (borrowed for the call). Returns 0, -ENOMEM,

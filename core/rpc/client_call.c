@@ -148,12 +148,33 @@ static const struct {
 static void
 call_on_header(struct rpc_call *base, const struct rpc_header *h)
 {
+    struct rpc_client_call *call = call_of(base);
+
     for (size_t i = 0; i < VMT_ARRAY_SIZE(call_fields); i++) {
         if (rpc_header_is(h, call_fields[i].name, call_fields[i].len)) {
-            call_fields[i].set(call_of(base), h);
+            call_fields[i].set(call, h);
             return;
         }
     }
+    if (call->metadata_error == 0)
+        call->metadata_error = rpc_metadata_receive(&call->block, h);
+}
+
+static void
+call_fail_metadata(struct rpc_client_call *call)
+{
+    struct rpc_status status;
+
+    (void)rpc_metadata_status(&status, call->metadata_error);
+    rpc_client_call_fail(call, status.code, "%s", status.text);
+}
+
+static void
+call_give_initial(struct rpc_client_call *call)
+{
+    if (call->handler->on_initial)
+        call->handler->on_initial(call->arg, &call->block);
+    rpc_metadata_done(&call->block);
 }
 
 static void
@@ -168,7 +189,16 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
         return;
     }
     /* 1xx is followed by the real headers. */
-    if ((trailers && call->is_grpc) || call->http_status / 100 == 1)
+    if (call->http_status / 100 == 1) {
+        rpc_metadata_done(&call->block);
+        call->metadata_error = 0;
+        return;
+    }
+    if (call->metadata_error < 0) {
+        call_fail_metadata(call);
+        return;
+    }
+    if (trailers && call->is_grpc)
         return;
     if (call->has_status && end_stream)
         return;
@@ -182,6 +212,8 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
     else if (call->fds_expected != base->nfds_in)
         rpc_client_call_fail(call, RPC_INTERNAL,
                              "the descriptors of the reply did not arrive");
+    else
+        call_give_initial(call);
 }
 
 static void
@@ -254,6 +286,11 @@ call_on_end(struct rpc_call *base)
         if (base->id == 0) /* cancelled from inside */
             return;
     }
+    if (call->handler->on_trailing) {
+        call->handler->on_trailing(call->arg, &call->block);
+        if (base->id == 0)
+            return;
+    }
     /* The server may answer before it has read the request: take the rest back. */
     if (nghttp2_session_get_stream_local_close(base->conn->session, base->id) != 1)
         rpc_call_reset(base, NGHTTP2_NO_ERROR);
@@ -292,6 +329,7 @@ call_free(struct rpc_call *base)
     rpc_frame_done(&base->in);
     vmt_buf_done(&base->out);
     rpc_arena_done(&call->arena);
+    rpc_metadata_done(&call->block);
     free(call);
 }
 

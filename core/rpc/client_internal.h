@@ -28,7 +28,9 @@ struct rpc_client_call {
     uint32_t http_status;           /* 0: not seen yet */
     uint32_t fds_expected;
     bool is_grpc, encoded, has_status;
-    struct rpc_status status; /* grpc-status and grpc-message */
+    int metadata_error;        /* of the current block, 0: none */
+    struct rpc_metadata block; /* metadata of the current header block */
+    struct rpc_status status;  /* grpc-status and grpc-message */
 };
 
 /* client_call.c: callbacks of a call, and its end. */

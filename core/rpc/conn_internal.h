@@ -18,6 +18,7 @@
 #include "core/base/limits.h"
 #include "core/base/list.h"
 #include "core/rpc/frame_internal.h"
+#include "core/rpc/metadata_internal.h"
 
 struct rpc_call;
 struct rpc_conn;
@@ -38,12 +39,6 @@ struct vmt_timer;
 /* Bytes gathered for one send: large enough to amortize the system call, small enough to
  * stay in cache. */
 #define RPC_GATHER_BYTES (64u * 1024)
-
-/* One header field of a received block; borrowed for the call. */
-struct rpc_header {
-    const uint8_t *name, *value;
-    size_t name_len, value_len;
-};
 
 /* What client or server does when something happens on a stream. All run busy. */
 struct rpc_call_ops {
@@ -196,6 +191,10 @@ void rpc_call_resume(struct rpc_call *call);
 int rpc_call_set_fds(struct rpc_call *call, const int *fds, size_t nfds);
 /* Data provider of every call that sends. */
 nghttp2_data_provider rpc_call_provider(void);
+
+/* Write the entries of metadata, which may be NULL, to nv; borrowed until the submit
+ * call. nv has room for RPC_METADATA_COUNT_MAX. Returns how many. */
+size_t rpc_call_metadata_nv(nghttp2_nv *nv, const struct rpc_metadata *metadata);
 
 /* Does the header have this name? */
 bool rpc_header_is(const struct rpc_header *header, const char *name, size_t len);

@@ -7,7 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/rpc/metadata.h"
 #include "core/rpc/rpc.h"
+
+/* One header field of a received block; borrowed for the call. */
+struct rpc_header {
+    const uint8_t *name, *value;
+    size_t name_len, value_len;
+};
 
 /* Room for the longest grpc-message that a status can give, NUL included. */
 #define RPC_TEXT_ENCODED_MAX (3 * (RPC_MESSAGE_TEXT_MAX - 1) + 1)
@@ -36,6 +43,16 @@ int rpc_timeout_parse(const uint8_t *value, size_t len, uint64_t *ret_ms);
 /* Is it protobuf over gRPC: application/grpc, application/grpc+proto, either with
  * parameters? */
 bool rpc_content_type_ok(const uint8_t *value, size_t len);
+
+/* May a field with this name be metadata? See metadata.h. */
+bool rpc_metadata_key_ok(const uint8_t *key, size_t len);
+
+/* Append a received field if it is metadata: binary values are decoded, and split where
+ * the peer has joined several with commas. Returns 0, -ENOMEM, -EINVAL for what is not
+ * base64, -E2BIG above RPC_METADATA_COUNT_MAX; some of the values may be there then. */
+int rpc_metadata_receive(struct rpc_metadata *metadata, const struct rpc_header *field);
+/* The status for what rpc_metadata_receive gave. Returns status. */
+struct rpc_status *rpc_metadata_status(struct rpc_status *status, int error);
 
 /* Decimal digits that fill the value wholly. Returns 0, -EINVAL or -ERANGE above max. */
 int rpc_number_parse(const uint8_t *value, size_t len, uint32_t max, uint32_t *ret);

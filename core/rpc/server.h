@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/rpc/metadata.h"
 #include "core/rpc/rpc.h"
 
 struct ProtobufCMessage;
@@ -63,6 +64,23 @@ rpc_server_call_method(const struct rpc_server_call *call);
 /* Who calls; valid until the call is finished. */
 const struct stream_peer *rpc_server_call_peer(const struct rpc_server_call *call);
 
+/* What the client sent along; valid until the call is finished. */
+const struct rpc_metadata *rpc_server_call_metadata(const struct rpc_server_call *call);
+
+/* Add to the metadata that goes out before the first message. Returns what
+ * rpc_metadata_add gives, or -EALREADY when it went out: with the first message or by
+ * rpc_server_call_send_initial. */
+int rpc_server_call_add_initial(struct rpc_server_call *call, const char *key,
+                                const void *value, size_t len);
+/* Send the initial metadata without waiting for the first message, which cannot carry
+ * descriptors then. A second time it does nothing. Returns 0, or -EPIPE when the client
+ * is gone or the deadline passed. */
+int rpc_server_call_send_initial(struct rpc_server_call *call);
+/* Add to the metadata that goes out with the status; RPC_STATUS_DETAILS_KEY belongs here.
+ * Returns what rpc_metadata_add gives. */
+int rpc_server_call_add_trailing(struct rpc_server_call *call, const char *key,
+                                 const void *value, size_t len);
+
 /* Take the descriptors that came with the request: the caller owns them. What nobody
  * takes is closed with the call. Returns how many were written. */
 size_t rpc_server_call_take_fds(struct rpc_server_call *call, int *fds, size_t max);
@@ -76,8 +94,8 @@ void rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *ar
 /* Queue one message. fds are duplicated and may come with the first message only.
  * Returns 0, -ENOMEM, -EPIPE when the client is gone or the deadline passed, -EMSGSIZE,
  * -ENOTSUP for fds on a stream that cannot carry them, -EINVAL for fds with a later
- * message, for more than VMT_FDS_MAX / 2 of them, and for a second message of a method
- * that does not stream. */
+ * message or after rpc_server_call_send_initial, for more than VMT_FDS_MAX / 2 of them,
+ * and for a second message of a method that does not stream. */
 int rpc_server_call_send(struct rpc_server_call *call,
                          const struct ProtobufCMessage *message, const int *fds,
                          size_t nfds);

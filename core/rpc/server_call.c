@@ -83,7 +83,7 @@ call_on_header(struct rpc_call *base, const struct rpc_header *h)
 {
     struct rpc_server_call *call = call_of(base);
 
-    if (!call_receiving(call) || call->request)
+    if (!call_receiving(call) || call->opened)
         return;
     for (size_t i = 0; i < VMT_ARRAY_SIZE(call_fields); i++) {
         if (rpc_header_is(h, call_fields[i].name, call_fields[i].len)) {
@@ -91,6 +91,17 @@ call_on_header(struct rpc_call *base, const struct rpc_header *h)
             return;
         }
     }
+    if (call->metadata_error == 0)
+        call->metadata_error = rpc_metadata_receive(&call->metadata, h);
+}
+
+static void
+call_end_metadata(struct rpc_server_call *call)
+{
+    struct rpc_status status;
+
+    (void)rpc_metadata_status(&status, call->metadata_error);
+    rpc_server_call_end(call, status.code, "%s", status.text);
 }
 
 static void
@@ -113,6 +124,7 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
     struct rpc_server_call *call = call_of(base);
 
     (void)end_stream;
+    call->opened = true;
     if (trailers || !call_receiving(call))
         return;
     if (!call->is_post)
@@ -128,6 +140,8 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
                             call->service ? "method" : "service", call->path);
     else if (call->bad_timeout)
         rpc_server_call_end(call, RPC_INTERNAL, "malformed grpc-timeout");
+    else if (call->metadata_error < 0)
+        call_end_metadata(call);
     else if (call->fds_expected != base->nfds_in)
         rpc_server_call_end(call, RPC_INVALID_ARGUMENT,
                             "the descriptors of the request did not arrive");
@@ -230,6 +244,9 @@ call_free(struct rpc_call *base)
     rpc_frame_done(&base->in);
     vmt_buf_done(&base->out);
     rpc_arena_done(&call->arena);
+    rpc_metadata_done(&call->metadata);
+    rpc_metadata_done(&call->initial);
+    rpc_metadata_done(&call->trailing);
     free(call);
 }
 

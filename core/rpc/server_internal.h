@@ -50,7 +50,12 @@ struct rpc_server_call {
     const struct server_service *service;   /* borrowed */
     const struct rpc_server_method *method; /* borrowed; NULL: unknown */
     bool is_post, is_grpc, bad_timeout, has_timeout, encoded;
-    bool answered; /* response headers are submitted */
+    bool opened;                  /* the request's headers are complete */
+    bool answered;                /* response headers are submitted */
+    bool replied;                 /* a message is queued */
+    int metadata_error;           /* of the request's metadata, 0: none */
+    struct rpc_metadata metadata; /* of the request */
+    struct rpc_metadata initial, trailing;
     uint64_t timeout_ms;
     uint32_t fds_expected;
     struct vmt_timer

@@ -14,9 +14,9 @@
 /* How long the rest of a request may take after an early answer. */
 #define REST_MS 1000u
 
-/* Most fields of a response: status, type, encodings, descriptors, grpc-status and
- * grpc-message. */
-#define REPLY_FIELDS_MAX 6
+/* Most fields of a response: status, type, encodings, descriptors, grpc-status,
+ * grpc-message, and metadata. */
+#define REPLY_FIELDS_MAX (6 + RPC_METADATA_COUNT_MAX)
 
 struct reply_fields {
     nghttp2_nv nv[REPLY_FIELDS_MAX];
@@ -79,6 +79,7 @@ reply_start(struct rpc_server_call *call)
 
         f.nv[f.n++] = RPC_NV("vmt-fds", f.fds, (size_t)n);
     }
+    f.n += rpc_call_metadata_nv(f.nv + f.n, &call->initial);
     reply_submit(call, &f, true);
 }
 
@@ -90,6 +91,7 @@ rpc_server_call_on_out_end(struct rpc_call *base)
 
     f.n = 0;
     reply_add_status(&f, &call->status);
+    f.n += rpc_call_metadata_nv(f.nv + f.n, &call->trailing);
     reply_check(call, nghttp2_submit_trailer(base->conn->session, base->id, f.nv, f.n));
     return true;
 }
@@ -102,6 +104,9 @@ reply_end(struct rpc_server_call *call)
 
     call->base.deaf = true;
     call->base.out_end = true;
+    /* In one block with the status it would be trailing metadata. */
+    if (call->initial.n > 0)
+        reply_start(call);
     if (call->answered) {
         rpc_call_resume(&call->base);
         return;
@@ -109,6 +114,7 @@ reply_end(struct rpc_server_call *call)
     f.n = 0;
     reply_add_headers(&f);
     reply_add_status(&f, &call->status);
+    f.n += rpc_call_metadata_nv(f.nv + f.n, &call->trailing);
     reply_submit(call, &f, false);
 }
 
@@ -292,7 +298,7 @@ rpc_server_call_send(struct rpc_server_call *call, const struct ProtobufCMessage
 
     if (call->ended || !call->conn)
         return -EPIPE;
-    if (call->answered && (nfds > 0 || !call->method->server_streams))
+    if ((call->answered && nfds > 0) || (call->replied && !call->method->server_streams))
         return -EINVAL;
     r = rpc_call_set_fds(&call->base, fds, nfds);
     if (r < 0)
@@ -302,8 +308,40 @@ rpc_server_call_send(struct rpc_server_call *call, const struct ProtobufCMessage
         rpc_fds_close(call->base.fds_out, &call->base.nfds_out);
         return r;
     }
+    call->replied = true;
     reply_start(call);
     rpc_call_resume(&call->base);
+    return 0;
+}
+
+const struct rpc_metadata *
+rpc_server_call_metadata(const struct rpc_server_call *call)
+{
+    return &call->metadata;
+}
+
+int
+rpc_server_call_add_initial(struct rpc_server_call *call, const char *key,
+                            const void *value, size_t len)
+{
+    if (call->answered)
+        return -EALREADY;
+    return rpc_metadata_add(&call->initial, key, value, len);
+}
+
+int
+rpc_server_call_add_trailing(struct rpc_server_call *call, const char *key,
+                             const void *value, size_t len)
+{
+    return rpc_metadata_add(&call->trailing, key, value, len);
+}
+
+int
+rpc_server_call_send_initial(struct rpc_server_call *call)
+{
+    if (call->ended || !call->conn)
+        return -EPIPE;
+    reply_start(call);
     return 0;
 }
 
@@ -328,7 +366,7 @@ rpc_server_call_finish(struct rpc_server_call *call, const struct rpc_status *st
         call_stop_timer(call); /* a late cancel that is not wanted any more */
         call_drop_request(call);
     }
-    if (status->code == RPC_OK && !call->answered && !call->method->server_streams)
+    if (status->code == RPC_OK && !call->replied && !call->method->server_streams)
         rpc_server_call_end(call, RPC_INTERNAL, "the method gave no reply");
     else
         rpc_server_call_end(call, status->code, "%s", status->text);

@@ -133,8 +133,29 @@ def client_compressed(stub, pb):
           grpc.StatusCode.UNIMPLEMENTED)
 
 
+METADATA = (("k", "one"), ("b-bin", b"\0\xff\n,"), ("k", "two, three"), ("e-bin", b""))
+
+
+def mine(metadata):
+    """What the peer was given; stock peers add fields of their own."""
+    return [(m.key, m.value) for m in metadata if m.key[1:] in ("", "-bin")]
+
+
+def client_metadata(stub, pb):
+    call = stub.Echo.future(pb.Request(), timeout=WAIT, metadata=METADATA)
+    check("initial", sorted(mine(call.initial_metadata())), sorted(METADATA))
+    check("trailing", sorted(mine(call.trailing_metadata())), sorted(METADATA))
+    try:
+        stub.Fail(pb.Request(number=5, text="no", data=b"\x08\x05\xff"), timeout=WAIT)
+    except grpc.RpcError as error:
+        check("details", dict(error.trailing_metadata()),
+              {"grpc-status-details-bin": b"\x08\x05\xff"})
+    else:
+        raise AssertionError("the call succeeded")
+
+
 CLIENT = [client_unary, client_errors, client_unknown, client_deadline, client_cancel,
-          client_big, client_parallel, client_stream, client_compressed]
+          client_big, client_parallel, client_stream, client_compressed, client_metadata]
 
 
 def test_our_server(folder, pb):
@@ -170,10 +191,15 @@ class Service(grpc.GenericRpcHandler):
         return kind(method, request_deserializer=self.pb.Request.FromString,
                     response_serializer=self.pb.Reply.SerializeToString)
 
-    def echo(self, request, _context):
+    def echo(self, request, context):
+        sent = mine(context.invocation_metadata())
+        context.send_initial_metadata(sent)
+        context.set_trailing_metadata(sent)
         return self.pb.Reply(text=request.text, data=request.data, number=request.number)
 
     def fail(self, request, context):
+        if request.data:
+            context.set_trailing_metadata((("grpc-status-details-bin", request.data),))
         code = next(c for c in grpc.StatusCode if c.value[0] == request.number)
         context.abort(code, request.text)
 
@@ -194,10 +220,16 @@ class Service(grpc.GenericRpcHandler):
 
 def call(path, *args):
     """Returns a list of (code, replies, bytes, number, text, status text)."""
+    return [row[:6] for row in call_rows(path, *args)]
+
+
+def call_rows(path, *args):
+    """The same with the initial and the trailing metadata, both [KEY:HEX]."""
     run = subprocess.run([PEER, "call", path, *args], stdout=subprocess.PIPE, text=True,
                          timeout=WAIT, check=True)
     rows = [line.split("\t") for line in run.stdout.splitlines()]
-    return [(r[0], int(r[1]), int(r[2]), int(r[3]), r[4], r[5]) for r in rows]
+    return [(r[0], int(r[1]), int(r[2]), int(r[3]), r[4], r[5], r[6].split(","),
+             r[7].split(",")) for r in rows]
 
 
 def server_unary(path, _service):
@@ -247,8 +279,19 @@ def server_stream(path, service):
         raise AssertionError("the server was not told of the cancel")
 
 
+def server_metadata(path, _service):
+    sent = [f"{k}:{(v if isinstance(v, bytes) else v.encode()).hex()}" for k, v in METADATA]
+    row = call_rows(path, SERVICE + "Echo", *("meta=" + entry for entry in sent))[0]
+    check("code", row[0], "OK")
+    check("initial", sorted(row[6]), sorted(sent))
+    check("trailing", sorted(row[7]), sorted(sent))
+    row = call_rows(path, SERVICE + "Fail", "number=5", "size=3")[0]
+    check("failed", row[0], "NOT_FOUND")
+    check("details", row[7], ["grpc-status-details-bin:000000"])
+
+
 SERVER = [server_unary, server_errors, server_unknown, server_deadline, server_big,
-          server_parallel, server_stream]
+          server_parallel, server_stream, server_metadata]
 
 
 def test_our_client(folder, pb):

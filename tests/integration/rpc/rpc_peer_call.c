@@ -18,6 +18,7 @@ struct peer_plan {
     unsigned long number, size, timeout, count; /* count: calls at the same time */
     unsigned long cancel; /* this many calls are cancelled at their first reply */
     size_t over;
+    struct rpc_metadata metadata;
 };
 
 struct peer_result {
@@ -27,6 +28,7 @@ struct peer_result {
     uint32_t number;
     char text[600];
     bool cancel;
+    char initial[600], trailing[600];
 };
 
 static void
@@ -34,8 +36,9 @@ result_over(struct peer_result *result, const char *code, const char *status_tex
 {
     struct peer_plan *plan = result->plan;
 
-    (void)printf("%s\t%zu\t%zu\t%u\t%s\t%s\n", code, result->messages, result->bytes,
-                 result->number, result->text, status_text);
+    (void)printf("%s\t%zu\t%zu\t%u\t%s\t%s\t%s\t%s\n", code, result->messages,
+                 result->bytes, result->number, result->text, status_text,
+                 result->initial, result->trailing);
     if (++plan->over == plan->count)
         os_loop_stop(plan->loop, 0);
 }
@@ -64,10 +67,63 @@ result_on_done(void *arg, const struct rpc_status *status)
     result_over(arg, rpc_code_name(status->code), status->text);
 }
 
+static void
+result_print(char *out, size_t size, const struct rpc_metadata *metadata)
+{
+    const struct rpc_metadata_entry *e = metadata->first;
+    FILE *f = fmemopen(out, size, "w");
+
+    for (; f && e; e = e->next) {
+        (void)fprintf(f, "%s%s:", e == metadata->first ? "" : ",", e->key);
+        for (size_t i = 0; i < e->len; i++)
+            (void)fprintf(f, "%02x", e->value[i]);
+    }
+    if (f)
+        (void)fclose(f);
+}
+
+static void
+result_on_initial(void *arg, const struct rpc_metadata *metadata)
+{
+    struct peer_result *result = arg;
+
+    result_print(result->initial, sizeof(result->initial), metadata);
+}
+
+static void
+result_on_trailing(void *arg, const struct rpc_metadata *metadata)
+{
+    struct peer_result *result = arg;
+
+    result_print(result->trailing, sizeof(result->trailing), metadata);
+}
+
 static const struct rpc_client_handler result_handler = {
     .on_message = result_on_message,
     .on_done = result_on_done,
+    .on_initial = result_on_initial,
+    .on_trailing = result_on_trailing,
 };
+
+/* KEY:HEX */
+static int
+plan_add_metadata(struct peer_plan *plan, const char *arg)
+{
+    const char *colon = strchr(arg, ':');
+    uint8_t value[256];
+    char key[64];
+    size_t n = 0;
+
+    if (!colon || colon - arg >= (ssize_t)sizeof(key))
+        return -1;
+    (void)snprintf(key, sizeof(key), "%.*s", (int)(colon - arg), arg);
+    for (const char *at = colon + 1; at[0] && at[1] && n < sizeof(value); at += 2) {
+        const char digits[] = {at[0], at[1], '\0'};
+
+        value[n++] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return rpc_metadata_add(&plan->metadata, key, value, n);
+}
 
 static int
 plan_set(struct peer_plan *plan, const char *arg)
@@ -85,6 +141,8 @@ plan_set(struct peer_plan *plan, const char *arg)
         plan->text = arg + 5;
         return 0;
     }
+    if (strncmp(arg, "meta=", 5) == 0)
+        return plan_add_metadata(plan, arg + 5);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(keys); i++) {
         if (strncmp(arg, keys[i].key, strlen(keys[i].key)) == 0) {
             *keys[i].value = strtoul(arg + strlen(keys[i].key), NULL, 10);
@@ -106,6 +164,7 @@ plan_start(struct peer_plan *plan, struct peer_result *result,
         .timeout_ms = (uint32_t)plan->timeout,
         .handler = &result_handler,
         .arg = result,
+        .metadata = &plan->metadata,
     };
 
     result->plan = plan;
@@ -131,6 +190,7 @@ plan_run(struct peer_plan *plan)
         if (plan_start(plan, &results[i], &message) < 0)
             return 2;
     }
+    rpc_metadata_done(&plan->metadata);
     (void)os_loop_run(plan->loop);
     rpc_client_free(plan->client);
     return 0;

@@ -79,9 +79,48 @@ pair_call_on_done(void *arg, const struct rpc_status *status)
     }
 }
 
+static void
+pair_print(char *out, size_t size, const struct rpc_metadata *metadata)
+{
+    const struct rpc_metadata_entry *e = metadata->first;
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (; e; e = e->next)
+        used += (size_t)snprintf(out + used, used < size ? size - used : 0, "%s=%.*s;",
+                                 e->key, (int)e->len, (const char *)e->value);
+    assert_true(used < size);
+}
+
+static void
+pair_call_on_initial(void *arg, const struct rpc_metadata *metadata)
+{
+    struct pair_call *call = arg;
+
+    call->initials++;
+    pair_print(call->initial, sizeof(call->initial), metadata);
+    if (call->cancel_on_initial)
+        rpc_client_cancel(call->call);
+}
+
+static void
+pair_call_on_trailing(void *arg, const struct rpc_metadata *metadata)
+{
+    struct pair_call *call = arg;
+
+    call->trailings++;
+    pair_print(call->trailing, sizeof(call->trailing), metadata);
+    if (call->free_on_trailing) {
+        rpc_client_free(call->pair->client);
+        call->pair->client = NULL;
+    }
+}
+
 static const struct rpc_client_handler pair_handler = {
     .on_message = pair_call_on_message,
     .on_done = pair_call_on_done,
+    .on_initial = pair_call_on_initial,
+    .on_trailing = pair_call_on_trailing,
 };
 
 static int
@@ -93,6 +132,9 @@ pair_start_request(struct pair *pair, struct pair_call *call,
     call->call = NULL;
     call->messages = call->dones = 0;
     call->bytes = call->nfds = 0;
+    call->initials = call->trailings = 0;
+    call->initial[0] = call->trailing[0] = '\0';
+    request->metadata = pair->metadata;
     request->reply = &vmt__rpctest__reply__descriptor;
     request->server_streams = strstr(request->path, "Count") != NULL;
     request->handler = &pair_handler;

@@ -13,7 +13,8 @@ struct pair {
     struct rpc_client *client;
     struct rpc_server *server;
     struct rpctest test;
-    size_t closed; /* times that on_closed ran */
+    const struct rpc_metadata *metadata; /* sent with the calls that start; may be NULL */
+    size_t closed;                       /* times that on_closed ran */
     char reason[200];
 };
 
@@ -34,6 +35,9 @@ struct pair_call {
     size_t bytes; /* of data in all replies */
     int fds[16];
     size_t nfds;
+    char initial[512], trailing[512]; /* "key=value;" for every entry */
+    size_t initials, trailings;       /* times that they came */
+    bool cancel_on_initial, free_on_trailing;
     bool cancel_on_message, free_on_message, free_on_done;
 };
 /* Zeroes *call but for its flags. Returns what rpc_client_start gave. */

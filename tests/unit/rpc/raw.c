@@ -73,6 +73,18 @@ raw_on_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
     return 0;
 }
 
+static size_t
+raw_fields(const char *const *fields, nghttp2_nv *nv)
+{
+    size_t n = 0;
+
+    for (; fields[0]; fields += 2)
+        nv[n++] =
+            (nghttp2_nv){(uint8_t *)(uintptr_t)fields[0], (uint8_t *)(uintptr_t)fields[1],
+                         strlen(fields[0]), strlen(fields[1]), NGHTTP2_NV_FLAG_NONE};
+    return n;
+}
+
 static ssize_t
 raw_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
          uint32_t *flags, nghttp2_data_source *source, void *arg)
@@ -88,12 +100,11 @@ raw_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
         return (ssize_t)n;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (source->ptr) {
-        const char *const *fields = source->ptr;
-        nghttp2_nv nv = {(uint8_t *)(uintptr_t)fields[0], (uint8_t *)(uintptr_t)fields[1],
-                         strlen(fields[0]), strlen(fields[1]), NGHTTP2_NV_FLAG_NONE};
+        nghttp2_nv nv[20];
+        size_t fields = raw_fields(source->ptr, nv);
 
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        assert_int_equal(nghttp2_submit_trailer(session, id, &nv, 1), 0);
+        assert_int_equal(nghttp2_submit_trailer(session, id, nv, fields), 0);
     }
     return (ssize_t)n;
 }
@@ -164,18 +175,6 @@ raw_done(struct raw *raw)
         vmt_buf_done(&raw->streams[i].send);
     }
     stream_close(raw->stream);
-}
-
-static size_t
-raw_fields(const char *const *fields, nghttp2_nv *nv)
-{
-    size_t n = 0;
-
-    for (; fields[0]; fields += 2)
-        nv[n++] =
-            (nghttp2_nv){(uint8_t *)(uintptr_t)fields[0], (uint8_t *)(uintptr_t)fields[1],
-                         strlen(fields[0]), strlen(fields[1]), NGHTTP2_NV_FLAG_NONE};
-    return n;
 }
 
 int32_t

@@ -35,7 +35,8 @@ void raw_flush(struct raw *raw);
  * end the stream stays open. Returns the stream id. */
 int32_t raw_request(struct raw *raw, const char *const *fields, const void *body,
                     size_t len, bool end);
-/* Answer (server) with fields, body if not NULL, and trailers if not NULL. */
+/* Answer (server) with fields, body if not NULL, and trailers if not NULL, which end
+ * with NULL like fields. */
 void raw_respond(struct raw *raw, int32_t id, const char *const *fields, const void *body,
                  size_t len, const char *const *trailers);
 struct raw_stream *raw_stream(struct raw *raw, int32_t id);

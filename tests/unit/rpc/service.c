@@ -9,6 +9,21 @@ request_of(const struct ProtobufCMessage *message)
     return (const Vmt__Rpctest__Request *)message;
 }
 
+/* Give the request's metadata back, before the message and with the status. */
+static int
+echo_metadata(struct rpc_server_call *call)
+{
+    const struct rpc_metadata_entry *e = rpc_server_call_metadata(call)->first;
+    int r = 0;
+
+    for (; e && r == 0; e = e->next) {
+        r = rpc_server_call_add_initial(call, e->key, e->value, e->len);
+        if (r == 0)
+            r = rpc_server_call_add_trailing(call, e->key, e->value, e->len);
+    }
+    return r;
+}
+
 static void
 handle_echo(void *ctx, struct rpc_server_call *call,
             const struct ProtobufCMessage *message)
@@ -22,6 +37,10 @@ handle_echo(void *ctx, struct rpc_server_call *call,
     reply.text = request->text;
     reply.data = request->data;
     reply.number = request->number;
+    if (echo_metadata(call) < 0) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "metadata not given back");
+        return;
+    }
     if (test->nfds > 0) {
         struct rpc_status ok = {.code = RPC_OK};
 
@@ -42,6 +61,12 @@ handle_fail(void *ctx, struct rpc_server_call *call,
     struct rpctest *test = ctx;
 
     test->requests++;
+    if (request->data.len > 0 &&
+        rpc_server_call_add_trailing(call, RPC_STATUS_DETAILS_KEY, request->data.data,
+                                     request->data.len) < 0) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "details not sent");
+        return;
+    }
     rpc_server_call_fail(call, (enum rpc_code)(request->number % RPC_CODE_COUNT), "%s",
                          request->text);
 }

@@ -81,8 +81,8 @@ answer_on_done(void *arg, const struct rpc_status *status)
     answer->status = *status;
 }
 
-static const struct rpc_client_handler answer_handler = {answer_on_message,
-                                                         answer_on_done};
+static const struct rpc_client_handler answer_handler = {.on_message = answer_on_message,
+                                                         .on_done = answer_on_done};
 
 static int
 bed_start(struct bed *bed, struct answer *answer, bool streams, uint32_t timeout_ms)
@@ -232,7 +232,7 @@ static void
 goaway_lets_served_calls_end_and_no_new_ones_begin(void **state)
 {
     static const char *const fields[] = {OK_FIELDS, NULL};
-    static const char *const trailers[] = {"grpc-status", "0"};
+    static const char *const trailers[] = {"grpc-status", "0", NULL};
     struct answer served, dropped, late;
     VMT_CLEANUP(bed_done) struct bed bed;
 
@@ -319,7 +319,7 @@ a_deadline_resets_the_stream(void **state)
 static void
 informational_answers_are_skipped(void **state)
 {
-    static const char *const trailers[] = {"grpc-status", "0"};
+    static const char *const trailers[] = {"grpc-status", "0", NULL};
     static const char *const fields[] = {OK_FIELDS, NULL};
     const nghttp2_nv info = {(uint8_t *)(uintptr_t) ":status",
                              (uint8_t *)(uintptr_t) "103", 7, 3, NGHTTP2_NV_FLAG_NONE};

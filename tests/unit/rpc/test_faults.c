@@ -59,9 +59,14 @@ start_some(struct pair *pair, struct pair_call *calls)
     static const char *const paths[CALLS] = {RPCTEST_PATH("Echo"), RPCTEST_PATH("Count"),
                                              RPCTEST_PATH("Fail"), RPCTEST_PATH("Echo"),
                                              RPCTEST_PATH("Hang"), "/no/Such"};
+    VMT_CLEANUP(rpc_metadata_done) struct rpc_metadata metadata = {0};
     Vmt__Rpctest__Request request = rpctest_request();
     static uint8_t data[3000];
     size_t started = 0;
+
+    (void)rpc_metadata_add(&metadata, "k", "v", 1);
+    (void)rpc_metadata_add(&metadata, "b-bin", "\0\xff", 2);
+    pair->metadata = &metadata;
 
     request.text = (char *)(uintptr_t) "text";
     request.number = 5;
@@ -74,6 +79,7 @@ start_some(struct pair *pair, struct pair_call *calls)
         else
             calls[i].pair = NULL;
     }
+    pair->metadata = NULL; /* the calls have copies */
     return started;
 }
 
