@@ -94,6 +94,11 @@ rpc_call_refuse_rest(struct rpc_call *call)
     rpc_conn_kick(call->conn);
 }
 
+/* Replies that wait on a server before the client may not send more requests in the same
+ * call: who sends without reading is stopped by its own window. A client does not do so:
+ * both ends would wait for each other. */
+#define QUEUED_HIGH (256u * 1024)
+
 /* Give the window of a call back unless the connection is over its budget. */
 static void
 call_consume(struct rpc_call *call)
@@ -101,7 +106,7 @@ call_consume(struct rpc_call *call)
     struct rpc_conn *conn = call->conn;
     size_t n = call->unconsumed;
 
-    if (n == 0)
+    if (n == 0 || (conn->server && call->out.len > QUEUED_HIGH))
         return;
     if (conn->held > HELD_BUDGET && conn->favourite && conn->favourite != call) {
         if (!call->starved_node.next)
@@ -115,6 +120,15 @@ call_consume(struct rpc_call *call)
     if (nghttp2_session_consume_stream(conn->session, call->id, n) != 0)
         rpc_conn_fail(conn, "out of memory");
     conn->wants_flush = true;
+}
+
+void
+rpc_call_drained(struct rpc_call *call)
+{
+    if (!call->answered_early)
+        call_consume(call);
+    if (!call->out_end)
+        call->ops->on_drain(call);
 }
 
 void

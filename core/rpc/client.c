@@ -182,9 +182,9 @@ rpc_client_start(struct rpc_client *client, const struct rpc_client_request *req
     call->reply_type = request->reply;
     call->server_streams = request->server_streams;
     r = rpc_call_set_fds(&call->base, request->fds, request->nfds);
-    if (r == 0)
+    if (r == 0 && message)
         r = rpc_call_queue(&call->base, message);
-    call->base.out_end = true;
+    call->base.out_end = !request->client_streams;
     if (r == 0)
         r = client_arm(call, request);
     if (r == 0)
@@ -197,6 +197,32 @@ rpc_client_start(struct rpc_client *client, const struct rpc_client_request *req
     if (ret_call)
         *ret_call = call;
     return 0;
+}
+
+int
+rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *message)
+{
+    int r;
+
+    if (call->base.out_end)
+        return -EPIPE;
+    r = rpc_call_queue(&call->base, message);
+    if (r == 0)
+        rpc_call_resume(&call->base);
+    return r;
+}
+
+size_t
+rpc_client_queued(const struct rpc_client_call *call)
+{
+    return call->base.out.len;
+}
+
+void
+rpc_client_half_close(struct rpc_client_call *call)
+{
+    call->base.out_end = true;
+    rpc_call_resume(&call->base);
 }
 
 void

@@ -51,6 +51,10 @@ struct rpc_client_handler {
     /* The metadata that came with the status, borrowed for the call; at most once, right
      * before on_done, and only when on_done gets the server's own status. May be NULL. */
     void (*on_trailing)(void *arg, const struct rpc_metadata *metadata);
+    /* All that was queued by rpc_client_send went to the connection: each time, until the
+     * half-close. A producer stops while rpc_client_queued is large and goes on from
+     * here. May be NULL. */
+    void (*on_drain)(void *arg);
 };
 
 struct rpc_client_request {
@@ -62,10 +66,13 @@ struct rpc_client_request {
     void *arg;                                /* likewise */
     const int *fds; /* travel with the request (unix sockets), duplicated; NULL if none */
     size_t nfds;
+    bool client_streams; /* messages follow by rpc_client_send until rpc_client_half_close
+                          */
     const struct rpc_metadata *metadata; /* sent along, copied; NULL if none */
 };
 
-/* Start a call with its one request message (borrowed for the call). Returns 0, -ENOMEM,
+/* Start a call with its one request message (borrowed for the call), which may be NULL
+ * when the request says client_streams. Returns 0, -ENOMEM,
  * -ENOTCONN when the connection is lost or the server said GOAWAY (on_closed follows when
  * the calls in flight are over), -ENOTSUP for fds on a stream that cannot carry them,
  * -EINVAL for more than VMT_FDS_MAX / 2 of them, -EMSGSIZE.
@@ -73,6 +80,14 @@ struct rpc_client_request {
 int rpc_client_start(struct rpc_client *client, const struct rpc_client_request *request,
                      const struct ProtobufCMessage *message,
                      struct rpc_client_call **ret_call, struct vmt_err *err);
+
+/* Queue one more request of a call that client_streams. Returns 0, -ENOMEM, -EMSGSIZE, or
+ * -EPIPE after rpc_client_half_close. */
+int rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *message);
+/* Bytes queued for this call that the server has not taken yet. */
+size_t rpc_client_queued(const struct rpc_client_call *call);
+/* There are no more requests. Replies go on to come. */
+void rpc_client_half_close(struct rpc_client_call *call);
 
 /* RST_STREAM the call; its callbacks do not run any more. NULL is legal. */
 void rpc_client_cancel(struct rpc_client_call *call);

@@ -320,6 +320,15 @@ call_on_out_end(struct rpc_call *base)
 }
 
 static void
+call_on_drain(struct rpc_call *base)
+{
+    struct rpc_client_call *call = call_of(base);
+
+    if (call->handler->on_drain)
+        call->handler->on_drain(call->arg);
+}
+
+static void
 call_free(struct rpc_call *base)
 {
     struct rpc_client_call *call = call_of(base);
@@ -340,6 +349,7 @@ const struct rpc_call_ops rpc_client_call_ops = {
     .on_frame_error = call_on_frame_error,
     .on_end = call_on_end,
     .on_out_end = call_on_out_end,
+    .on_drain = call_on_drain,
     .on_close = call_on_close,
     .free = call_free,
 };

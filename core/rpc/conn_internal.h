@@ -53,6 +53,9 @@ struct rpc_call_ops {
     /* Everything queued is out and out_end is set. Returns true when it has submitted
      * trailers, false: the data ends the stream. */
     bool (*on_out_end)(struct rpc_call *call);
+    /* All that was queued went to the connection, more may follow. Runs while the session
+     * sends. */
+    void (*on_drain)(struct rpc_call *call);
     /* The answer is out before the request is in: its rest is dropped until the peer ends
      * it, sends too much, or rpc_call_refuse_rest. Servers only. */
     void (*on_answered_early)(struct rpc_call *call);
@@ -174,6 +177,8 @@ void rpc_call_release(struct rpc_call *call, struct rpc_conn *conn);
 void rpc_call_reset(struct rpc_call *call, uint32_t h2_error);
 /* Reset a stream that was answered early; on_close follows. */
 void rpc_call_refuse_rest(struct rpc_call *call);
+/* All that was queued went to the connection. */
+void rpc_call_drained(struct rpc_call *call);
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
 /* May the connection hold one more parsed message? */
 bool rpc_call_may_parse(const struct rpc_call *call);

@@ -16,9 +16,10 @@ struct stream_peer;
 struct vmt_clock;
 struct vmt_err;
 
-/* The request is complete and parsed. The handler sends zero or more messages and
- * finishes the call exactly once, now or later. request is valid until the call is
- * finished. */
+/* The request is complete and parsed; NULL for a method that client_streams: then the
+ * headers came, and messages follow, see rpc_server_call_receive. The handler sends zero
+ * or more messages and finishes the call exactly once, now or later. request is valid
+ * until the call is finished. */
 typedef void rpc_handler_fn(void *ctx, struct rpc_server_call *call,
                             const struct ProtobufCMessage *request);
 
@@ -27,6 +28,7 @@ struct rpc_server_method {
     const struct ProtobufCMessageDescriptor *request;
     rpc_handler_fn *handle;
     bool server_streams;
+    bool client_streams; /* any number of requests may come */
 };
 
 struct rpc_server_service {
@@ -90,6 +92,25 @@ size_t rpc_server_call_take_fds(struct rpc_server_call *call, int *fds, size_t m
  * what is sent after that and is finished as usual. */
 void rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *arg),
                                void *arg);
+
+/* How the requests of a method that client_streams come, each as soon as it is there.
+ * None after the call is finished or its cancel callback ran; both may finish the call.
+ */
+struct rpc_server_receiver {
+    void (*on_message)(void *arg, const struct ProtobufCMessage *request); /* borrowed */
+    void (*on_half_close)(void *arg); /* once: the client has sent its last request */
+};
+/* Say where they go, from inside the handler: what comes without a receiver is dropped.
+ * receiver and arg are borrowed until the call is over. A request that cannot be read
+ * ends the call like a deadline does, by its cancel callback. */
+void rpc_server_call_receive(struct rpc_server_call *call,
+                             const struct rpc_server_receiver *receiver, void *arg);
+
+/* fn runs from the loop each time that all queued messages have gone to the connection;
+ * a producer stops while rpc_server_call_queued is large and goes on from there. NULL:
+ * none. */
+void rpc_server_call_on_drain(struct rpc_server_call *call, void (*fn)(void *arg),
+                              void *arg);
 
 /* Queue one message. fds are duplicated and may come with the first message only.
  * Returns 0, -ENOMEM, -EPIPE when the client is gone or the deadline passed, -EMSGSIZE,

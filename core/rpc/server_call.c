@@ -23,6 +23,13 @@ call_receiving(const struct rpc_server_call *call)
     return !call->held && !call->ended;
 }
 
+/* Is it with a handler that takes its requests one by one? */
+static bool
+call_streaming(const struct rpc_server_call *call)
+{
+    return call->held && !call->ended && call->method->client_streams;
+}
+
 static void
 call_set_method(struct rpc_server_call *call, const struct rpc_header *h)
 {
@@ -116,6 +123,14 @@ call_arm_deadline(struct rpc_server_call *call)
         rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
+static void
+call_dispatch(struct rpc_server_call *call)
+{
+    call->held = call->dispatched = true;
+    call->conn->nhandled++;
+    call->method->handle(call->service->ctx, call, call->request);
+}
+
 /* Everything that can be wrong with a request before its message.
  * Source: grpc doc/PROTOCOL-HTTP2.md, Requests; RFC 9110 for 405 and 415. */
 static void
@@ -147,6 +162,8 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
                             "the descriptors of the request did not arrive");
     else if (call->has_timeout)
         call_arm_deadline(call);
+    if (!call->ended && call->method->client_streams)
+        call_dispatch(call);
 }
 
 static void
@@ -154,10 +171,36 @@ call_refuse_compressed(struct rpc_server_call *call)
 {
     /* Source: grpc doc/compression.md. */
     if (call->encoded)
-        rpc_server_call_end(call, RPC_UNIMPLEMENTED, "unknown message encoding");
+        rpc_server_call_break(call, RPC_UNIMPLEMENTED, "unknown message encoding");
     else
-        rpc_server_call_end(call, RPC_INTERNAL,
-                            "compressed message without a grpc-encoding");
+        rpc_server_call_break(call, RPC_INTERNAL,
+                              "compressed message without a grpc-encoding");
+}
+
+static void
+call_refuse_message(struct rpc_server_call *call, int error)
+{
+    if (error == -E2BIG)
+        rpc_server_call_break(call, RPC_RESOURCE_EXHAUSTED, "the request is too complex");
+    else
+        rpc_server_call_break(call, RPC_INVALID_ARGUMENT, "the request is no valid %s",
+                              call->method->request->name);
+}
+
+/* One request of a stream. It lives for the callback only, which may finish the call. */
+static void
+call_pass_message(struct rpc_server_call *call, const struct rpc_frame *frame)
+{
+    int r = rpc_arena_unpack(&call->arena, call->method->request, frame->data, frame->len,
+                             &call->request);
+    const struct ProtobufCMessage *request = call->request;
+
+    call->request = NULL;
+    if (r < 0)
+        call_refuse_message(call, r);
+    else if (call->receiver)
+        call->receiver->on_message(call->receiver_arg, request);
+    rpc_arena_done(&call->arena);
 }
 
 static void
@@ -166,10 +209,14 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
     struct rpc_server_call *call = call_of(base);
     int r;
 
-    if (!call_receiving(call))
+    if (!call_receiving(call) && !call_streaming(call))
         return;
     if (frame->compressed) {
         call_refuse_compressed(call);
+        return;
+    }
+    if (call_streaming(call)) {
+        call_pass_message(call, frame);
         return;
     }
     if (call->request) {
@@ -184,11 +231,8 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
     r = rpc_arena_unpack(&call->arena, call->method->request, frame->data, frame->len,
                          &call->request);
     rpc_call_hold_parsed(base, call->arena.spent);
-    if (r == -E2BIG)
-        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "the request is too complex");
-    else if (r < 0)
-        rpc_server_call_end(call, RPC_INVALID_ARGUMENT, "the request is no valid %s",
-                            call->method->request->name);
+    if (r < 0)
+        call_refuse_message(call, r);
 }
 
 static void
@@ -196,15 +240,24 @@ call_on_frame_error(struct rpc_call *base, int error)
 {
     struct rpc_server_call *call = call_of(base);
 
-    if (!call_receiving(call))
+    if (!call_receiving(call) && !call_streaming(call))
         return;
     if (error == -EMSGSIZE)
-        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED,
-                            "the request is larger than %u bytes", base->in.max);
+        rpc_server_call_break(call, RPC_RESOURCE_EXHAUSTED,
+                              "the request is larger than %u bytes", base->in.max);
     else if (error == -EBADMSG)
-        rpc_server_call_end(call, RPC_INTERNAL, "malformed message prefix");
+        rpc_server_call_break(call, RPC_INTERNAL, "malformed message prefix");
     else
-        rpc_server_call_end(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+        rpc_server_call_break(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+static void
+call_half_close(struct rpc_server_call *call)
+{
+    if (rpc_frame_partial(&call->base.in))
+        rpc_server_call_break(call, RPC_INTERNAL, "the request ends within a message");
+    else if (call->receiver)
+        call->receiver->on_half_close(call->receiver_arg);
 }
 
 static void
@@ -212,6 +265,10 @@ call_on_end(struct rpc_call *base)
 {
     struct rpc_server_call *call = call_of(base);
 
+    if (call_streaming(call)) {
+        call_half_close(call);
+        return;
+    }
     if (!call_receiving(call))
         return;
     if (rpc_frame_partial(&base->in)) {
@@ -222,9 +279,7 @@ call_on_end(struct rpc_call *base)
         rpc_server_call_end(call, RPC_UNIMPLEMENTED, "the request has no message");
         return;
     }
-    call->held = call->dispatched = true;
-    call->conn->nhandled++;
-    call->method->handle(call->service->ctx, call, call->request);
+    call_dispatch(call);
 }
 
 static void
@@ -257,6 +312,7 @@ static const struct rpc_call_ops call_ops = {
     .on_frame_error = call_on_frame_error,
     .on_end = call_on_end,
     .on_out_end = rpc_server_call_on_out_end,
+    .on_drain = rpc_server_call_on_drained,
     .on_answered_early = rpc_server_call_on_answered_early,
     .on_close = call_on_close,
     .free = call_free,

@@ -62,6 +62,11 @@ struct rpc_server_call {
         *timer; /* deadline, then late cancel or the moment after an answer */
     struct rpc_arena arena;
     struct ProtobufCMessage *request; /* in arena, NULL until it came */
+    const struct rpc_server_receiver
+        *receiver;      /* borrowed; methods that client_streams */
+    void *receiver_arg; /* borrowed */
+    void (*on_drain)(void *arg);
+    void *drain_arg;
     void (*on_cancel)(void *arg);
     void *cancel_arg;
     struct rpc_status status;       /* trailers, once out_end is set */
@@ -85,6 +90,11 @@ void rpc_server_call_end_http(struct rpc_server_call *call, const char *http_sta
 bool rpc_server_call_on_out_end(struct rpc_call *base);
 /* Give the client a moment to end its request. */
 void rpc_server_call_on_answered_early(struct rpc_call *base);
+/* The same for a call that its handler may hold: it is told by its cancel callback. */
+void rpc_server_call_break(struct rpc_server_call *call, enum rpc_code code,
+                           const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Tell the handler that it may send more. */
+void rpc_server_call_on_drained(struct rpc_call *base);
 /* The deadline passed. */
 void rpc_server_call_on_deadline(void *arg);
 /* The stream is closed, the call detached: free the call, or wait for its handler. */

@@ -198,6 +198,30 @@ call_run_cancel(struct rpc_server_call *call)
 }
 
 void
+rpc_server_call_break(struct rpc_server_call *call, enum rpc_code code, const char *fmt,
+                      ...)
+{
+    struct rpc_status status;
+    va_list args;
+
+    va_start(args, fmt);
+    (void)rpc_status_vset(&status, code, fmt, args);
+    va_end(args);
+    rpc_server_call_end(call, status.code, "%s", status.text);
+    if (call->held && call->on_cancel)
+        call_run_cancel(call);
+}
+
+void
+rpc_server_call_on_drained(struct rpc_call *base)
+{
+    struct rpc_server_call *call = VMT_CONTAINER_OF(base, struct rpc_server_call, base);
+
+    if (call->held && !call->ended && call->on_drain)
+        call->on_drain(call->drain_arg);
+}
+
+void
 rpc_server_call_on_deadline(void *arg)
 {
     struct rpc_server_call *call = arg;
@@ -205,9 +229,7 @@ rpc_server_call_on_deadline(void *arg)
 
     call->timer = NULL;
     rpc_conn_enter(conn);
-    rpc_server_call_end(call, RPC_DEADLINE_EXCEEDED, "Deadline Exceeded");
-    if (call->held && call->on_cancel)
-        call_run_cancel(call);
+    rpc_server_call_break(call, RPC_DEADLINE_EXCEEDED, "Deadline Exceeded");
     rpc_conn_leave(conn);
 }
 
@@ -265,6 +287,21 @@ rpc_server_call_on_cancel(struct rpc_server_call *call, void (*fn)(void *arg), v
         call_stop_timer(call);
     if (fn && call->ended)
         (void)clock->ops->timer_start(clock, 0, call_on_late_cancel, call, &call->timer);
+}
+
+void
+rpc_server_call_receive(struct rpc_server_call *call,
+                        const struct rpc_server_receiver *receiver, void *arg)
+{
+    call->receiver = receiver;
+    call->receiver_arg = arg;
+}
+
+void
+rpc_server_call_on_drain(struct rpc_server_call *call, void (*fn)(void *arg), void *arg)
+{
+    call->on_drain = fn;
+    call->drain_arg = arg;
 }
 
 const struct rpc_server_method *

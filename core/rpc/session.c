@@ -354,7 +354,9 @@ session_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t 
     (void)vmt_buf_append(&conn->out, head, 9);
     (void)vmt_buf_append(&conn->out, call->out.data, len);
     vmt_buf_consume(&call->out, len);
-    return 0;
+    if (len > 0 && call->out.len == 0)
+        rpc_call_drained(call);
+    return session_after(conn);
 }
 
 static void

@@ -3,6 +3,7 @@
 """Debian's gRPC for Python as client of our server and as server of our client."""
 import concurrent.futures
 import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,12 @@ class Stub:
                 response_deserializer=pb.Reply.FromString))
         self.Count = channel.unary_stream(
             SERVICE + "Count", request_serializer=pb.Request.SerializeToString,
+            response_deserializer=pb.Reply.FromString)
+        self.Collect = channel.stream_unary(
+            SERVICE + "Collect", request_serializer=pb.Request.SerializeToString,
+            response_deserializer=pb.Reply.FromString)
+        self.Chat = channel.stream_stream(
+            SERVICE + "Chat", request_serializer=pb.Request.SerializeToString,
             response_deserializer=pb.Reply.FromString)
         self.Raw = channel.unary_unary(SERVICE + "Echo")  # bytes in, bytes out
         self.Other = channel.unary_unary("/other.Service/Echo")
@@ -154,8 +161,37 @@ def client_metadata(stub, pb):
         raise AssertionError("the call succeeded")
 
 
+def client_collect(stub, pb):
+    reply = stub.Collect((pb.Request(number=i, data=b"z" * 5000) for i in range(1000)),
+                         timeout=WAIT)
+    check("sum", (reply.number, reply.text), (499500, "5000000"))
+    check("nothing", stub.Collect(iter(()), timeout=WAIT).text, "0")
+    stop = threading.Event()
+
+    def slowly():
+        yield pb.Request()
+        stop.wait(WAIT)
+    check("deadline", error_of(stub.Collect, slowly(), timeout=0.3)[0],
+          grpc.StatusCode.DEADLINE_EXCEEDED)
+    stop.set()
+
+
+def client_chat(stub, pb):
+    turns = queue.Queue()
+    replies = stub.Chat(iter(turns.get, None), timeout=WAIT)
+    for i in range(100):
+        turns.put(pb.Request(number=i))
+        check("turn", next(replies).number, i)
+    turns.put(None)
+    check("end", list(replies), [])
+    got = stub.Chat((pb.Request(number=i, data=b"z" * 5000) for i in range(1000)),
+                    timeout=WAIT)
+    check("many", [r.number for r in got], list(range(1000)))
+
+
 CLIENT = [client_unary, client_errors, client_unknown, client_deadline, client_cancel,
-          client_big, client_parallel, client_stream, client_compressed, client_metadata]
+          client_big, client_parallel, client_stream, client_compressed, client_metadata, client_collect,
+          client_chat]
 
 
 def test_our_server(folder, pb):
@@ -183,8 +219,10 @@ class Service(grpc.GenericRpcHandler):
         self.cancelled = threading.Event()
 
     def service(self, details):
-        kind = grpc.unary_stream_rpc_method_handler if details.method.endswith("/Count") \
-            else grpc.unary_unary_rpc_method_handler
+        kind = {"Count": grpc.unary_stream_rpc_method_handler,
+                "Collect": grpc.stream_unary_rpc_method_handler,
+                "Chat": grpc.stream_stream_rpc_method_handler,
+                }.get(details.method.rsplit("/", 1)[1], grpc.unary_unary_rpc_method_handler)
         method = getattr(self, details.method.rsplit("/", 1)[1].lower(), None)
         if not details.method.startswith(SERVICE) or not method:
             return None
@@ -209,6 +247,17 @@ class Service(grpc.GenericRpcHandler):
         for i in range(request.number):
             yield self.pb.Reply(number=i, data=request.data)
         complete.append(True)
+
+    def collect(self, requests, _context):
+        number = size = 0
+        for request in requests:
+            number += request.number
+            size += len(request.data)
+        return self.pb.Reply(number=number, text=str(size))
+
+    def chat(self, requests, _context):
+        for request in requests:
+            yield self.pb.Reply(number=request.number, data=request.data)
 
     def hang(self, _request, context):
         over = threading.Event()
@@ -290,8 +339,20 @@ def server_metadata(path, _service):
     check("details", row[7], ["grpc-status-details-bin:000000"])
 
 
+def server_collect(path, _service):
+    check("sum", call(path, SERVICE + "Collect", "sends=1000", "number=3", "size=5000"),
+          [("OK", 1, 0, 3000, "5000000", "")])
+
+
+def server_chat(path, _service):
+    check("chat", call(path, SERVICE + "Chat", "sends=1000", "number=3", "size=5000"),
+          [("OK", 1000, 5000000, 3, "", "")])
+    check("early", call(path, SERVICE + "Nope", "sends=1000", "size=5000")[0][0],
+          "UNIMPLEMENTED")
+
+
 SERVER = [server_unary, server_errors, server_unknown, server_deadline, server_big,
-          server_parallel, server_stream, server_metadata]
+          server_parallel, server_stream, server_metadata, server_collect, server_chat]
 
 
 def test_our_client(folder, pb):

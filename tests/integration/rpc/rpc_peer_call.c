@@ -17,6 +17,8 @@ struct peer_plan {
     const char *text;
     unsigned long number, size, timeout, count; /* count: calls at the same time */
     unsigned long cancel; /* this many calls are cancelled at their first reply */
+    unsigned long sends;  /* requests of each call; 0: one, and no stream */
+    const Vmt__Rpctest__Request *message;
     size_t over;
     struct rpc_metadata metadata;
 };
@@ -24,7 +26,7 @@ struct peer_plan {
 struct peer_result {
     struct peer_plan *plan;
     struct rpc_client_call *call;
-    size_t messages, bytes;
+    size_t messages, bytes, sent;
     uint32_t number;
     char text[600];
     bool cancel;
@@ -98,11 +100,26 @@ result_on_trailing(void *arg, const struct rpc_metadata *metadata)
     result_print(result->trailing, sizeof(result->trailing), metadata);
 }
 
+/* Some at a time; the last ends the requests. */
+static void
+result_on_drain(void *arg)
+{
+    struct peer_result *result = arg;
+    struct peer_plan *plan = result->plan;
+
+    while (result->sent < plan->sends && rpc_client_queued(result->call) < 65536 &&
+           rpc_client_send(result->call, &plan->message->base) == 0)
+        result->sent++;
+    if (result->sent == plan->sends)
+        rpc_client_half_close(result->call);
+}
+
 static const struct rpc_client_handler result_handler = {
     .on_message = result_on_message,
     .on_done = result_on_done,
     .on_initial = result_on_initial,
     .on_trailing = result_on_trailing,
+    .on_drain = result_on_drain,
 };
 
 /* KEY:HEX */
@@ -131,11 +148,9 @@ plan_set(struct peer_plan *plan, const char *arg)
     const struct {
         const char *key;
         unsigned long *value;
-    } keys[] = {{"number=", &plan->number},
-                {"size=", &plan->size},
-                {"timeout=", &plan->timeout},
-                {"count=", &plan->count},
-                {"cancel=", &plan->cancel}};
+    } keys[] = {{"number=", &plan->number},   {"size=", &plan->size},
+                {"timeout=", &plan->timeout}, {"count=", &plan->count},
+                {"cancel=", &plan->cancel},   {"sends=", &plan->sends}};
 
     if (strncmp(arg, "text=", 5) == 0) {
         plan->text = arg + 5;
@@ -160,15 +175,23 @@ plan_start(struct peer_plan *plan, struct peer_result *result,
     const struct rpc_client_request request = {
         .path = plan->path,
         .reply = &vmt__rpctest__reply__descriptor,
-        .server_streams = strstr(plan->path, "Count") != NULL,
+        .server_streams = strstr(plan->path, "Count") || strstr(plan->path, "Chat"),
+        .client_streams = plan->sends > 0,
         .timeout_ms = (uint32_t)plan->timeout,
         .handler = &result_handler,
         .arg = result,
         .metadata = &plan->metadata,
     };
 
+    int r;
+
     result->plan = plan;
-    return rpc_client_start(plan->client, &request, &message->base, &result->call, NULL);
+    plan->message = message;
+    r = rpc_client_start(plan->client, &request, plan->sends > 0 ? NULL : &message->base,
+                         &result->call, NULL);
+    if (r == 0 && plan->sends > 0)
+        result_on_drain(result);
+    return r;
 }
 
 static int

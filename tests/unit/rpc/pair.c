@@ -116,11 +116,18 @@ pair_call_on_trailing(void *arg, const struct rpc_metadata *metadata)
     }
 }
 
+static void
+pair_call_on_drain(void *arg)
+{
+    ((struct pair_call *)arg)->drains++;
+}
+
 static const struct rpc_client_handler pair_handler = {
     .on_message = pair_call_on_message,
     .on_done = pair_call_on_done,
     .on_initial = pair_call_on_initial,
     .on_trailing = pair_call_on_trailing,
+    .on_drain = pair_call_on_drain,
 };
 
 static int
@@ -130,16 +137,18 @@ pair_start_request(struct pair *pair, struct pair_call *call,
 {
     call->pair = pair;
     call->call = NULL;
-    call->messages = call->dones = 0;
+    call->messages = call->dones = call->drains = 0;
     call->bytes = call->nfds = 0;
     call->initials = call->trailings = 0;
     call->initial[0] = call->trailing[0] = '\0';
     request->metadata = pair->metadata;
     request->reply = &vmt__rpctest__reply__descriptor;
-    request->server_streams = strstr(request->path, "Count") != NULL;
+    request->server_streams =
+        strstr(request->path, "Count") || strstr(request->path, "Chat");
     request->handler = &pair_handler;
     request->arg = call;
-    return rpc_client_start(pair->client, request, &message->base, &call->call, NULL);
+    return rpc_client_start(pair->client, request, message ? &message->base : NULL,
+                            &call->call, NULL);
 }
 
 int
@@ -150,6 +159,16 @@ pair_start(struct pair *pair, struct pair_call *call, const char *path,
     Vmt__Rpctest__Request empty = rpctest_request();
 
     return pair_start_request(pair, call, &request, message ? message : &empty);
+}
+
+int
+pair_open(struct pair *pair, struct pair_call *call, const char *path,
+          uint32_t timeout_ms)
+{
+    struct rpc_client_request request = {
+        .path = path, .timeout_ms = timeout_ms, .client_streams = true};
+
+    return pair_start_request(pair, call, &request, NULL);
 }
 
 int

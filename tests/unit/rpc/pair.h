@@ -27,7 +27,7 @@ void pair_done(struct pair *pair);
 struct pair_call {
     struct pair *pair;
     struct rpc_client_call *call; /* NULL when over */
-    size_t messages, dones;
+    size_t messages, dones, drains;
     struct rpc_status status;
     char text[600]; /* of the newest reply */
     uint32_t number;
@@ -45,6 +45,9 @@ int pair_start(struct pair *pair, struct pair_call *call, const char *path,
                const Vmt__Rpctest__Request *request, uint32_t timeout_ms);
 int pair_start_fds(struct pair *pair, struct pair_call *call, const char *path,
                    const int *fds, size_t nfds);
+/* Start a call that client_streams, without a message. */
+int pair_open(struct pair *pair, struct pair_call *call, const char *path,
+              uint32_t timeout_ms);
 /* Start, settle, and check that it was answered once. */
 void pair_run(struct pair *pair, struct pair_call *call, const char *path,
               const Vmt__Rpctest__Request *request);

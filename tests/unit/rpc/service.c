@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/rpc/service.h"
 
+#include <stdio.h>
+
 #include "core/base/cleanup.h"
 
 static const Vmt__Rpctest__Request *
@@ -113,6 +115,118 @@ handle_hang(void *ctx, struct rpc_server_call *call,
         rpc_server_call_on_cancel(call, on_hang_cancel, test);
 }
 
+static void
+on_collect_message(void *arg, const struct ProtobufCMessage *message)
+{
+    struct rpctest_stream *s = arg;
+
+    s->sum += request_of(message)->number;
+    s->bytes += request_of(message)->data.len;
+}
+
+static void
+on_collect_half_close(void *arg)
+{
+    Vmt__Rpctest__Reply reply = rpctest_reply();
+    struct rpctest_stream *s = arg;
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "%zu", s->bytes);
+    reply.number = s->sum;
+    reply.text = text;
+    s->test->half_closes++;
+    rpc_server_call_reply(s->call, &reply.base);
+    s->test->stream = NULL;
+    s->call = NULL;
+}
+
+static void
+on_chat_message(void *arg, const struct ProtobufCMessage *message)
+{
+    const Vmt__Rpctest__Request *request = request_of(message);
+    Vmt__Rpctest__Reply reply = rpctest_reply();
+    struct rpctest_stream *s = arg;
+
+    reply.text = request->text;
+    reply.data = request->data;
+    reply.number = request->number;
+    if (!s->test->enough && rpc_server_call_send(s->call, &reply.base, NULL, 0) == 0)
+        return;
+    rpc_server_call_fail(s->call, RPC_ABORTED, "reply not queued");
+    s->test->stream = NULL;
+    s->call = NULL;
+}
+
+static void
+on_chat_half_close(void *arg)
+{
+    const struct rpc_status ok = {.code = RPC_OK};
+    struct rpctest_stream *s = arg;
+
+    s->test->half_closes++;
+    rpc_server_call_finish(s->call, &ok);
+    s->test->stream = NULL;
+    s->call = NULL;
+}
+
+static void
+on_stream_cancel(void *arg)
+{
+    struct rpctest_stream *s = arg;
+
+    s->test->stream_cancels++;
+    s->test->stream = NULL;
+    s->call = NULL;
+}
+
+static void
+on_stream_drain(void *arg)
+{
+    ((struct rpctest_stream *)arg)->test->drains++;
+}
+
+static void
+start_stream(struct rpctest *test, struct rpc_server_call *call,
+             const struct rpc_server_receiver *receiver)
+{
+    struct rpctest_stream *s = NULL;
+
+    test->requests++;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(test->streams) && !s; i++)
+        s = test->streams[i].call ? NULL : &test->streams[i];
+    if (!s) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "too many streams");
+        return;
+    }
+    *s = (struct rpctest_stream){.test = test, .call = call};
+    test->stream = call;
+    rpc_server_call_receive(call, receiver, s);
+    rpc_server_call_on_drain(call, on_stream_drain, s);
+    rpc_server_call_on_cancel(call, on_stream_cancel, s);
+}
+
+static void
+handle_collect(void *ctx, struct rpc_server_call *call,
+               const struct ProtobufCMessage *message)
+{
+    static const struct rpc_server_receiver receiver = {on_collect_message,
+                                                        on_collect_half_close};
+
+    (void)message;
+    start_stream(ctx, call, &receiver);
+}
+
+static void
+handle_chat(void *ctx, struct rpc_server_call *call,
+            const struct ProtobufCMessage *message)
+{
+    static const struct rpc_server_receiver receiver = {on_chat_message,
+                                                        on_chat_half_close};
+
+    (void)message;
+    start_stream(ctx, call, &receiver);
+}
+
 static const struct rpc_server_method rpctest_methods[] = {
     {.name = "Echo",
      .request = &vmt__rpctest__request__descriptor,
@@ -124,6 +238,15 @@ static const struct rpc_server_method rpctest_methods[] = {
      .request = &vmt__rpctest__request__descriptor,
      .handle = handle_count,
      .server_streams = true},
+    {.name = "Collect",
+     .request = &vmt__rpctest__request__descriptor,
+     .handle = handle_collect,
+     .client_streams = true},
+    {.name = "Chat",
+     .request = &vmt__rpctest__request__descriptor,
+     .handle = handle_chat,
+     .server_streams = true,
+     .client_streams = true},
     {.name = "Hang",
      .request = &vmt__rpctest__request__descriptor,
      .handle = handle_hang},

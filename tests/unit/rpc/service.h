@@ -8,14 +8,27 @@
 #include "core/rpc/server.h"
 #include "test.pb-c.h"
 
+/* A call to Collect or Chat. */
+struct rpctest_stream {
+    struct rpctest *test;
+    struct rpc_server_call *call; /* NULL: free */
+    uint32_t sum;
+    size_t bytes;
+};
+
 /* What the handlers saw and keep. */
 struct rpctest {
-    size_t requests;              /* that reached a handler */
-    size_t cancels;               /* of calls that Hang holds */
-    struct rpc_server_call *hung; /* the newest, NULL when none */
-    bool keep_on_cancel;          /* Hang asks for no cancel callback */
-    int fds[16];                  /* came with the newest request */
+    size_t requests;                /* that reached a handler */
+    size_t cancels;                 /* of calls that Hang holds */
+    struct rpc_server_call *hung;   /* the newest, NULL when none */
+    size_t half_closes, drains;     /* of calls to Collect and Chat */
+    size_t stream_cancels;          /* likewise */
+    struct rpc_server_call *stream; /* the newest of them, NULL when over */
+    bool enough;                    /* Chat fails at its next request */
+    bool keep_on_cancel;            /* Hang asks for no cancel callback */
+    int fds[16];                    /* came with the newest request */
     size_t nfds;
+    struct rpctest_stream streams[8];
 };
 
 /* ctx is a struct rpctest. */

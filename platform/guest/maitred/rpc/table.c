@@ -29,32 +29,35 @@ handle_not_yet(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *
 
 static const struct rpc_server_method maitred_methods[] = {
     {"ConfigureNetwork", &vm_tools__network_config_request__descriptor,
-     handle_configure_network, false},
+     handle_configure_network, false, false},
     {"ConfigureContainerGuest", &vm_tools__configure_container_guest_request__descriptor,
-     handle_configure_container_guest, false},
-    {"ResetIPv6", EMPTY, handle_on_host_network_changed, false}, /* its older name */
-    {"OnHostNetworkChanged", EMPTY, handle_on_host_network_changed, false},
-    {"Shutdown", EMPTY, handle_shutdown, false},
+     handle_configure_container_guest, false, false},
+    {"ResetIPv6", EMPTY, handle_on_host_network_changed, false,
+     false}, /* its older name */
+    {"OnHostNetworkChanged", EMPTY, handle_on_host_network_changed, false, false},
+    {"Shutdown", EMPTY, handle_shutdown, false, false},
     {"LaunchProcess", &vm_tools__launch_process_request__descriptor,
-     handle_launch_process, false},
-    {"Mount", &vm_tools__mount_request__descriptor, handle_mount, false},
-    {"StartTermina", &vm_tools__start_termina_request__descriptor, handle_not_yet, false},
-    {"SetTime", &vm_tools__set_time_request__descriptor, handle_set_time, false},
+     handle_launch_process, false, false},
+    {"Mount", &vm_tools__mount_request__descriptor, handle_mount, false, false},
+    {"StartTermina", &vm_tools__start_termina_request__descriptor, handle_not_yet, false,
+     false},
+    {"SetTime", &vm_tools__set_time_request__descriptor, handle_set_time, false, false},
     {"SetTimezone", &vm_tools__set_timezone_request__descriptor, handle_set_timezone,
-     false},
-    {"Mount9P", &vm_tools__mount9_prequest__descriptor, handle_mount_9p, false},
+     false, false},
+    {"Mount9P", &vm_tools__mount9_prequest__descriptor, handle_mount_9p, false, false},
     {"SetResolvConfig", &vm_tools__set_resolv_config_request__descriptor,
-     handle_set_resolv_config, false},
-    {"GetKernelVersion", EMPTY, handle_get_kernel_version, false},
+     handle_set_resolv_config, false, false},
+    {"GetKernelVersion", EMPTY, handle_get_kernel_version, false, false},
     {"ResizeFilesystem", &vm_tools__resize_filesystem_request__descriptor, handle_not_yet,
-     false},
-    {"GetResizeStatus", EMPTY, handle_not_yet, false},
-    {"GetResizeBounds", EMPTY, handle_not_yet, false},
-    {"GetAvailableSpace", EMPTY, handle_get_available_space, false},
-    {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false},
+     false, false},
+    {"GetResizeStatus", EMPTY, handle_not_yet, false, false},
+    {"GetResizeBounds", EMPTY, handle_not_yet, false, false},
+    {"GetAvailableSpace", EMPTY, handle_get_available_space, false, false},
+    {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false, false},
     {"UpdateStorageBalloon", &vm_tools__update_storage_balloon_request__descriptor,
-     handle_not_yet, false},
-    {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_not_yet, false},
+     handle_not_yet, false, false},
+    {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_not_yet, false,
+     false},
 };
 
 const struct rpc_server_service maitred_service = {
@@ -65,7 +68,7 @@ const struct rpc_server_service maitred_service = {
 
 static const struct rpc_server_method agent_methods[] = {
     {"GetBootReport", &vmt__boot_report_request__descriptor, handle_get_boot_report,
-     false},
+     false, false},
 };
 
 const struct rpc_server_service agent_service = {
