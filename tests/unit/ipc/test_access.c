@@ -6,7 +6,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "tests/unit/ipc/fake_backend.h"
+#include "tests/fake/fake_ipc.h"
 #include "tests/unit/test.h"
 
 VMT_DEFINE_FREEP(struct ipc, ipc_free)

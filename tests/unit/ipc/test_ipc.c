@@ -10,7 +10,7 @@
 #include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
 #include "core/base/limits.h"
-#include "tests/unit/ipc/fake_backend.h"
+#include "tests/fake/fake_ipc.h"
 #include "tests/unit/test.h"
 
 VMT_DEFINE_FREEP(struct ipc, ipc_free)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tests/unit/ipc/fake_backend.h"
+#include "tests/fake/fake_ipc.h"
 
 #include <fcntl.h>
 #include <string.h>

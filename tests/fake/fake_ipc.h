@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/unit/ipc/fake_backend.h - a service of four methods and a backend that remembers.
- */
+/* tests/fake/fake_ipc.h - a service of four methods and a backend that remembers. */
 #pragma once
 
 #include <sys/types.h>
