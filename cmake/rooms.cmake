@@ -51,11 +51,9 @@ function(vmt_add_unit name)
     set_tests_properties(unit/${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77)
 endfunction()
 
-# Add the rooms below this folder that exist.
+# Add rooms below this folder.
 function(vmt_add_rooms)
     foreach(room ${ARGN})
-        if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/CMakeLists.txt)
-            add_subdirectory(${room})
-        endif()
+        add_subdirectory(${room})
     endforeach()
 endfunction()
