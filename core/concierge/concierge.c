@@ -87,19 +87,19 @@ concierge_vm_gone(struct concierge *c)
         c->config.on_idle(c->config.arg);
 }
 
-/* The check may run the hypervisor's program once, so it is made when first asked for,
- * and a start does not wait for it: a start that fails says why by itself. */
-bool
-concierge_launch_allowed(struct concierge *c, const char **ret_why)
+/* Asking the hypervisor's program would block the loop; the last start knows as well. */
+void
+concierge_note_launch(struct concierge *c, const struct vmt_err *err)
 {
-    struct hypervisor *hv = c->config.hypervisor;
-    struct vmt_err err = {0};
+    free(c->launch_refusal);
+    c->launch_refusal = NULL;
+    if (err && (err->code == ENOENT || err->code == ENOTSUP))
+        c->launch_refusal = strdup(err->msg);
+}
 
-    if (c->checked && !c->launch_refusal)
-        return true;
-    free(c->launch_refusal); /* somebody may have mended it */
-    c->launch_refusal = hv->ops->check(hv, &err) < 0 ? strdup(err.msg) : NULL;
-    c->checked = true;
+bool
+concierge_launch_allowed(const struct concierge *c, const char **ret_why)
+{
     if (c->launch_refusal)
         *ret_why = c->launch_refusal;
     return !c->launch_refusal;

@@ -53,8 +53,7 @@ struct concierge {
     struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
     uint32_t next_cid;
     bool shutting_down;
-    bool checked;         /* launch_refusal is known */
-    char *launch_refusal; /* owned; NULL: VMs can be started */
+    char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
 
 /* Who waits for VMs to end. Freed when the last of them is gone. */
@@ -268,7 +267,10 @@ void console_watch(struct concierge *c);
 void time_syncs_free(struct concierge *c);
 
 /* --- concierge.c --- */
-/* Can VMs be started at all on this host? *ret_why, untouched if so, says why not. May
- * block for as long as the hypervisor needs to print its version. */
-bool concierge_launch_allowed(struct concierge *c, const char **ret_why);
+/* Remember how the processes of a VM started: err is NULL when they run; a program that
+ * is missing or unfit counts until the next start. */
+void concierge_note_launch(struct concierge *c, const struct vmt_err *err);
+/* Can VMs be started on this host, as far as the last start told? *ret_why, borrowed
+ * until the next start and untouched if so, says why not. */
+bool concierge_launch_allowed(const struct concierge *c, const char **ret_why);
 void concierge_vm_gone(struct concierge *c);

@@ -410,10 +410,8 @@ take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err
 static void
 launch_failed(struct concierge_vm *vm, const struct vmt_err *err)
 {
-    const char *why = NULL;
-
-    if (vm->times.spawn && !vm->hv && !concierge_launch_allowed(vm->c, &why))
-        vm_blame(vm, "%s", why);
+    if (vm->times.spawn)
+        concierge_note_launch(vm->c, err);
     vm_blame(vm, "%s", err->msg);
     vm_post(vm, vm->hv ? VM_EV_FAILED : VM_EV_EXIT);
 }
@@ -440,5 +438,6 @@ vm_act_launch(struct concierge_vm *vm)
         launch_failed(vm, &err);
         return;
     }
+    concierge_note_launch(c, NULL);
     vm_watch_boot(vm);
 }

@@ -64,15 +64,10 @@ classify(const request_t *rq)
 }
 
 static int
-check_type(struct concierge *c, const request_t *rq, int type, struct vmt_err *err)
+check_type(const request_t *rq, int type, struct vmt_err *err)
 {
-    const char *why = NULL;
-
     if (type == VM_TYPE(BOREALIS))
         return vmt_err_setx(err, ENOTSUP, "VMs of type BOREALIS are retired");
-    /* Not asked before the first failure: that would delay every first start. */
-    if (c->launch_refusal && !concierge_launch_allowed(c, &why))
-        return vmt_err_setx(err, ENOTSUP, "%s", why);
     if (rq->vm && (*rq->vm->dlc_id || *rq->vm->tools_dlc_id || *rq->vm->bios_dlc_id))
         return vmt_err_setx(err, ENOENT,
                             "image packages (dlc_id) exist on ChromiumOS only; send the "
@@ -389,7 +384,7 @@ plan_make(struct concierge *c, const struct plan_input *in, struct start_plan *p
     if (r == 0)
         r = sort_fds(in, host, &fds, err);
     if (r == 0)
-        r = check_type(c, in->request, plan->vm_type, err);
+        r = check_type(in->request, plan->vm_type, err);
     if (r == 0)
         r = fill(c, in, &fds, slots, plan, err);
     if (r < 0)

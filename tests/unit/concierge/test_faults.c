@@ -79,6 +79,48 @@ every_fault_of_the_host_is_survived(void **state)
     assert_in_range(n, 8, 100); /* else the faults were not reached */
 }
 
+/* Whether VMs can be started, as GetVmLaunchAllowed says it. */
+static bool
+launch_allowed(struct world *w)
+{
+    VmTools__Concierge__GetVmLaunchAllowedRequest request =
+        VM_TOOLS__CONCIERGE__GET_VM_LAUNCH_ALLOWED_REQUEST__INIT;
+    const VmTools__Concierge__GetVmLaunchAllowedResponse *reply;
+    struct client_call call;
+    bool allowed;
+
+    client_call(w, "GetVmLaunchAllowed", WORLD_UID, &request.base, NULL, 0, &call);
+    reply = (const VmTools__Concierge__GetVmLaunchAllowedResponse *)call.reply;
+    allowed = reply->allowed;
+    assert_int_equal(*reply->reason == '\0', allowed);
+    client_call_done(&call);
+    return allowed;
+}
+
+static void
+a_missing_hypervisor_forbids_starts_until_one_succeeds(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    fake_hypervisor_behaviour(w.hv)->start_error = ENOENT;
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 3000);
+    client_call_done(&call);
+    assert_false(launch_allowed(&w));
+    fake_hypervisor_behaviour(w.hv)->start_error = 0;
+    g = world_run_vm(&w, "demo");
+    assert_true(launch_allowed(&w));
+    client_stop(&w, "demo", &call);
+    world_run(&w, 2000);
+    client_call_done(&call);
+    guest_free(g);
+    world_done(&w);
+}
+
 static void
 a_hypervisor_that_does_not_start_is_explained(void **state)
 {
@@ -145,6 +187,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fault_of_the_host_is_survived),
+        cmocka_unit_test(a_missing_hypervisor_forbids_starts_until_one_succeeds),
         cmocka_unit_test(a_hypervisor_that_does_not_start_is_explained),
         cmocka_unit_test(a_missing_vsock_device_is_named),
         cmocka_unit_test(a_hypervisor_that_never_answers_is_terminated),
