@@ -42,12 +42,38 @@ client_on_lost(struct rpc_conn *base, const char *reason)
 }
 
 static void
-client_on_goaway(struct rpc_conn *base)
+client_on_settings(struct rpc_conn *base)
 {
     struct rpc_client *client = VMT_CONTAINER_OF(base, struct rpc_client, base);
 
+    if (client->ready)
+        return;
+    client->ready = true;
+    if (client->config.on_ready)
+        client->config.on_ready(client->config.arg);
+}
+
+/* Source: grpc doc/keepalive.md, what a server says to a client that pings too often. */
+static bool
+client_pinged_too_often(const nghttp2_goaway *goaway)
+{
+    static const char why[] = "too_many_pings";
+    size_t len = sizeof(why) - 1;
+
+    return goaway->error_code == NGHTTP2_ENHANCE_YOUR_CALM &&
+           goaway->opaque_data_len == len && memcmp(goaway->opaque_data, why, len) == 0;
+}
+
+static void
+client_on_goaway(struct rpc_conn *base, const nghttp2_goaway *goaway)
+{
+    struct rpc_client *client = VMT_CONTAINER_OF(base, struct rpc_client, base);
+
+    if (!client->draining && client->config.on_goaway)
+        client->config.on_goaway(client->config.arg, client_pinged_too_often(goaway));
     client->draining = true;
-    rpc_client_check_drained(client);
+    if (!base->closed)
+        rpc_client_check_drained(client);
 }
 
 void
@@ -67,6 +93,7 @@ client_on_free(struct rpc_conn *base)
 }
 
 static const struct rpc_conn_ops client_conn_ops = {
+    .on_settings = client_on_settings,
     .on_goaway = client_on_goaway,
     .on_lost = client_on_lost,
     .free = client_on_free,

@@ -21,6 +21,14 @@ struct rpc_client_config {
      * said GOAWAY, and the calls that it still served are over. Runs at most once, from
      * the loop; the client may be freed from inside. May be NULL. */
     void (*on_closed)(void *arg, const char *reason);
+    /* The server's SETTINGS came: it speaks HTTP/2 and is there, which the connection
+     * alone does not say. At most once, from the loop; the client may be freed from
+     * inside. May be NULL. */
+    void (*on_ready)(void *arg);
+    /* The server said GOAWAY: it takes no new calls, those in flight go on.
+     * too_many_pings: because of our keepalive. At most once, from the loop, before
+     * on_closed; the client may be freed from inside. May be NULL. */
+    void (*on_goaway)(void *arg, bool too_many_pings);
     void *arg; /* borrowed for the life of the client */
 };
 

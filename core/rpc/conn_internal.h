@@ -91,8 +91,10 @@ struct rpc_call {
 struct rpc_conn_ops {
     /* A request begins: returns a new call, or NULL to refuse it. Servers only. */
     struct rpc_call *(*on_request)(struct rpc_conn *conn);
-    /* The peer will not accept new streams. */
-    void (*on_goaway)(struct rpc_conn *conn);
+    /* The peer's SETTINGS came, the first frame of each HTTP/2 peer. Clients only. */
+    void (*on_settings)(struct rpc_conn *conn);
+    /* The peer will not accept new streams; borrowed for the call. */
+    void (*on_goaway)(struct rpc_conn *conn, const nghttp2_goaway *goaway);
     /* Of no use any more. Runs once; the owner answers its calls and usually closes. */
     void (*on_lost)(struct rpc_conn *conn, const char *reason);
     /* Release the object that embeds conn. */

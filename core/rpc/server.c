@@ -51,9 +51,10 @@ server_conn_on_lost(struct rpc_conn *base, const char *reason)
 }
 
 static void
-server_conn_on_goaway(struct rpc_conn *base)
+server_conn_on_goaway(struct rpc_conn *base, const nghttp2_goaway *goaway)
 {
-    (void)base; /* the client says that it opens no more calls; those open go on */
+    (void)base,
+        (void)goaway; /* the client says that it opens no more calls; those open go on */
 }
 
 static void

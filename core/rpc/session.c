@@ -207,8 +207,12 @@ session_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void
     case NGHTTP2_RST_STREAM:
         session_count_reset(conn);
         break;
+    case NGHTTP2_SETTINGS:
+        if (!conn->server && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            conn->ops->on_settings(conn);
+        break;
     case NGHTTP2_GOAWAY:
-        conn->ops->on_goaway(conn);
+        conn->ops->on_goaway(conn, &frame->goaway);
         break;
     case RPC_FRAME_TYPE_FDS:
         session_take_fds(conn, frame->hd.stream_id);

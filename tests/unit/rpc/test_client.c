@@ -18,7 +18,8 @@ struct bed {
     struct wire wire;
     struct rpc_client *client;
     struct raw raw;
-    size_t closed;
+    size_t closed, readies, goaways, pinged;
+    bool free_on_ready, free_on_goaway;
 };
 
 struct answer {
@@ -35,10 +36,42 @@ bed_on_closed(void *arg, const char *reason)
 }
 
 static void
+bed_free_client(struct bed *bed)
+{
+    rpc_client_free(bed->client);
+    bed->client = NULL;
+}
+
+static void
+bed_on_ready(void *arg)
+{
+    struct bed *bed = arg;
+
+    bed->readies++;
+    if (bed->free_on_ready)
+        bed_free_client(bed);
+}
+
+static void
+bed_on_goaway(void *arg, bool too_many_pings)
+{
+    struct bed *bed = arg;
+
+    assert_int_equal(bed->closed, 0);
+    bed->goaways++;
+    bed->pinged += too_many_pings;
+    if (bed->free_on_goaway)
+        bed_free_client(bed);
+}
+
+static void
 bed_init(struct bed *bed)
 {
-    const struct rpc_client_config config = {
-        .authority = "vm.example", .on_closed = bed_on_closed, .arg = bed};
+    const struct rpc_client_config config = {.authority = "vm.example",
+                                             .on_closed = bed_on_closed,
+                                             .on_ready = bed_on_ready,
+                                             .on_goaway = bed_on_goaway,
+                                             .arg = bed};
 
     memset(bed, 0, sizeof(*bed));
     wire_clock_init(&bed->clock);
@@ -270,6 +303,75 @@ goaway_without_calls_closes(void **state)
     raw_flush(&bed.raw);
     bed_settle(&bed);
     assert_int_equal(bed.closed, 1);
+    assert_int_equal(bed.goaways, 1);
+    assert_int_equal(bed.pinged, 0);
+}
+
+static void
+the_first_settings_say_that_the_server_is_there(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+
+    (void)state;
+    bed_init(&bed);
+    bed.wire.stall[1] = true;
+    bed_settle(&bed);
+    assert_int_equal(bed.readies, 0); /* connected, and that is all */
+    bed.wire.stall[1] = false;
+    bed_settle(&bed);
+    assert_int_equal(bed.readies, 1);
+    assert_int_equal(nghttp2_submit_settings(bed.raw.session, 0, NULL, 0), 0);
+    raw_flush(&bed.raw);
+    bed_settle(&bed);
+    assert_int_equal(bed.readies, 1);
+}
+
+static void
+goaway_tells_of_too_many_pings(void **state)
+{
+    static const struct {
+        uint32_t error;
+        const char *debug;
+        bool pinged;
+    } cases[] = {{NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings", true},
+                 {NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings!", false},
+                 {NGHTTP2_ENHANCE_YOUR_CALM, "", false},
+                 {NGHTTP2_NO_ERROR, "too_many_pings", false}};
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(cases); i++) {
+        VMT_CLEANUP(bed_done) struct bed bed;
+
+        bed_init(&bed);
+        assert_int_equal(nghttp2_submit_goaway(bed.raw.session, 0, 0, cases[i].error,
+                                               (const uint8_t *)cases[i].debug,
+                                               strlen(cases[i].debug)),
+                         0);
+        raw_flush(&bed.raw);
+        bed_settle(&bed);
+        assert_int_equal(bed.goaways, 1);
+        assert_int_equal(bed.pinged, cases[i].pinged);
+        assert_int_equal(bed.closed, 1);
+    }
+}
+
+static void
+a_client_may_be_freed_when_the_server_comes_or_goes(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        VMT_CLEANUP(bed_done) struct bed bed;
+
+        bed_init(&bed);
+        bed.free_on_ready = how == 0;
+        bed.free_on_goaway = how == 1;
+        assert_int_equal(
+            nghttp2_submit_goaway(bed.raw.session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0), 0);
+        raw_flush(&bed.raw);
+        bed_settle(&bed);
+        assert_null(bed.client);
+        assert_int_equal(bed.closed, 0);
+    }
 }
 
 static void
@@ -395,6 +497,9 @@ main(void)
         cmocka_unit_test(resets_are_told_by_their_reason),
         cmocka_unit_test(goaway_lets_served_calls_end_and_no_new_ones_begin),
         cmocka_unit_test(goaway_without_calls_closes),
+        cmocka_unit_test(the_first_settings_say_that_the_server_is_there),
+        cmocka_unit_test(goaway_tells_of_too_many_pings),
+        cmocka_unit_test(a_client_may_be_freed_when_the_server_comes_or_goes),
         cmocka_unit_test(a_call_that_waits_for_its_turn_has_its_deadline_too),
         cmocka_unit_test(a_deadline_resets_the_stream),
         cmocka_unit_test(informational_answers_are_skipped),
