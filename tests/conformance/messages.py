@@ -7,7 +7,8 @@ messages.py DUMP_PROGRAM TABLE_FOLDER
 For each message, enum and service that we compile and that a table has, both must say the same:
 a member that we lack is as wrong as one that we have too many. Fields from 1000 on are ours. A
 message, enum or service that no table has is ours, too: it belongs into a package that starts
-with vmt, or into OURS below. A table whose .proto file we have must be compiled whole.
+with vmt, or into OURS below; messages of gRPC and protobuf are theirs. A table whose .proto file
+we have must be compiled whole.
 """
 import copy
 import pathlib
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 FIRST_OWN_FIELD = 1000
+OTHERS = ("vmt.", "google.protobuf.", "grpc.")
 # Additions that live among the original's messages because fields of those use them, and the bus
 # interface as a service (bus.py looks after it).
 OURS = {"vm_tools.concierge.BootPhase", "vm_tools.concierge.VmConcierge"}
@@ -130,7 +132,7 @@ def compare(tables, ours, compiled_files):
         for name in sorted(have):
             if name in want:
                 yield from differ(name, want[name], have[name])
-            elif not name.startswith(("vmt.", "google.protobuf.")) and name not in OURS:
+            elif not name.startswith(OTHERS) and name not in OURS:
                 yield f"{name}: no table has it, and it is not among our additions"
         for name in sorted(set(want) - set(have)):
             if tables.file_of[name] in compiled_files:
