@@ -200,6 +200,8 @@ rpc_server_free(struct rpc_server *server)
             VMT_CONTAINER_OF(server->orphans.next, struct rpc_server_call, base.node));
     VMT_LIST_FOREACH(node, next, &server->services)
     free(VMT_CONTAINER_OF(node, struct server_service, node));
+    rpc_health_free(server->health);
+    rpc_reflection_free(server->reflection);
     free(server);
 }
 

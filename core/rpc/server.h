@@ -9,6 +9,7 @@
 
 struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
+struct proto_file;
 struct rpc_server;
 struct rpc_server_call;
 struct stream;
@@ -35,6 +36,7 @@ struct rpc_server_service {
     const char *name; /* "vm_tools.Maitred" */
     const struct rpc_server_method *methods;
     size_t nmethods;
+    const struct proto_file *file; /* where reflection finds it; NULL: nowhere */
 };
 
 struct rpc_server_config {
@@ -53,6 +55,11 @@ rpc_server_free(struct rpc_server *server); /* closes all; calls in flight are d
  */
 int rpc_server_add(struct rpc_server *server, const struct rpc_server_service *service,
                    void *ctx, struct vmt_err *err);
+
+/* Add what every server of ours has: health checking, see core/rpc/health.h, and
+ * reflection, see core/rpc/reflection.h. Services may be added before and after. Returns
+ * 0, -EEXIST, -ENOMEM. */
+int rpc_server_add_standard(struct rpc_server *server, struct vmt_err *err);
 
 /* Serve HTTP/2 with prior knowledge on stream, which the server owns from now on, also on
  * failure. */

@@ -24,6 +24,8 @@ struct rpc_server {
     size_t nconns;
     struct vmt_list
         orphans; /* calls whose client is gone and whose handler is not done */
+    struct rpc_health *health;         /* owned; NULL: not served */
+    struct rpc_reflection *reflection; /* owned; NULL: not served */
 };
 
 struct server_conn {
@@ -77,6 +79,10 @@ struct rpc_server_call {
 const struct rpc_server_method *
 rpc_server_find(const struct rpc_server *server, const uint8_t *path, size_t len,
                 const struct server_service **ret_service);
+
+/* health.c, reflection.c: after the server's calls are gone. NULL is legal. */
+void rpc_health_free(struct rpc_health *health);
+void rpc_reflection_free(struct rpc_reflection *reflection);
 
 /* server_call.c: make the call of a new stream, NULL without memory. */
 struct rpc_call *rpc_server_call_new(struct rpc_conn *conn);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/cleanup.h"
+#include "test.file.h"
 
 static const Vmt__Rpctest__Request *
 request_of(const struct ProtobufCMessage *message)
@@ -256,4 +257,5 @@ const struct rpc_server_service rpctest_service = {
     .name = "vmt.rpctest.Test",
     .methods = rpctest_methods,
     .nmethods = VMT_ARRAY_SIZE(rpctest_methods),
+    .file = &proto_file_test,
 };
