@@ -10,6 +10,7 @@ struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
 struct ipc_call;
 struct ipc_server;
+struct proto_file;
 struct vmt_err;
 
 /* Descriptors beside the message, as they stand in a D-Bus signature. */
@@ -62,6 +63,7 @@ struct ipc_service {
     size_t nmethods;
     const struct ipc_signal *signals;
     size_t nsignals;
+    const struct proto_file *file; /* the gRPC service, for reflection; NULL: none */
 };
 
 enum ipc_error {

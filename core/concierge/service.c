@@ -10,6 +10,7 @@
 #include "core/base/cleanup.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/concierge/refuse_internal.h"
+#include "vm_concierge_ipc.file.h"
 
 #define M(type) (&vm_tools__concierge__##type##__descriptor)
 #define EMPTY (&vm_tools__empty_message__descriptor)
@@ -144,4 +145,5 @@ const struct ipc_service concierge_service = {
     .nmethods = VMT_ARRAY_SIZE(methods),
     .signals = signals,
     .nsignals = VMT_ARRAY_SIZE(signals),
+    .file = &proto_file_vm_concierge_ipc,
 };

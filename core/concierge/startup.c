@@ -16,6 +16,7 @@
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
 #include "core/rpc/server.h"
+#include "vm_host.file.h"
 #include "vm_host.pb-c.h"
 
 /* A guest makes one connection and one call; a retry may overlap with it. */
@@ -105,6 +106,7 @@ static const struct rpc_server_service service = {
     .name = "vm_tools.StartupListener",
     .methods = methods,
     .nmethods = VMT_ARRAY_SIZE(methods),
+    .file = &proto_file_vm_host,
 };
 
 static int
@@ -123,6 +125,8 @@ new_server(struct concierge *c, void *ctx, struct rpc_server **ret_server,
     if (r < 0)
         return r;
     r = rpc_server_add(server, &service, ctx, err);
+    if (r == 0)
+        r = rpc_server_add_standard(server, err);
     if (r < 0) {
         rpc_server_free(server);
         return r;

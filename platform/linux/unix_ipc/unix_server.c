@@ -170,8 +170,10 @@ unix_server_fill(struct unix_server *s)
                                         .request = empty,
                                         .handle = unix_signals_subscribe,
                                         .server_streams = true};
-    s->service = (struct rpc_server_service){
-        .name = from->grpc_name, .methods = s->methods, .nmethods = n};
+    s->service = (struct rpc_server_service){.name = from->grpc_name,
+                                             .methods = s->methods,
+                                             .nmethods = n,
+                                             .file = from->file};
     return 0;
 }
 
@@ -231,6 +233,8 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
     if (r < 0)
         return r;
     r = rpc_server_add(s->rpc, &s->service, s, err);
+    if (r == 0)
+        r = rpc_server_add_standard(s->rpc, err);
     if (r < 0)
         return r;
     r = os_listener_new(loop, config->listen_fd, NULL, unix_server_on_accept, s,

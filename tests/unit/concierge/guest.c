@@ -120,13 +120,17 @@ static const struct rpc_server_method maitred_methods[] = {
     METHOD("SetTimezone", vm_tools__set_timezone_request),
     METHOD("Shutdown", vm_tools__empty_message),
 };
-static const struct rpc_server_service maitred = {"vm_tools.Maitred", maitred_methods,
-                                                  VMT_ARRAY_SIZE(maitred_methods)};
+static const struct rpc_server_service maitred = {.name = "vm_tools.Maitred",
+                                                  .methods = maitred_methods,
+                                                  .nmethods =
+                                                      VMT_ARRAY_SIZE(maitred_methods)};
 static const struct rpc_server_method agent_methods[] = {
     METHOD("GetBootReport", vmt__boot_report_request),
 };
-static const struct rpc_server_service agent_service = {"vmt.Agent", agent_methods,
-                                                        VMT_ARRAY_SIZE(agent_methods)};
+static const struct rpc_server_service agent_service = {
+    .name = "vmt.Agent",
+    .methods = agent_methods,
+    .nmethods = VMT_ARRAY_SIZE(agent_methods)};
 
 static void
 on_accept(void *arg, struct stream *s, const struct stream_peer *peer)

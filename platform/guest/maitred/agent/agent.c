@@ -184,6 +184,8 @@ make_server(struct agent *agent, struct vmt_err *err)
         r = rpc_server_add(agent->server, &maitred_service, agent, err);
     if (r == 0)
         r = rpc_server_add(agent->server, &agent_service, agent, err);
+    if (r == 0)
+        r = rpc_server_add_standard(agent->server, err);
     return r;
 }
 

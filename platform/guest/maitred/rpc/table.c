@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The calls by name, and those that this version does not have yet. */
 #include <common.pb-c.h>
+#include <vm_guest.file.h>
 #include <vm_guest.pb-c.h>
+#include <vmt_agent.file.h>
 #include <vmt_agent.pb-c.h>
 
 #include "core/base/cleanup.h"
@@ -64,6 +66,7 @@ const struct rpc_server_service maitred_service = {
     .name = "vm_tools.Maitred",
     .methods = maitred_methods,
     .nmethods = VMT_ARRAY_SIZE(maitred_methods),
+    .file = &proto_file_vm_guest,
 };
 
 static const struct rpc_server_method agent_methods[] = {
@@ -75,4 +78,5 @@ const struct rpc_server_service agent_service = {
     .name = "vmt.Agent",
     .methods = agent_methods,
     .nmethods = VMT_ARRAY_SIZE(agent_methods),
+    .file = &proto_file_vmt_agent,
 };
