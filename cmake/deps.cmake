@@ -18,6 +18,7 @@ vmt_dep(event libevent_core "the event loop of every daemon, in platform/linux/o
 if(VMT_HOST)
     vmt_dep(jansson jansson "QMP, image manifests, --json")
     vmt_dep(crypto libcrypto "SHA-256 of images, random identifiers")
+    vmt_dep(ssl libssl "TLS 1.3 for the remote interface, in platform/linux/tls only")
     vmt_dep(archive libarchive "initramfs (cpio) and root file system archives")
     vmt_dep(lzma liblzma "Debian's bzImage is xz inside")
     vmt_dep(elf libelf "the PVH note of a kernel")

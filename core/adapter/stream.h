@@ -15,6 +15,16 @@ enum stream_peer_kind {
     STREAM_PEER_VSOCK, /* cid and port of the peer's AF_VSOCK address */
     STREAM_PEER_VM,    /* cid of the VM whose socket directory the connection came by */
     STREAM_PEER_TCP,   /* nothing that could be trusted */
+    STREAM_PEER_TLS,   /* identity, and the cid if a transport gave it to that identity */
+};
+
+/* Which name of its certificate a peer goes by. A name is worth what its kind is: nobody
+ * checks that a common name is no URI. */
+enum stream_identity_kind {
+    STREAM_IDENTITY_NONE = 0, /* it showed no certificate, or one without any of these */
+    STREAM_IDENTITY_URI,      /* subject alternative name, such as spiffe://domain/path */
+    STREAM_IDENTITY_DNS,      /* subject alternative name, the first of them */
+    STREAM_IDENTITY_CN,       /* common name of the subject */
 };
 struct stream_peer {
     enum stream_peer_kind kind;
@@ -22,6 +32,9 @@ struct stream_peer {
     int32_t pid;
     uint32_t cid;
     uint32_t port;
+    enum stream_identity_kind identity_kind;
+    const char *identity; /* verified; NULL: none. Belongs to whoever told the peer: with
+                             a stream it is valid until the stream is closed */
 };
 
 /* Callbacks run from the loop only, never from inside a stream call. The table is

@@ -17,7 +17,8 @@ struct vmt_err;
 typedef void transport_done_fn(void *arg, struct stream *s, const struct vmt_err *err);
 
 /* A peer connected. The callee owns s; peer is borrowed for the call and names the VM:
- * kind STREAM_PEER_VSOCK or STREAM_PEER_VM with its cid, or STREAM_PEER_TCP. */
+ * kind STREAM_PEER_VSOCK, STREAM_PEER_VM, STREAM_PEER_TLS or STREAM_PEER_TCP with its
+ * cid; of these only STREAM_PEER_TCP can be forged. */
 typedef void transport_accept_fn(void *arg, struct stream *s,
                                  const struct stream_peer *peer);
 
@@ -30,10 +31,10 @@ struct transport_dial {
 };
 
 struct transport_ops {
-    const char *name; /* "vsock", "hybrid" or "tcp" */
+    const char *name; /* "vsock", "hybrid", "tcp" or "tls" */
     /* Make a VM reachable. address is the directory of its sockets (hybrid), HOST (tcp),
-     * or ignored (vsock); copied. Listeners that exist start to accept from it. Returns
-     * 0, -EEXIST, -EINVAL, -ENOMEM or what binding gave. */
+     * IDENTITY@HOST (tls), or ignored (vsock); copied. Listeners that exist start to
+     * accept from it. Returns 0, -EEXIST, -EINVAL, -ENOMEM or what binding gave. */
     int (*vm_add)(struct transport *t, uint32_t cid, const char *address,
                   struct vmt_err *err);
     /* Forget a VM and remove the sockets that listen for it. Open streams live on. */

@@ -11,6 +11,10 @@
 #define VMT_STREAM_HIGH_MARK (256u * 1024)
 #define VMT_STREAM_LOW_MARK (64u * 1024)
 
+/* Bytes of the name that a certificate gives its owner: the most that a SPIFFE ID has.
+ * Source: spiffe/spiffe, standards/SPIFFE-ID.md, 2.3 "Maximum SPIFFE ID Length". */
+#define VMT_IDENTITY_MAX 2048
+
 /* File descriptors that may wait on one connection for the message that claims them: the
  * largest message of the original takes 6. */
 #define VMT_FDS_MAX 16

@@ -26,6 +26,7 @@ ROOMS = {
     "hypervisor/qemu": ["core/base", "core/adapter"],
     "hypervisor/crosvm": ["core/base", "core/adapter"],
     "platform/linux/os": ["core/base", "core/adapter"],
+    "platform/linux/tls": ["core/base", "core/adapter", "platform/linux/os"],
 }
 PLATFORM_LINUX = ["core/", "p9", "proto", "platform/linux/"]
 PLATFORM_GUEST = ["core/", "proto", "platform/linux/os", "platform/guest/"]
@@ -40,7 +41,7 @@ LIBRARIES = {
     "libkmod.h": ["platform/linux/image"],
     "lzma.h": ["platform/linux/image"],
     "gelf.h": ["platform/linux/image"],
-    "openssl/": ["platform/"],
+    "openssl/": ["platform/", "tests/"],
     "linux/": ["platform/", "hypervisor/", "tests/"],
     "sys/socket.h": ["platform/", "hypervisor/", "tests/"],
     "cmocka.h": ["tests/"],
