@@ -3,8 +3,12 @@
  * messages.py. One line each: message NAME field NUMBER LABEL TYPE NAME ONEOF   (of the
  * last message; ONEOF is a number or -) enum NAME value NUMBER NAME (of the last enum)
  *   service NAME
- *   method NAME INPUT OUTPUT             (of the last service) */
+ *   method NAME INPUT OUTPUT             (of the last service)
+ *
+ * With the argument files what reflection gives out, for files.py: for each file a line
+ * NAME LENGTH IMPORT..., then LENGTH bytes and a newline. */
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/conformance/descriptors.h"
 
@@ -64,9 +68,25 @@ dump_service(const ProtobufCServiceDescriptor *s)
                      s->methods[i].output->name);
 }
 
-int
-main(void)
+static void
+dump_file(const struct proto_file *file)
 {
+    (void)printf("%s %zu", file->name, file->len);
+    for (const struct proto_file *const *import = file->imports; *import; import++)
+        (void)printf(" %s", (*import)->name);
+    (void)printf("\n");
+    (void)fwrite(file->bytes, 1, file->len, stdout);
+    (void)printf("\n");
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "files") == 0) {
+        for (size_t i = 0; all_files[i]; i++)
+            dump_file(all_files[i]);
+        return 0;
+    }
     for (size_t i = 0; all_messages[i]; i++) {
         (void)printf("message %s\n", all_messages[i]->name);
         for (unsigned k = 0; k < all_messages[i]->n_fields; k++)

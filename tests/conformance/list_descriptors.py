@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a C file with tables of all descriptors that protobuf-c's headers declare.
+"""Write a C file with tables of all descriptors and files that the headers of .proto files declare.
 
 list_descriptors.py OUTPUT HEADER...
 """
@@ -8,7 +8,8 @@ import pathlib
 import re
 import sys
 
-KINDS = ("Message", "Enum", "Service")
+KINDS = {f"ProtobufC{kind}Descriptor": f"all_{kind.lower()}s" for kind in ("Message", "Enum", "Service")}
+KINDS["struct proto_file"] = "all_files"
 
 
 def main():
@@ -18,10 +19,9 @@ def main():
     for header in headers:
         include = str(header).split("/proto/", 1)[1]
         lines.append(f'#include "{include}"')
-    for kind in KINDS:
-        names = re.findall(rf"^extern const ProtobufC{kind}Descriptor\s+(\w+);", text, re.M)
-        table = f"all_{kind.lower()}s"
-        lines += ["", f"const ProtobufC{kind}Descriptor *const {table}[] = {{"]
+    for kind, table in KINDS.items():
+        names = re.findall(rf"^extern const {kind}\s+(\w+);", text, re.M)
+        lines += ["", f"const {kind} *const {table}[] = {{"]
         lines += [f"    &{name}," for name in names] + ["    NULL,", "};"]
     pathlib.Path(output).write_text("\n".join(lines) + "\n")
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Our client or our server on a unix socket, for a stock peer at the other end.
  *
- * rpc_peer serve SOCKET     prints "ready", and on SIGTERM what it saw
+ * rpc_peer serve SOCKET     prints "ready", and on SIGTERM what it saw. SIGUSR1 and
+ *                           SIGUSR2 say that the test service is not serving, and is.
  * rpc_peer call SOCKET METHOD [KEY=VALUE...]     see rpc_peer.h */
 #include "tests/integration/rpc/rpc_peer.h"
 
@@ -12,6 +13,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/rpc/health.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/stream_fd.h"
 #include "platform/linux/os/unix_socket.h"
@@ -30,6 +32,20 @@ peer_on_term(void *arg, int sig)
     os_loop_stop(arg, 0);
 }
 
+static void
+peer_on_sick(void *arg, int sig)
+{
+    (void)sig;
+    (void)rpc_health_set(arg, rpctest_service.name, RPC_HEALTH_NOT_SERVING);
+}
+
+static void
+peer_on_well(void *arg, int sig)
+{
+    (void)sig;
+    (void)rpc_health_set(arg, rpctest_service.name, RPC_HEALTH_SERVING);
+}
+
 static int
 peer_serve(struct os_loop *loop, const char *path, struct vmt_err *err)
 {
@@ -42,11 +58,17 @@ peer_serve(struct os_loop *loop, const char *path, struct vmt_err *err)
     if (r == 0)
         r = rpc_server_add(server, &rpctest_service, &test, err);
     if (r == 0)
+        r = rpc_server_add_standard(server, err);
+    if (r == 0)
         r = os_unix_listen(path, 0600, 16, &fd, err);
     if (r == 0)
         r = os_listener_new(loop, fd, NULL, peer_on_accept, server, &listener, err);
     if (r == 0)
         r = os_loop_on_signal(loop, SIGTERM, peer_on_term, loop, err);
+    if (r == 0)
+        r = os_loop_on_signal(loop, SIGUSR1, peer_on_sick, server, err);
+    if (r == 0)
+        r = os_loop_on_signal(loop, SIGUSR2, peer_on_well, server, err);
     if (r == 0) {
         (void)puts("ready");
         (void)fflush(stdout);
