@@ -13,20 +13,26 @@
 #include "core/base/log.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/stream_fd.h"
+#include "platform/linux/tls/tls.h"
 #include "tests/interop/caller.h"
 #include "tests/interop/cases.h"
 #include "tests/interop/flags.h"
 #include "tests/interop/net.h"
 
+/* Whom Debian trusts. */
+#define SYSTEM_ROOTS "/etc/ssl/certs/ca-certificates.crt"
+
 struct options {
-    const char *host, *host_override, *cases, *metadata;
+    const char *host, *host_override, *cases, *metadata, *ca;
     uint16_t port;
+    bool use_tls, use_test_ca;
 };
 
 /* Pointers owned, NULL until they are there. */
 struct program {
     struct os_loop *loop;
     struct rpc_client *client;
+    struct tls_context *tls;
     struct rpc_metadata metadata;
 };
 
@@ -34,6 +40,7 @@ static void
 program_done(struct program *p)
 {
     rpc_client_free(p->client);
+    tls_context_free(p->tls);
     rpc_metadata_done(&p->metadata);
     os_loop_free(p->loop);
 }
@@ -57,6 +64,54 @@ program_read_metadata(struct program *p, const char *text, struct vmt_err *err)
     return 0;
 }
 
+/* Where a handshake ended. */
+struct handshake {
+    struct os_loop *loop;
+    struct stream *stream; /* NULL: it failed */
+    struct vmt_err err;
+};
+
+static void
+handshake_on_done(void *arg, struct stream *s, const struct vmt_err *err)
+{
+    struct handshake *h = arg;
+
+    h->stream = s;
+    if (err)
+        h->err = *err;
+    os_loop_stop(h->loop, 0);
+}
+
+/* Make *stream, the caller's, one over TLS. On failure it is closed and NULL. */
+static int
+program_shake_hands(struct program *p, const struct options *options,
+                    struct stream **stream, struct vmt_err *err)
+{
+    const struct tls_config config = {.roots.path =
+                                          options->ca ? options->ca : SYSTEM_ROOTS};
+    struct handshake h = {.loop = p->loop};
+    const struct tls_dial dial = {
+        .lower = *stream,
+        .name = options->host_override ? options->host_override : options->host,
+        .on_done = handshake_on_done,
+        .arg = &h,
+    };
+    struct tls_handshake *handshake;
+    int r = tls_context_new(os_loop_clock(p->loop), &config, &p->tls, err);
+
+    if (r == 0)
+        r = tls_handshake_start(p->tls, &dial, &handshake, err);
+    if (r < 0) {
+        stream_close(vmt_take_ptr(stream));
+        return r;
+    }
+    (void)os_loop_run(p->loop);
+    *stream = h.stream;
+    if (!h.stream && err)
+        *err = h.err;
+    return h.stream ? 0 : vmt_err_wrap(err, -h.err.code, "shake hands");
+}
+
 static int
 program_connect(struct program *p, const struct options *options, struct vmt_err *err)
 {
@@ -78,6 +133,10 @@ program_connect(struct program *p, const struct options *options, struct vmt_err
     if (r < 0)
         return r;
     (void)vmt_take_fd(&fd);
+    if (options->use_tls)
+        r = program_shake_hands(p, options, &stream, err);
+    if (r < 0)
+        return r;
     r = rpc_client_new(os_loop_clock(p->loop), stream, &config, &p->client, err);
     if (r < 0)
         stream_close(stream);
@@ -135,6 +194,13 @@ main(int argc, char **argv)
         {.name = "server_host_override",
          .text = &options.host_override,
          .help = "name that the server goes by"},
+        {.name = "use_tls", .is_set = &options.use_tls, .help = "speak TLS 1.3 (false)"},
+        {.name = "use_test_ca",
+         .is_set = &options.use_test_ca,
+         .help = "trust only --ca_file, which must be given (false)"},
+        {.name = "ca_file",
+         .text = &options.ca,
+         .help = "whom to trust, PEM (what the system trusts)"},
         {.name = "test_case",
          .text = &options.cases,
          .help = "case, several with commas, or all (large_unary)"},
@@ -153,6 +219,8 @@ main(int argc, char **argv)
     r = os_loop_new(&p.loop, &err);
     if (r == 0)
         r = program_read_metadata(&p, options.metadata, &err);
+    if (r == 0 && options.use_test_ca && !options.ca)
+        r = vmt_err_setx(&err, EINVAL, "--use_test_ca needs --ca_file: none is built in");
     if (r == 0)
         r = program_connect(&p, &options, &err);
     if (r < 0) {

@@ -83,6 +83,35 @@ def running(command):
         raise AssertionError(f"{command[0]} ended with {server.returncode}")
 
 
+def make_certificates(folder):
+    """A root, and what it signed for NAME: root.pem, server.pem, server.key."""
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+           "-days", "2"]
+    openssl(*new, "-subj", "/CN=interop root", "-keyout", "root.key", "-out", "root.pem")
+    openssl(*new, "-subj", "/CN=interop server", "-addext", f"subjectAltName=DNS:{NAME}",
+            "-addext", "basicConstraints=critical,CA:FALSE", "-CA", "root.pem", "-CAkey",
+            "root.key", "-keyout", "server.key", "-out", "server.pem")
+
+
+def with_tls(command, folder):
+    """The command with its options of TLS."""
+    chain, key, root = (os.path.join(folder, f) for f in ("server.pem", "server.key", "root.pem"))
+    return [*command, *{
+        "serve": [f"--cert={chain}", f"--key={key}"],
+        "call": [f"--ca={root}", f"--name={NAME}"],
+        "server": ["--use_tls", f"--tls_cert_file={chain}", f"--tls_key_file={key}"],
+        "client": ["--use_tls=true", "--use_test_ca=true", f"--ca_file={root}",
+                   f"--server_host_override={NAME}"],
+    }[kind(command)]]
+
+
+def kind(command):
+    """serve or call for a peer, server or client for ours."""
+    return command[-1] if command[-1] in ("serve", "call") else command[0].rsplit("_", 1)[1]
+
+
 def run(server, client, cases):
     with running(server) as port:
         option = "--port" if "call" in client else "--server_port"
@@ -101,6 +130,10 @@ def main():
     server, client = commands(peer, role)
     print(f"--- {peer}: {role}, without TLS", flush=True)
     run(server, client, cases)
+    print(f"--- {peer}: {role}, with TLS", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        make_certificates(folder)
+        run(with_tls(server, folder), with_tls(client, folder), cases)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 /* tests/interop/server.c - grpc_interop_server: grpc.testing.TestService on core/rpc.
  * Prints "listening on port N" to stdout when clients may come; ends on SIGTERM and
  * SIGINT. The flags are those of the official servers. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "platform/linux/os/unix_socket.h"
 #include "tests/interop/flags.h"
 #include "tests/interop/net.h"
+#include "tests/interop/secure.h"
 #include "tests/interop/service.h"
 
 #define CONNECTIONS_MAX 4096
@@ -23,13 +25,15 @@
 
 struct options {
     uint16_t port;
-    const char *host;
+    const char *host, *cert, *key;
+    bool use_tls;
 };
 
 /* Pointers owned, NULL until they are there. */
 struct program {
     struct os_loop *loop;
     struct rpc_server *server;
+    struct secure *secure; /* with --use_tls */
     struct os_listener *listeners[NET_LISTEN_MAX];
     size_t nlisteners;
     struct net_sockets sockets; /* those without a listener yet */
@@ -42,8 +46,17 @@ program_done(struct program *p)
     for (size_t i = 0; i < p->nlisteners; i++)
         os_listener_free(p->listeners[i]);
     net_close(&p->sockets);
+    secure_free(p->secure);
     rpc_server_free(p->server);
     os_loop_free(p->loop);
+}
+
+static void
+program_serve(void *arg, struct stream *s, const struct stream_peer *peer)
+{
+    struct program *p = arg;
+
+    rpc_server_accept(p->server, s, peer);
 }
 
 static void
@@ -51,7 +64,10 @@ program_on_accept(void *arg, struct stream *s, const struct stream_peer *peer)
 {
     struct program *p = arg;
 
-    rpc_server_accept(p->server, s, peer);
+    if (p->secure)
+        secure_accept(p->secure, s);
+    else
+        program_serve(p, s, peer);
 }
 
 static void
@@ -81,6 +97,20 @@ program_listen(struct program *p, const struct options *options, struct vmt_err 
 }
 
 static int
+program_secure(struct program *p, const struct options *options, struct vmt_err *err)
+{
+    if (!options->use_tls)
+        return 0;
+    if (!options->cert || !options->key)
+        return vmt_err_setx(
+            err, EINVAL,
+            "--use_tls needs --tls_cert_file and --tls_key_file: there is "
+            "no certificate built in");
+    return secure_new(os_loop_clock(p->loop), options->cert, options->key, program_serve,
+                      p, &p->secure, err);
+}
+
+static int
 program_start(struct program *p, const struct options *options, struct vmt_err *err)
 {
     const struct rpc_server_config config = {.connections_max = CONNECTIONS_MAX,
@@ -99,6 +129,8 @@ program_start(struct program *p, const struct options *options, struct vmt_err *
     (void)snprintf(p->interop.server_id, sizeof(p->interop.server_id), "vmt-%d",
                    (int)getpid());
     r = rpc_server_add(p->server, &interop_service, &p->interop, err);
+    if (r == 0)
+        r = program_secure(p, options, err);
     return r == 0 ? program_listen(p, options, err) : r;
 }
 
@@ -109,6 +141,11 @@ main(int argc, char **argv)
     struct options options = {.port = 10000};
     const struct flag flags[] = {
         {.name = "port", .port = &options.port, .help = "port; 0: any (10000)"},
+        {.name = "use_tls", .is_set = &options.use_tls, .help = "speak TLS 1.3 (false)"},
+        {.name = "tls_cert_file",
+         .text = &options.cert,
+         .help = "our certificate and those that signed it, PEM"},
+        {.name = "tls_key_file", .text = &options.key, .help = "its private key, PEM"},
         {.name = "host", .text = &options.host, .help = "name to listen at (all)"},
     };
     struct vmt_err err = {0};
