@@ -77,6 +77,8 @@ struct rpc_client_request {
     bool client_streams; /* messages follow by rpc_client_send until rpc_client_half_close
                           */
     const struct rpc_metadata *metadata; /* sent along, copied; NULL if none */
+    bool wait_for_ready; /* of a channel only: no failed attempt to connect ends the call
+                          */
 };
 
 /* Start a call with its one request message (borrowed for the call), which may be NULL
