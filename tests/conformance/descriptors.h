@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/conformance/descriptors.h - everything that protobuf-c generated, and the files as
- * reflection gives them out; each table ends with NULL. Written by list_descriptors.py. */
+/* tests/conformance/descriptors.h - everything that protobuf-c generated, and the files
+ * as reflection gives them out; each table ends with NULL. Written by
+ * list_descriptors.py. */
 #pragma once
 
 #include <stddef.h>
