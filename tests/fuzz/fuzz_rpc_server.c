@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/cleanup.h"
+#include "core/rpc/health.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/rpc/service.h"
 #include "tests/unit/rpc/wire.h"
@@ -23,12 +24,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     wire_clock_init(&clock);
     wire_init(&wire);
     if (rpc_server_new(&clock.base, &config, &server, NULL) < 0 ||
-        rpc_server_add(server, &rpctest_service, &test, NULL) < 0)
+        rpc_server_add(server, &rpctest_service, &test, NULL) < 0 ||
+        rpc_server_add_standard(server, NULL) < 0)
         abort();
     rpc_server_accept(server, &wire.ends[1].base, NULL);
     wire.chunk = data[0];
     if (vmt_buf_append(&wire.ends[0].out, data + 1, size - 1) < 0)
         abort();
+    wire_settle(&clock, &wire);
+    (void)rpc_health_set(server, "", RPC_HEALTH_NOT_SERVING); /* somebody may watch */
     wire_settle(&clock, &wire);
     wire_advance(&clock, &wire, 60000); /* deadlines and the idle limit */
     rpc_server_free(server);

@@ -49,6 +49,34 @@ def request(stream, method="Echo", body=b"", extra=(), service="vmt.rpctest.Test
         frame(DATA, END_STREAM, stream, message(body, **kw))
 
 
+def health(stream, method, body=b""):
+    return request(stream, method, body, service="grpc.health.v1.Health")
+
+
+def ask(number, value):
+    """A question of reflection: one field."""
+    return bytes([number << 3 | 2]) + text_field(value)
+
+
+def text_field(value):
+    raw = value.encode() if isinstance(value, str) else value
+    size, n = b"", len(raw)
+    while n >= 128:
+        size += bytes([n % 128 + 128])
+        n //= 128
+    return size + bytes([n]) + raw
+
+
+def reflect(version, *questions, flags=END_STREAM):
+    fields = [(":method", "POST"), (":scheme", "http"),
+              (":path", f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"),
+              ("content-type", "application/grpc")]
+    body = b"".join(map(message, questions))
+    pieces = [body[i:i + 16384] for i in range(0, len(body), 16384)] or [b""]
+    return headers(1, fields) + b"".join(frame(DATA, 0, 1, p) for p in pieces[:-1]) + \
+        frame(DATA, flags, 1, pieces[-1])
+
+
 ECHO = b"\x0a\x05hello\x18\x2a"
 SERVER = {
     "unary": request(1, body=ECHO),
@@ -95,6 +123,22 @@ SERVER = {
     "many-streams": b"".join(request(i, "Hang") for i in range(1, 41, 2)),
     "large-headers": request(1, extra=[("x" * 60, "y" * 4000)] * 3),
     "push": frame(PUSH, 4, 1, struct.pack(">I", 2)),
+    "health-check": health(1, "Check", b"") + health(3, "Check", b"\x0a\x01x") +
+    health(5, "List"),
+    "health-watch": health(1, "Watch", b"") + health(3, "Watch", b"\x0a\x01x") +
+    health(5, "Watch") + frame(RST, 0, 5, struct.pack(">I", 8)),
+    "health-long": health(1, "Check", b"\x0a\xac\x02" + b"x" * 300),
+    "reflect-list": reflect("v1", ask(7, "")),
+    "reflect-file": reflect("v1", ask(3, "test.proto"), ask(3, "test.proto"), ask(3, "x")),
+    "reflect-symbol": reflect("v1alpha", ask(4, "vmt.rpctest.Test.Echo"),
+                              ask(4, "vmt.rpctest.Request.text"), ask(4, "vmt.rpctest"),
+                              ask(4, "grpc.health.v1.HealthCheckResponse.SERVING"), ask(4, "..")),
+    "reflect-extension": reflect("v1", ask(5, b"\x0a\x01a\x10\x07"),
+                                 ask(6, "vmt.rpctest.Request"), ask(6, "x")),
+    "reflect-nothing": reflect("v1", b"", b"\x0a\x04host"),
+    "reflect-many": reflect("v1", *[ask(7, "")] * 3000),
+    "reflect-long": reflect("v1", ask(4, "x" * 5000), ask(7, "")),
+    "reflect-open": reflect("v1", ask(7, ""), flags=0),
 }
 
 OK = [(":status", "200"), ("content-type", "application/grpc")]

@@ -6,49 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/rpc/alloc.h"
 #include "tests/unit/rpc/pair.h"
 #include "tests/unit/test.h"
-
-/* The linker puts these in front of the allocator for our own rooms. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static size_t alloc_left = SIZE_MAX; /* this many succeed, then one fails */
-
-static bool
-alloc_fails(void)
-{
-    if (alloc_left == SIZE_MAX)
-        return false;
-    if (alloc_left == 0) {
-        alloc_left = SIZE_MAX;
-        return true;
-    }
-    alloc_left--;
-    return false;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-    return alloc_fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-    return alloc_fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t size)
-{
-    return alloc_fails() ? NULL : __real_realloc(p, size);
-}
 
 #define CALLS 6
 
@@ -159,12 +119,11 @@ a_failed_allocation_anywhere_loses_no_call(void **state)
         struct pair pair;
 
         pair_init(&pair, NULL);
-        alloc_left = n;
+        alloc_fail_after(n);
         (void)start_some(&pair, calls);
         wire_settle(&pair.clock, &pair.wire);
         wire_advance(&pair.clock, &pair.wire, 400);
-        reached = alloc_left == SIZE_MAX;
-        alloc_left = SIZE_MAX;
+        reached = alloc_fail_over();
         wire_advance(&pair.clock, &pair.wire, 400);
         check_answered_once(calls);
         if (pair.test.hung)
@@ -189,13 +148,12 @@ a_failed_allocation_in_setting_up_leaves_nothing(void **state)
 
         wire_clock_init(&clock);
         wire_init(&wire);
-        alloc_left = n;
+        alloc_fail_after(n);
         if (rpc_server_new(&clock.base, NULL, &server, NULL) == 0 &&
             rpc_server_add(server, &rpctest_service, &test, NULL) == 0)
             rpc_server_accept(server, &wire.ends[1].base, NULL);
         (void)rpc_client_new(&clock.base, &wire.ends[0].base, NULL, &client, NULL);
-        reached = alloc_left == SIZE_MAX;
-        alloc_left = SIZE_MAX;
+        reached = alloc_fail_over();
         rpc_client_free(client);
         rpc_server_free(server);
         wire_done(&wire);
