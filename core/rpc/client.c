@@ -152,7 +152,7 @@ client_submit(struct rpc_client_call *call, const struct rpc_client_request *req
     int32_t id;
 
     nv[n++] = RPC_NV(":method", "POST", 4);
-    nv[n++] = RPC_NV(":scheme", "http", 4);
+    nv[n++] = RPC_NV(":scheme", "https", (size_t)(client->base.secure ? 5 : 4));
     nv[n++] = RPC_NV(":path", request->path, strlen(request->path));
     nv[n++] = RPC_NV(":authority", client->authority, strlen(client->authority));
     nv[n++] = RPC_NV("te", "trailers", 8);

@@ -248,6 +248,7 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
         return vmt_err_set(err, ENOMEM, "start HTTP/2");
     stream->ops->peer(stream, &peer);
     conn->can_fds = peer.kind == STREAM_PEER_UNIX;
+    conn->secure = peer.kind == STREAM_PEER_TLS;
     conn->stream = stream;
     stream->ops->set_handler(stream, &conn_stream_handler, conn);
     rpc_conn_kick(conn);

@@ -136,6 +136,7 @@ struct rpc_conn {
     uint32_t reset_tokens;
     unsigned busy;
     bool server, can_fds;
+    bool secure; /* over TLS */
     bool wants_flush;
     bool lost, told_lost, closed;
     char reason[160]; /* why lost */

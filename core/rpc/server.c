@@ -60,7 +60,10 @@ server_conn_on_goaway(struct rpc_conn *base, const nghttp2_goaway *goaway)
 static void
 server_conn_free(struct rpc_conn *base)
 {
-    free(VMT_CONTAINER_OF(base, struct server_conn, base));
+    struct server_conn *conn = VMT_CONTAINER_OF(base, struct server_conn, base);
+
+    rpc_peer_unref(conn->peer);
+    free(conn);
 }
 
 static const struct rpc_conn_ops server_conn_ops = {
@@ -134,6 +137,7 @@ rpc_server_accept(struct rpc_server *server, struct stream *stream,
                   const struct stream_peer *peer)
 {
     struct server_conn *conn = NULL;
+    struct stream_peer found = {0};
 
     if (server->nconns < server->config.connections_max)
         conn = calloc(1, sizeof(*conn));
@@ -144,13 +148,12 @@ rpc_server_accept(struct rpc_server *server, struct stream *stream,
     }
     conn->server = server;
     conn->active_ms = server_now(server);
-    if (peer)
-        conn->peer = *peer;
-    else
-        stream->ops->peer(stream, &conn->peer);
-    if (server_conn_start(server, conn, stream) < 0) {
+    if (!peer)
+        stream->ops->peer(stream, &found);
+    conn->peer = rpc_peer_new(peer ? peer : &found);
+    if (!conn->peer || server_conn_start(server, conn, stream) < 0) {
         stream_close(stream);
-        free(conn);
+        server_conn_free(&conn->base);
         return;
     }
     vmt_list_append(&server->conns, &conn->node);

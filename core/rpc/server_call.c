@@ -302,6 +302,7 @@ call_free(struct rpc_call *base)
     rpc_metadata_done(&call->metadata);
     rpc_metadata_done(&call->initial);
     rpc_metadata_done(&call->trailing);
+    rpc_peer_unref(call->peer);
     free(call);
 }
 
@@ -329,7 +330,7 @@ rpc_server_call_new(struct rpc_conn *base)
     rpc_call_init(&call->base, &call_ops, base);
     call->conn = conn;
     call->server = conn->server;
-    call->peer = conn->peer;
+    call->peer = rpc_peer_ref(conn->peer);
     conn->active_ms = base->clock->ops->now_ms(base->clock);
     return &call->base;
 }

@@ -4,6 +4,7 @@
 
 #include "core/rpc/arena_internal.h"
 #include "core/rpc/conn_internal.h"
+#include "core/rpc/peer_internal.h"
 #include "core/rpc/rpc.h"
 #include "core/rpc/server.h"
 
@@ -31,7 +32,7 @@ struct rpc_server {
 struct server_conn {
     struct rpc_conn base;
     struct rpc_server *server; /* borrowed */
-    struct stream_peer peer;
+    struct rpc_peer *peer;     /* owned reference */
     struct vmt_list node;
     struct vmt_timer *idle_timer;
     uint64_t active_ms; /* when the last call began or ended */
@@ -45,10 +46,10 @@ struct rpc_server_call {
     struct rpc_call base;
     struct server_conn *conn;  /* borrowed; NULL when the client is gone */
     struct rpc_server *server; /* borrowed */
-    struct stream_peer peer;
-    bool dispatched; /* counted in conn->nhandled */
-    bool held;       /* the handler has it and has not finished it */
-    bool ended;      /* the status is decided; what the handler sends is dropped */
+    struct rpc_peer *peer;     /* owned reference */
+    bool dispatched;           /* counted in conn->nhandled */
+    bool held;                 /* the handler has it and has not finished it */
+    bool ended; /* the status is decided; what the handler sends is dropped */
     const struct server_service *service;   /* borrowed */
     const struct rpc_server_method *method; /* borrowed; NULL: unknown */
     bool is_post, is_grpc, bad_timeout, has_timeout, encoded;

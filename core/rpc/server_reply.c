@@ -313,7 +313,7 @@ rpc_server_call_method(const struct rpc_server_call *call)
 const struct stream_peer *
 rpc_server_call_peer(const struct rpc_server_call *call)
 {
-    return &call->peer;
+    return &call->peer->info;
 }
 
 size_t
