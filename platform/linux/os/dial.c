@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -32,8 +33,11 @@ dial_fail(struct transport_op *op, int code, struct vmt_err *err)
 {
     struct transport_dial dial = op->dial;
 
+    if (op->name)
+        (void)vmt_err_wrap(err, code, "connect to %s", op->name);
+    else
+        (void)vmt_err_wrap(err, code, "connect to port %u of vm %u", dial.port, dial.cid);
     dial_cancel(op);
-    (void)vmt_err_wrap(err, code, "connect to port %u of vm %u", dial.port, dial.cid);
     dial.on_done(dial.arg, NULL, err);
 }
 
@@ -41,9 +45,10 @@ static void
 dial_succeed(struct transport_op *op)
 {
     struct transport_dial dial = op->dial;
+    const struct stream_peer *peer = op->peer.kind ? &op->peer : NULL;
     struct vmt_err err = {0};
     struct stream *s;
-    int r = os_stream_new(op->loop, op->fd, &op->peer, &s, &err);
+    int r = os_stream_new(op->loop, op->fd, peer, &s, &err);
 
     if (r < 0) {
         dial_fail(op, r, &err);
@@ -121,6 +126,27 @@ dial_start(struct transport_op *op, struct vmt_list *ops)
     }
     vmt_list_append(ops, &op->node);
     return 0;
+}
+
+int
+dial_socket_step(struct transport_op *op, bool *started, const struct sockaddr *address,
+                 unsigned address_len, struct vmt_err *err)
+{
+    socklen_t len = sizeof(int);
+    int status = 0;
+
+    if (!*started) {
+        *started = true;
+        op->want = EV_WRITE;
+        if (connect(op->fd, address, address_len) == 0)
+            return 0;
+        if (errno == EINPROGRESS || errno == EINTR)
+            return 1;
+        return vmt_err_set(err, errno, "connect");
+    }
+    if (getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
+        status = errno;
+    return status ? vmt_err_set(err, status, "connect") : 0;
 }
 
 void

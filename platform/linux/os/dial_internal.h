@@ -24,11 +24,12 @@ struct transport_op {
     struct os_loop *loop; /* borrowed */
     dial_step_fn *step;
     struct transport_dial dial;
-    struct stream_peer peer;    /* of the stream in the end */
+    struct stream_peer peer;    /* of the stream in the end; kind 0: ask the kernel */
     struct event ev;            /* for the next step */
     struct vmt_timer *deadline; /* NULL: none */
-    short want; /* EV_READ or EV_WRITE on fd; 0: come back after DIAL_RETRY_MS */
-    int fd;     /* owned; -1: none yet */
+    short want;       /* EV_READ or EV_WRITE on fd; 0: come back after DIAL_RETRY_MS */
+    int fd;           /* owned; -1: none yet */
+    const char *name; /* of the peer, for messages, borrowed; NULL: that of dial */
 };
 
 /* How long to wait when a unix listener's backlog is full: no event tells its end. */
@@ -37,6 +38,14 @@ struct transport_op {
 /* Begin: the first step runs on the next turn of the loop. op holds loop, step, dial,
  * peer and fd; on success it belongs to ops. Returns 0 or -ENOMEM. */
 int dial_start(struct transport_op *op, struct vmt_list *ops);
+
+struct sockaddr;
+
+/* A step for op->fd: first connect to address, then read the outcome when the socket
+ * becomes writable. *started is false at first. */
+int dial_socket_step(struct transport_op *op, bool *started,
+                     const struct sockaddr *address, unsigned address_len,
+                     struct vmt_err *err);
 
 /* End it without a word. */
 void dial_cancel(struct transport_op *op);

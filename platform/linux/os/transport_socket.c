@@ -116,8 +116,8 @@ socket_vm_remove(struct transport *base, uint32_t cid)
     free(vm);
 }
 
-static socklen_t
-address_len(const union socket_address *address)
+unsigned
+transport_socket_address_len(const union socket_address *address)
 {
     switch (address->any.sa_family) {
     case AF_VSOCK:
@@ -143,26 +143,13 @@ socket_open(struct socket_transport *t, int domain, int *ret_fd, struct vmt_err 
     return vmt_err_set(err, errno, "make a %s socket", t->family->name);
 }
 
-/* First connect, then read the outcome when the socket becomes writable. */
 static int
 socket_step(struct transport_op *op, struct vmt_err *err)
 {
     struct socket_op *self = VMT_CONTAINER_OF(op, struct socket_op, op);
-    socklen_t len = sizeof(int);
-    int status = 0;
 
-    if (!self->started) {
-        self->started = true;
-        op->want = EV_WRITE;
-        if (connect(op->fd, &self->address.any, address_len(&self->address)) == 0)
-            return 0;
-        if (errno == EINPROGRESS || errno == EINTR)
-            return 1;
-        return vmt_err_set(err, errno, "connect");
-    }
-    if (getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
-        status = errno;
-    return status ? vmt_err_set(err, status, "connect") : 0;
+    return dial_socket_step(op, &self->started, &self->address.any,
+                            transport_socket_address_len(&self->address), err);
 }
 
 static int
@@ -243,7 +230,7 @@ socket_listen_fd(struct socket_transport *t, uint32_t port, int *ret_fd,
         return r;
     t->family->tune(fd, true, 0);
     t->family->set_port(&address, port);
-    if (bind(fd, &address.any, address_len(&address)) < 0 ||
+    if (bind(fd, &address.any, transport_socket_address_len(&address)) < 0 ||
         listen(fd, SOCKET_BACKLOG) < 0)
         return vmt_err_set(err, errno, "listen on %s port %u", t->family->name, port);
     *ret_fd = vmt_take_fd(&fd);

@@ -40,6 +40,11 @@ struct socket_family {
     void (*tune)(int fd, bool listening, unsigned timeout_ms);
 };
 
+extern const struct socket_family transport_tcp_family;
+
+/* Bytes of the address that its family has. */
+unsigned transport_socket_address_len(const union socket_address *address);
+
 /* bind is where listeners bind, port 0; copied. family is borrowed for good. */
 int transport_socket_new(struct os_loop *loop, const struct socket_family *family,
                          const union socket_address *bind,

@@ -88,7 +88,7 @@ tcp_tune(int fd, bool listening, unsigned timeout_ms)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
-static const struct socket_family tcp_family = {
+const struct socket_family transport_tcp_family = {
     .name = "tcp",
     .peer_kind = STREAM_PEER_TCP,
     .port_max = 65535,
@@ -110,5 +110,6 @@ transport_tcp_new(struct os_loop *loop, const char *bind_address,
 
     if (r < 0)
         return vmt_err_wrap(err, r, "make the tcp transport");
-    return transport_socket_new(loop, &tcp_family, &address, ret_transport, err);
+    return transport_socket_new(loop, &transport_tcp_family, &address, ret_transport,
+                                err);
 }
