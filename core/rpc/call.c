@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One stream of a connection: messages in both directions and their flow control. */
+/* One stream of a connection: its life, and the messages that it sends. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,20 +7,6 @@
 
 #include "core/base/cleanup.h"
 #include "core/rpc/conn_internal.h"
-
-/* Partial messages that one connection may make us hold before only one call at a time
- * reads on. With the stream windows (64 KiB each) and one more message this bounds what a
- * hostile peer can occupy. */
-#define HELD_BUDGET (8u * 1024 * 1024)
-
-/* What may still come on a stream that was answered early. A small request that is on its
- * way fits; a large upload ends soon. */
-#define REST_BYTES_MAX 16384u
-
-/* Parsed messages of calls that are not over; one more may come on top of it. A message
- * takes up to some ten times its bytes once parsed, and a call without END_STREAM keeps
- * it for as long as the peer likes. */
-#define PARSED_BUDGET (16u * 1024 * 1024)
 
 void
 rpc_call_init(struct rpc_call *call, const struct rpc_call_ops *ops,
@@ -92,124 +78,6 @@ rpc_call_refuse_rest(struct rpc_call *call)
                                   NGHTTP2_NO_ERROR) != 0)
         rpc_conn_fail(call->conn, "out of memory");
     rpc_conn_kick(call->conn);
-}
-
-/* Replies that wait on a server before the client may not send more requests in the same
- * call: who sends without reading is stopped by its own window. A client does not do so:
- * both ends would wait for each other. */
-#define QUEUED_HIGH (256u * 1024)
-
-/* Give the window of a call back unless the connection is over its budget. */
-static void
-call_consume(struct rpc_call *call)
-{
-    struct rpc_conn *conn = call->conn;
-    size_t n = call->unconsumed;
-
-    if (n == 0 || (conn->server && call->out.len > QUEUED_HIGH))
-        return;
-    if (conn->held > HELD_BUDGET && conn->favourite && conn->favourite != call) {
-        if (!call->starved_node.next)
-            vmt_list_append(&conn->starved, &call->starved_node);
-        return;
-    }
-    if (conn->held > HELD_BUDGET)
-        conn->favourite = call;
-    vmt_list_remove(&call->starved_node);
-    call->unconsumed = 0;
-    if (nghttp2_session_consume_stream(conn->session, call->id, n) != 0)
-        rpc_conn_fail(conn, "out of memory");
-    conn->wants_flush = true;
-}
-
-void
-rpc_call_drained(struct rpc_call *call)
-{
-    if (!call->answered_early)
-        call_consume(call);
-    if (!call->out_end)
-        call->ops->on_drain(call);
-}
-
-void
-rpc_conn_feed_starved(struct rpc_conn *conn)
-{
-    while (!vmt_list_empty(&conn->starved) &&
-           (conn->held <= HELD_BUDGET || !conn->favourite)) {
-        struct rpc_call *call =
-            VMT_CONTAINER_OF(conn->starved.next, struct rpc_call, starved_node);
-
-        call_consume(call);
-    }
-}
-
-static void
-call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
-{
-    while (len > 0 && call->id != 0 && !call->deaf) {
-        struct rpc_frame frame;
-        bool complete;
-        ssize_t n = rpc_frame_decode(&call->in, data, len, &frame, &complete);
-
-        if (n < 0) {
-            call->deaf = true;
-            rpc_frame_done(&call->in);
-            call->ops->on_frame_error(call, (int)n);
-            return;
-        }
-        data += n;
-        len -= (size_t)n;
-        if (complete)
-            call->ops->on_message(call, &frame);
-    }
-}
-
-void
-rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len)
-{
-    struct rpc_conn *conn = call->conn;
-
-    /* The window of the connection is given back at once: a call that may not read on
-     * must not stop the others. */
-    if (nghttp2_session_consume_connection(conn->session, len) != 0)
-        rpc_conn_fail(conn, "out of memory");
-    call_decode(call, data, len);
-    if (call->id == 0 || conn->closed)
-        return;
-    conn->held -= call->held;
-    call->held = rpc_frame_held(&call->in);
-    conn->held += call->held;
-    call->unconsumed += len;
-    if (call->answered_early) {
-        if (call->unconsumed > REST_BYTES_MAX)
-            rpc_call_refuse_rest(call);
-        return;
-    }
-    if (call->held == 0 && conn->favourite == call)
-        conn->favourite = NULL;
-    call_consume(call);
-    rpc_conn_feed_starved(conn);
-}
-
-bool
-rpc_call_may_parse(const struct rpc_call *call)
-{
-    return call->conn->parsed <= PARSED_BUDGET;
-}
-
-void
-rpc_call_hold_parsed(struct rpc_call *call, size_t bytes)
-{
-    call->parsed += bytes;
-    call->conn->parsed += bytes;
-}
-
-void
-rpc_call_release_parsed(struct rpc_call *call)
-{
-    if (call->id != 0)
-        call->conn->parsed -= call->parsed;
-    call->parsed = 0;
 }
 
 int

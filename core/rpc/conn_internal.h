@@ -180,15 +180,6 @@ void rpc_call_release(struct rpc_call *call, struct rpc_conn *conn);
 void rpc_call_reset(struct rpc_call *call, uint32_t h2_error);
 /* Reset a stream that was answered early; on_close follows. */
 void rpc_call_refuse_rest(struct rpc_call *call);
-/* All that was queued went to the connection. */
-void rpc_call_drained(struct rpc_call *call);
-void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
-/* May the connection hold one more parsed message? */
-bool rpc_call_may_parse(const struct rpc_call *call);
-/* The call holds a parsed message of so many bytes, until it is detached at the latest.
- */
-void rpc_call_hold_parsed(struct rpc_call *call, size_t bytes);
-void rpc_call_release_parsed(struct rpc_call *call);
 /* Append a framed message to out. Returns 0, -ENOMEM, -EMSGSIZE. */
 struct ProtobufCMessage;
 int rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message);
@@ -199,6 +190,17 @@ void rpc_call_resume(struct rpc_call *call);
 int rpc_call_set_fds(struct rpc_call *call, const int *fds, size_t nfds);
 /* Data provider of every call that sends. */
 nghttp2_data_provider rpc_call_provider(void);
+
+/* receive.c */
+void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
+/* May the connection hold one more parsed message? */
+bool rpc_call_may_parse(const struct rpc_call *call);
+/* The call holds a parsed message of so many bytes, until it is detached at the latest.
+ */
+void rpc_call_hold_parsed(struct rpc_call *call, size_t bytes);
+void rpc_call_release_parsed(struct rpc_call *call);
+/* All that was queued went to the connection. */
+void rpc_call_drained(struct rpc_call *call);
 
 /* Write the entries of metadata, which may be NULL, to nv; borrowed until the submit
  * call. nv has room for RPC_METADATA_COUNT_MAX. Returns how many. */
