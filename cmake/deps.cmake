@@ -14,6 +14,7 @@ endfunction()
 
 vmt_dep(protobufc libprotobuf-c "every message of the wire")
 vmt_dep(nghttp2 libnghttp2 "HTTP/2 below gRPC, in core/rpc only")
+vmt_dep(zlib zlib "gzip messages of gRPC, in core/rpc only")
 vmt_dep(event libevent_core "the event loop of every daemon, in platform/linux/os")
 if(VMT_HOST)
     vmt_dep(jansson jansson "QMP, image manifests, --json")

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One stream of a connection: its life, and the messages that it sends. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <protobuf-c/protobuf-c.h>
 
 #include "core/base/cleanup.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/conn_internal.h"
 
 void
@@ -80,10 +82,28 @@ rpc_call_refuse_rest(struct rpc_call *call)
     rpc_conn_kick(call->conn);
 }
 
+/* Write len >= 1 bytes of message as gzip behind the prefix at tail. Returns how many it
+ * is, 0 if it would not be less. */
+static ssize_t
+call_write_gzip(const struct ProtobufCMessage *message, size_t len, uint8_t *tail)
+{
+    VMT_CLEANUP(vmt_freep) uint8_t *plain = malloc(len);
+    ssize_t n;
+
+    if (!plain)
+        return -ENOMEM;
+    (void)protobuf_c_message_pack(message, plain);
+    n = rpc_gzip(plain, len, tail + RPC_FRAME_PREFIX, len - 1);
+    if (n > 0)
+        rpc_frame_prefix(tail, true, (uint32_t)n);
+    return n;
+}
+
 int
 rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message)
 {
     size_t len = protobuf_c_message_get_packed_size(message);
+    ssize_t packed = 0;
     uint8_t *tail;
     int r;
 
@@ -93,9 +113,16 @@ rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message)
     if (r < 0)
         return r;
     tail = vmt_buf_tail(&call->out);
-    rpc_frame_prefix(tail, (uint32_t)len);
-    (void)protobuf_c_message_pack(message, tail + RPC_FRAME_PREFIX);
-    vmt_buf_commit(&call->out, RPC_FRAME_PREFIX + len);
+    if (call->out_encoding == RPC_GZIP && !call->out_plain && len > 0)
+        packed = call_write_gzip(message, len, tail);
+    if (packed < 0)
+        return (int)packed;
+    if (packed == 0) {
+        rpc_frame_prefix(tail, false, (uint32_t)len);
+        (void)protobuf_c_message_pack(message, tail + RPC_FRAME_PREFIX);
+        packed = (ssize_t)len;
+    }
+    vmt_buf_commit(&call->out, RPC_FRAME_PREFIX + (size_t)packed);
     return 0;
 }
 

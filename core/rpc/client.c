@@ -8,6 +8,7 @@
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
 #include "core/rpc/client_internal.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/metadata_internal.h"
 
 #define USER_AGENT "grpc-c-vm_tools/0.1"
@@ -158,7 +159,9 @@ client_submit(struct rpc_client_call *call, const struct rpc_client_request *req
     nv[n++] = RPC_NV("te", "trailers", 8);
     nv[n++] = RPC_NV("content-type", "application/grpc", 16);
     nv[n++] = RPC_NV("user-agent", USER_AGENT, sizeof(USER_AGENT) - 1);
-    nv[n++] = RPC_NV("grpc-accept-encoding", "identity", 8);
+    nv[n++] = RPC_NV("grpc-accept-encoding", RPC_ENCODINGS, sizeof(RPC_ENCODINGS) - 1);
+    if (call->base.out_encoding == RPC_GZIP)
+        nv[n++] = RPC_NV("grpc-encoding", "gzip", 4);
     if (request->timeout_ms > 0) {
         size_t len = rpc_timeout_format(timeout, request->timeout_ms);
 
@@ -208,6 +211,7 @@ rpc_client_start(struct rpc_client *client, const struct rpc_client_request *req
     call->arg = request->arg;
     call->reply_type = request->reply;
     call->server_streams = request->server_streams;
+    call->base.out_encoding = request->encoding;
     r = rpc_call_set_fds(&call->base, request->fds, request->nfds);
     if (r == 0 && message)
         r = rpc_call_queue(&call->base, message);
@@ -237,6 +241,18 @@ rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *mes
     if (r == 0)
         rpc_call_resume(&call->base);
     return r;
+}
+
+void
+rpc_client_compress(struct rpc_client_call *call, bool on)
+{
+    call->base.out_plain = !on;
+}
+
+bool
+rpc_client_compressed(const struct rpc_client_call *call)
+{
+    return call->base.in_compressed;
 }
 
 size_t

@@ -79,6 +79,10 @@ struct rpc_client_request {
     const struct rpc_metadata *metadata; /* sent along, copied; NULL if none */
     bool wait_for_ready; /* of a channel only: no failed attempt to connect ends the call
                           */
+    /* RPC_GZIP: requests go compressed, but for those that would not get smaller and
+     * those after rpc_client_compress(call, false). A server that does not know it
+     * answers UNIMPLEMENTED. Replies may be compressed in any case. */
+    enum rpc_encoding encoding;
 };
 
 /* Start a call with its one request message (borrowed for the call), which may be NULL
@@ -94,6 +98,11 @@ int rpc_client_start(struct rpc_client *client, const struct rpc_client_request 
 /* Queue one more request of a call that client_streams. Returns 0, -ENOMEM, -EMSGSIZE, or
  * -EPIPE after rpc_client_half_close. */
 int rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *message);
+/* Compress the requests that are sent from now on, or send them as they are. Without
+ * effect unless the request said RPC_GZIP. */
+void rpc_client_compress(struct rpc_client_call *call, bool on);
+/* Did the reply that on_message gets, or got last, come compressed? */
+bool rpc_client_compressed(const struct rpc_client_call *call);
 /* Bytes queued for this call that the server has not taken yet. */
 size_t rpc_client_queued(const struct rpc_client_call *call);
 /* There are no more requests. Replies go on to come. */

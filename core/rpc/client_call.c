@@ -8,6 +8,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/rpc/client_internal.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/metadata_internal.h"
 
 static struct rpc_client_call *
@@ -122,7 +123,7 @@ call_set_message(struct rpc_client_call *call, const struct rpc_header *h)
 static void
 call_set_encoding(struct rpc_client_call *call, const struct rpc_header *h)
 {
-    call->encoded = h->value_len != 8 || memcmp(h->value, "identity", 8) != 0;
+    call->base.in_encoding = rpc_encoding_parse(h->value, h->value_len);
 }
 
 static void
@@ -222,12 +223,6 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
     struct rpc_client_call *call = call_of(base);
     int r;
 
-    if (frame->compressed) {
-        rpc_client_call_fail(call, RPC_INTERNAL, "compressed message %s",
-                             call->encoded ? "in an encoding that was not offered"
-                                           : "without a grpc-encoding");
-        return;
-    }
     if (call->reply) {
         rpc_client_call_fail(call, RPC_INTERNAL, "more than one reply message");
         return;
@@ -252,15 +247,10 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
 static void
 call_on_frame_error(struct rpc_call *base, int error)
 {
-    struct rpc_client_call *call = call_of(base);
+    struct rpc_status status;
 
-    if (error == -EMSGSIZE)
-        rpc_client_call_fail(call, RPC_RESOURCE_EXHAUSTED,
-                             "the reply is larger than %u bytes", base->in.max);
-    else if (error == -EBADMSG)
-        rpc_client_call_fail(call, RPC_INTERNAL, "malformed message prefix");
-    else
-        rpc_client_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+    (void)rpc_call_frame_status(base, error, &status);
+    rpc_client_call_fail(call_of(base), status.code, "%s", status.text);
 }
 
 static void

@@ -28,7 +28,7 @@ struct rpc_client_call {
     struct ProtobufCMessage *reply; /* in arena; unary: waits for the status */
     uint32_t http_status;           /* 0: not seen yet */
     uint32_t fds_expected;
-    bool is_grpc, encoded, has_status;
+    bool is_grpc, has_status;
     int metadata_error;        /* of the current block, 0: none */
     struct rpc_metadata block; /* metadata of the current header block */
     struct rpc_status status;  /* grpc-status and grpc-message */

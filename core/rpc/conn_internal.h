@@ -19,6 +19,7 @@
 #include "core/base/list.h"
 #include "core/rpc/frame_internal.h"
 #include "core/rpc/metadata_internal.h"
+#include "core/rpc/rpc.h"
 
 struct rpc_call;
 struct rpc_conn;
@@ -46,7 +47,7 @@ struct rpc_call_ops {
     /* A header block is complete; trailers says that it came after data or headers. */
     void (*on_headers_end)(struct rpc_call *call, bool trailers, bool end_stream);
     void (*on_message)(struct rpc_call *call, const struct rpc_frame *frame);
-    /* The message stream cannot be read further: -EMSGSIZE, -EBADMSG or -ENOMEM. */
+    /* The message stream cannot be read further; rpc_call_frame_status has the words. */
     void (*on_frame_error)(struct rpc_call *call, int error);
     /* The peer sent its last byte. */
     void (*on_end)(struct rpc_call *call);
@@ -72,6 +73,10 @@ struct rpc_call {
     struct vmt_list starved_node;
     int32_t id; /* HTTP/2 stream, 0: none (any more) */
     struct rpc_frame_decoder in;
+    enum rpc_encoding in_encoding;  /* of compressed messages that come */
+    enum rpc_encoding out_encoding; /* of messages that go */
+    bool out_plain;                 /* but the next ones go as they are */
+    bool in_compressed;             /* the newest message was compressed */
     size_t held;       /* bytes of a partial message, as counted in conn->held */
     size_t parsed;     /* bytes of a message that waits or is served, in conn->parsed */
     size_t nfds_held;  /* descriptors that came, in conn->nfds_held */
@@ -193,6 +198,9 @@ nghttp2_data_provider rpc_call_provider(void);
 
 /* receive.c */
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
+/* What to say of an error that on_frame_error gave. Returns status. */
+struct rpc_status *rpc_call_frame_status(const struct rpc_call *call, int error,
+                                         struct rpc_status *status);
 /* May the connection hold one more parsed message? */
 bool rpc_call_may_parse(const struct rpc_call *call);
 /* The call holds a parsed message of so many bytes, until it is detached at the latest.

@@ -98,9 +98,9 @@ rpc_frame_done(struct rpc_frame_decoder *decoder)
 }
 
 void
-rpc_frame_prefix(uint8_t prefix[RPC_FRAME_PREFIX], uint32_t len)
+rpc_frame_prefix(uint8_t prefix[RPC_FRAME_PREFIX], bool compressed, uint32_t len)
 {
-    prefix[0] = 0;
+    prefix[0] = compressed;
     prefix[1] = (uint8_t)(len >> 24);
     prefix[2] = (uint8_t)(len >> 16);
     prefix[3] = (uint8_t)(len >> 8);

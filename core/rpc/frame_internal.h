@@ -45,5 +45,5 @@ bool rpc_frame_partial(const struct rpc_frame_decoder *decoder);
 
 void rpc_frame_done(struct rpc_frame_decoder *decoder);
 
-/* Write the prefix of an uncompressed message of len bytes. */
-void rpc_frame_prefix(uint8_t prefix[RPC_FRAME_PREFIX], uint32_t len);
+/* Write the prefix of a message whose len bytes are compressed or not. */
+void rpc_frame_prefix(uint8_t prefix[RPC_FRAME_PREFIX], bool compressed, uint32_t len);

@@ -2,6 +2,8 @@
 /* The receiving half of a stream: bytes to messages, and when the peer may send more. */
 #include <errno.h>
 
+#include "core/base/cleanup.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/conn_internal.h"
 
 /* Partial messages that one connection may make us hold before only one call at a time
@@ -67,6 +69,68 @@ rpc_conn_feed_starved(struct rpc_conn *conn)
     }
 }
 
+struct rpc_status *
+rpc_call_frame_status(const struct rpc_call *call, int error, struct rpc_status *status)
+{
+    bool server = call->conn->server;
+    const char *what = server ? "request" : "reply";
+
+    switch (error) {
+    case -EMSGSIZE:
+        return rpc_status_set(status, RPC_RESOURCE_EXHAUSTED,
+                              "the %s is larger than %u bytes", what, call->in.max);
+    case -EBADMSG:
+        return rpc_status_set(status, RPC_INTERNAL, "malformed message prefix");
+    case -EPROTO:
+        return rpc_status_set(status, RPC_INTERNAL,
+                              "compressed message without a grpc-encoding");
+    case -EILSEQ:
+        return rpc_status_set(status, RPC_INTERNAL, "the %s is no valid gzip", what);
+    case -ENOTSUP:
+        /* Source of both codes: grpc doc/compression.md. */
+        return rpc_status_set(status, server ? RPC_UNIMPLEMENTED : RPC_INTERNAL,
+                              "unknown message encoding; known are " RPC_ENCODINGS);
+    default:
+        return rpc_status_set(status, RPC_RESOURCE_EXHAUSTED, "out of memory");
+    }
+}
+
+static void
+call_fail_frame(struct rpc_call *call, int error)
+{
+    call->deaf = true;
+    rpc_frame_done(&call->in);
+    call->ops->on_frame_error(call, error);
+}
+
+static void
+call_pass_compressed(struct rpc_call *call, const struct rpc_frame *frame)
+{
+    VMT_CLEANUP(vmt_freep) uint8_t *data = NULL;
+    struct rpc_frame plain = {.compressed = true};
+    int r = -EPROTO;
+
+    if (call->in_encoding == RPC_GZIP)
+        r = rpc_gunzip(frame->data, frame->len, call->in.max, &data, &plain.len);
+    else if (call->in_encoding == RPC_ENCODING_COUNT)
+        r = -ENOTSUP;
+    plain.data = data;
+    if (r < 0)
+        call_fail_frame(call, r);
+    else
+        call->ops->on_message(call, &plain);
+}
+
+static void
+call_pass(struct rpc_call *call, const struct rpc_frame *frame)
+{
+    call->in_compressed = frame->compressed;
+    if (frame->compressed)
+        call_pass_compressed(call, frame);
+    else
+        call->ops->on_message(call, frame);
+}
+
 static void
 call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
 {
@@ -76,15 +140,13 @@ call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
         ssize_t n = rpc_frame_decode(&call->in, data, len, &frame, &complete);
 
         if (n < 0) {
-            call->deaf = true;
-            rpc_frame_done(&call->in);
-            call->ops->on_frame_error(call, (int)n);
+            call_fail_frame(call, (int)n);
             return;
         }
         data += n;
         len -= (size_t)n;
         if (complete)
-            call->ops->on_message(call, &frame);
+            call_pass(call, &frame);
     }
 }
 

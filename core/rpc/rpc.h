@@ -41,6 +41,13 @@ enum rpc_code {
     RPC_CODE_COUNT
 };
 
+/* How messages are compressed. Source: grpc doc/compression.md. */
+enum rpc_encoding {
+    RPC_IDENTITY = 0, /* not at all */
+    RPC_GZIP,
+    RPC_ENCODING_COUNT
+};
+
 #define RPC_MESSAGE_TEXT_MAX 512
 
 struct rpc_status {

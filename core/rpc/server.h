@@ -90,6 +90,19 @@ int rpc_server_call_send_initial(struct rpc_server_call *call);
 int rpc_server_call_add_trailing(struct rpc_server_call *call, const char *key,
                                  const void *value, size_t len);
 
+/* How the messages of this call go from now on, if the client takes it: one that does not
+ * offer RPC_GZIP gets them as they are. So does every message that would not get smaller,
+ * and every one after rpc_server_call_compress(call, false). Returns 0, or -EALREADY when
+ * the initial metadata went out. */
+int rpc_server_call_set_encoding(struct rpc_server_call *call,
+                                 enum rpc_encoding encoding);
+/* Compress the messages that are sent from now on, or send them as they are. Without
+ * effect unless rpc_server_call_set_encoding said RPC_GZIP. */
+void rpc_server_call_compress(struct rpc_server_call *call, bool on);
+/* Did the request come compressed? Of a method that client_streams: the one that
+ * on_message gets, or got last. */
+bool rpc_server_call_compressed(const struct rpc_server_call *call);
+
 /* Take the descriptors that came with the request: the caller owns them. What nobody
  * takes is closed with the call. Returns how many were written. */
 size_t rpc_server_call_take_fds(struct rpc_server_call *call, int *fds, size_t max);

@@ -8,6 +8,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/base/log.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/metadata_internal.h"
 #include "core/rpc/server_internal.h"
 
@@ -61,7 +62,13 @@ call_set_timeout(struct rpc_server_call *call, const struct rpc_header *h)
 static void
 call_set_encoding(struct rpc_server_call *call, const struct rpc_header *h)
 {
-    call->encoded = h->value_len != 8 || memcmp(h->value, "identity", 8) != 0;
+    call->base.in_encoding = rpc_encoding_parse(h->value, h->value_len);
+}
+
+static void
+call_set_accept(struct rpc_server_call *call, const struct rpc_header *h)
+{
+    call->takes_gzip |= rpc_encoding_offers_gzip(h->value, h->value_len);
 }
 
 static void
@@ -82,6 +89,7 @@ static const struct {
     {"content-type", 12, call_set_content_type},
     {"grpc-timeout", 12, call_set_timeout},
     {"grpc-encoding", 13, call_set_encoding},
+    {"grpc-accept-encoding", 20, call_set_accept},
     {"vmt-fds", 7, call_set_fds},
 };
 
@@ -167,17 +175,6 @@ call_on_headers_end(struct rpc_call *base, bool trailers, bool end_stream)
 }
 
 static void
-call_refuse_compressed(struct rpc_server_call *call)
-{
-    /* Source: grpc doc/compression.md. */
-    if (call->encoded)
-        rpc_server_call_break(call, RPC_UNIMPLEMENTED, "unknown message encoding");
-    else
-        rpc_server_call_break(call, RPC_INTERNAL,
-                              "compressed message without a grpc-encoding");
-}
-
-static void
 call_refuse_message(struct rpc_server_call *call, int error)
 {
     if (error == -E2BIG)
@@ -211,10 +208,6 @@ call_on_message(struct rpc_call *base, const struct rpc_frame *frame)
 
     if (!call_receiving(call) && !call_streaming(call))
         return;
-    if (frame->compressed) {
-        call_refuse_compressed(call);
-        return;
-    }
     if (call_streaming(call)) {
         call_pass_message(call, frame);
         return;
@@ -239,16 +232,12 @@ static void
 call_on_frame_error(struct rpc_call *base, int error)
 {
     struct rpc_server_call *call = call_of(base);
+    struct rpc_status status;
 
     if (!call_receiving(call) && !call_streaming(call))
         return;
-    if (error == -EMSGSIZE)
-        rpc_server_call_break(call, RPC_RESOURCE_EXHAUSTED,
-                              "the request is larger than %u bytes", base->in.max);
-    else if (error == -EBADMSG)
-        rpc_server_call_break(call, RPC_INTERNAL, "malformed message prefix");
-    else
-        rpc_server_call_break(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
+    (void)rpc_call_frame_status(base, error, &status);
+    rpc_server_call_break(call, status.code, "%s", status.text);
 }
 
 static void

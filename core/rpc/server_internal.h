@@ -52,7 +52,8 @@ struct rpc_server_call {
     bool ended; /* the status is decided; what the handler sends is dropped */
     const struct server_service *service;   /* borrowed */
     const struct rpc_server_method *method; /* borrowed; NULL: unknown */
-    bool is_post, is_grpc, bad_timeout, has_timeout, encoded;
+    bool is_post, is_grpc, bad_timeout, has_timeout;
+    bool takes_gzip;              /* the client says so */
     bool opened;                  /* the request's headers are complete */
     bool answered;                /* response headers are submitted */
     bool replied;                 /* a message is queued */

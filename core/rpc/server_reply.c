@@ -8,6 +8,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "core/adapter/clock.h"
+#include "core/rpc/compress_internal.h"
 #include "core/rpc/metadata_internal.h"
 #include "core/rpc/server_internal.h"
 
@@ -16,7 +17,7 @@
 
 /* Most fields of a response: status, type, encodings, descriptors, grpc-status,
  * grpc-message, and metadata. */
-#define REPLY_FIELDS_MAX (6 + RPC_METADATA_COUNT_MAX)
+#define REPLY_FIELDS_MAX (7 + RPC_METADATA_COUNT_MAX)
 
 struct reply_fields {
     nghttp2_nv nv[REPLY_FIELDS_MAX];
@@ -31,7 +32,8 @@ reply_add_headers(struct reply_fields *f)
 {
     f->nv[f->n++] = RPC_NV(":status", "200", 3);
     f->nv[f->n++] = RPC_NV("content-type", "application/grpc", 16);
-    f->nv[f->n++] = RPC_NV("grpc-accept-encoding", "identity", 8);
+    f->nv[f->n++] =
+        RPC_NV("grpc-accept-encoding", RPC_ENCODINGS, sizeof(RPC_ENCODINGS) - 1);
 }
 
 static void
@@ -74,6 +76,8 @@ reply_start(struct rpc_server_call *call)
         return;
     f.n = 0;
     reply_add_headers(&f);
+    if (call->base.out_encoding == RPC_GZIP)
+        f.nv[f.n++] = RPC_NV("grpc-encoding", "gzip", 4);
     if (call->base.nfds_out > 0) {
         int n = snprintf(f.fds, sizeof(f.fds), "%zu", call->base.nfds_out % 100);
 
@@ -349,6 +353,27 @@ rpc_server_call_send(struct rpc_server_call *call, const struct ProtobufCMessage
     reply_start(call);
     rpc_call_resume(&call->base);
     return 0;
+}
+
+int
+rpc_server_call_set_encoding(struct rpc_server_call *call, enum rpc_encoding encoding)
+{
+    if (call->answered)
+        return -EALREADY;
+    call->base.out_encoding = call->takes_gzip ? encoding : RPC_IDENTITY;
+    return 0;
+}
+
+void
+rpc_server_call_compress(struct rpc_server_call *call, bool on)
+{
+    call->base.out_plain = !on;
+}
+
+bool
+rpc_server_call_compressed(const struct rpc_server_call *call)
+{
+    return call->base.in_compressed;
 }
 
 const struct rpc_metadata *

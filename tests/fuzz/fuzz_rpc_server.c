@@ -14,7 +14,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct rpc_server_config config = {
         .streams_max = 8, .message_max = 65536, .idle_ms = 10000};
-    struct rpctest test = {0};
+    struct rpctest test = {.encoding = RPC_GZIP};
     struct rpc_server *server;
     struct wire_clock clock;
     struct wire wire;

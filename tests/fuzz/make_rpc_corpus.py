@@ -5,6 +5,7 @@
 Frames are built by hand (RFC 9113), headers as literals without indexing (RFC 7541 6.2.2), so
 that each seed says one thing. Byte 0 of a seed is the size of the pieces that it arrives in.
 """
+import gzip
 import pathlib
 import struct
 
@@ -77,7 +78,12 @@ def reflect(version, *questions, flags=END_STREAM):
         frame(DATA, flags, 1, pieces[-1])
 
 
+def gz(body):
+    return gzip.compress(body, mtime=0)
+
+
 ECHO = b"\x0a\x05hello\x18\x2a"
+GZIP = [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "identity, gzip")]
 SERVER = {
     "unary": request(1, body=ECHO),
     "three": b"".join(request(i, body=ECHO) for i in (1, 3, 5)),
@@ -91,7 +97,16 @@ SERVER = {
     "bad-protobuf": request(1, body=b"\x0a\xff\xff\xff\xff\x0f"),
     "empties": request(1, body=b"\x22\x00" * 3000),
     "compressed": request(1, body=ECHO, flag=1),
-    "gzip": request(1, body=ECHO, flag=1, extra=[("grpc-encoding", "gzip")]),
+    "gzip": request(1, body=ECHO, flag=1, extra=GZIP),
+    "gzip-good": request(1, body=gz(ECHO), flag=1, extra=GZIP),
+    "gzip-members": request(1, body=gz(ECHO) + gz(b"\x18\x07"), flag=1, extra=GZIP),
+    "gzip-bomb": request(1, body=gz(b"\x12\x80\x80\x40" + bytes(1 << 20)), flag=1,
+                         extra=GZIP),
+    "gzip-cut": request(1, body=gz(ECHO)[:-5], flag=1, extra=GZIP),
+    "gzip-stream": headers(1, [(":method", "POST"), (":scheme", "http"),
+                               (":path", "/vmt.rpctest.Test/Chat"),
+                               ("content-type", "application/grpc"), *GZIP]) +
+    frame(DATA, END_STREAM, 1, message(gz(ECHO), 1) + message(ECHO) + message(gz(ECHO), 1)),
     "bad-flag": request(1, body=ECHO, flag=7),
     "too-large": request(1, body=ECHO, length=0xFFFFFFFF),
     "short": request(1, body=ECHO, length=20),
@@ -163,6 +178,10 @@ CLIENT = {
     "two-replies": headers(1, OK) + frame(DATA, 0, 1, message(ECHO) * 2),
     "bad-protobuf": headers(1, OK) + frame(DATA, 0, 1, message(b"\x0a\x7f")),
     "compressed": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, flag=1)),
+    "gzip": headers(1, OK + GZIP[:1]) + frame(DATA, 0, 1, message(gz(ECHO), 1)) +
+    headers(1, STATUS, END),
+    "gzip-stream": headers(3, OK + GZIP[:1]) +
+    frame(DATA, 0, 3, message(gz(ECHO), 1) + message(ECHO) + message(gz(ECHO)[:9], 1)),
     "large": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, length=1 << 30)),
     "push": frame(PUSH, 4, 1, struct.pack(">I", 2)),
     "fds": frame(FDS, 0, 1, b"\x01") + headers(1, OK + [("vmt-fds", "1")]),

@@ -133,11 +133,29 @@ def client_stream(stub, pb):
     client_unary(stub, pb)
 
 
+COMPRESSED = 6  # requests that client_compressed sends so
+
+
 def client_compressed(stub, pb):
-    """A client that compresses gets UNIMPLEMENTED, as the protocol says."""
-    check("gzip", error_of(stub.Echo, pb.Request(text="a" * 1000), timeout=WAIT,
-                           compression=grpc.Compression.Gzip)[0],
-          grpc.StatusCode.UNIMPLEMENTED)
+    text = "a" * 1000
+    gzip = {"compression": grpc.Compression.Gzip, "timeout": WAIT}
+    check("echo", stub.Echo(pb.Request(text=text), **gzip).text, text)
+    check("too big", error_of(stub.Echo, pb.Request(data=bytes(5 * MIB)), **gzip)[0],
+          grpc.StatusCode.RESOURCE_EXHAUSTED)
+    sizes = iter([pb.Request(number=1, data=bytes(1000 * i)) for i in range(1, 6)])
+    check("stream", stub.Collect(sizes, **gzip).text, "15000")
+
+
+def client_without_gzip(path, pb):
+    """One that takes no gzip gets none."""
+    identity_only = [("grpc.compression_enabled_algorithms_bitset", 1)]
+    with grpc.insecure_channel("unix:" + path, options=identity_only) as channel:
+        check("echo", Stub(channel, pb).Echo(pb.Request(text="a" * 999), timeout=WAIT).text,
+              "a" * 999)
+    with grpc.insecure_channel("unix:" + path) as channel:
+        check("deflate", error_of(Stub(channel, pb).Echo, pb.Request(text="a" * 999),
+                                  timeout=WAIT, compression=grpc.Compression.Deflate)[0],
+              grpc.StatusCode.UNIMPLEMENTED)
 
 
 METADATA = (("k", "one"), ("b-bin", b"\0\xff\n,"), ("k", "two, three"), ("e-bin", b""))
@@ -190,25 +208,26 @@ def client_chat(stub, pb):
 
 
 CLIENT = [client_unary, client_errors, client_unknown, client_deadline, client_cancel,
-          client_big, client_parallel, client_stream, client_compressed, client_metadata, client_collect,
-          client_chat]
+          client_big, client_parallel, client_stream, client_compressed,
+          client_metadata, client_collect, client_chat]
 
 
-def test_our_server(folder, pb):
+def test_our_server(folder, pb, *args):
     path = os.path.join(folder, "ours.sock")
-    with subprocess.Popen([PEER, "serve", path], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([PEER, "serve", path, *args], stdout=subprocess.PIPE, text=True) as server:
         try:
             check("server", server.stdout.readline(), "ready\n")
             with grpc.insecure_channel("unix:" + path) as channel:
                 stub = Stub(channel, pb)
                 for test in CLIENT:
                     test(stub, pb)
-                    print("ok   stock client, our server:", test.__name__)
+                    print("ok   stock client, our server:", *args, test.__name__)
+            client_without_gzip(path, pb)
         finally:
             server.terminate()
             last = server.stdout.read()
     check("exit", server.returncode, 0)
-    check("cancelled calls", last.split(", ")[1], "2 cancelled\n")
+    check("what it saw", last.split(", ")[1:], ["2 cancelled", f"{COMPRESSED} compressed\n"])
 
 
 # --- our client, stock server ---
@@ -230,6 +249,8 @@ class Service(grpc.GenericRpcHandler):
                     response_serializer=self.pb.Reply.SerializeToString)
 
     def echo(self, request, context):
+        if request.text.startswith("gzip"):
+            context.set_compression(grpc.Compression.Gzip)
         sent = mine(context.invocation_metadata())
         context.send_initial_metadata(sent)
         context.set_trailing_metadata(sent)
@@ -278,7 +299,7 @@ def call_rows(path, *args):
                          timeout=WAIT, check=True)
     rows = [line.split("\t") for line in run.stdout.splitlines()]
     return [(r[0], int(r[1]), int(r[2]), int(r[3]), r[4], r[5], r[6].split(","),
-             r[7].split(",")) for r in rows]
+             r[7].split(","), int(r[8])) for r in rows]
 
 
 def server_unary(path, _service):
@@ -351,8 +372,18 @@ def server_chat(path, _service):
           "UNIMPLEMENTED")
 
 
+def server_compressed(path, _service):
+    for gzip in "gzip=0", "gzip=1":
+        for text, replies in ("gzip" + "a" * 500, 1), ("a" * 500, 0):
+            row = call_rows(path, SERVICE + "Echo", "text=" + text, "size=50000", gzip)[0]
+            check(gzip, (*row[:5], row[8]), ("OK", 1, 50000, 0, text, replies))
+    check("collect", call(path, SERVICE + "Collect", "sends=100", "size=5000", "gzip=1"),
+          [("OK", 1, 0, 0, "500000", "")])
+
+
 SERVER = [server_unary, server_errors, server_unknown, server_deadline, server_big,
-          server_parallel, server_stream, server_metadata, server_collect, server_chat]
+          server_parallel, server_stream, server_metadata, server_collect, server_chat,
+          server_compressed]
 
 
 def test_our_client(folder, pb):
@@ -368,13 +399,28 @@ def test_our_client(folder, pb):
                 print("ok   our client, stock server:", test.__name__)
         finally:
             server.stop(0).wait(WAIT)
-    return 0
+    test_no_gzip(folder, service)
+
+
+def test_no_gzip(folder, service):
+    path = os.path.join(folder, "plain.sock")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        server = grpc.server(pool, handlers=[service],
+                             options=[("grpc.compression_enabled_algorithms_bitset", 1)])
+        server.add_insecure_port("unix:" + path)
+        server.start()
+        try:
+            check("gzip", call(path, SERVICE + "Echo", "size=5000", "gzip=1")[0][0],
+                  "UNIMPLEMENTED")
+        finally:
+            server.stop(0).wait(WAIT)
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         pb = load_messages(folder)
         test_our_server(folder, pb)
+        test_our_server(folder, pb, "gzip")
         test_our_client(folder, pb)
 
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Our client or our server on a unix socket, for a stock peer at the other end.
  *
- * rpc_peer serve SOCKET     prints "ready", and on SIGTERM what it saw. SIGUSR1 and
- *                           SIGUSR2 say that the test service is not serving, and is.
- * rpc_peer call SOCKET METHOD [KEY=VALUE...]     see rpc_peer.h */
+ * rpc_peer serve SOCKET [gzip]
+ *     Prints "ready", and on SIGTERM what it saw. With gzip it compresses its replies.
+ *     SIGUSR1 and SIGUSR2 say that the test service is not serving, and is.
+ *
+ * rpc_peer call SOCKET METHOD [KEY=VALUE...]
+ *     See rpc_peer.h. */
 #include "tests/integration/rpc/rpc_peer.h"
 
 #include <signal.h>
@@ -47,11 +50,11 @@ peer_on_well(void *arg, int sig)
 }
 
 static int
-peer_serve(struct os_loop *loop, const char *path, struct vmt_err *err)
+peer_serve(struct os_loop *loop, const char *path, bool gzip, struct vmt_err *err)
 {
     struct os_listener *listener = NULL;
     struct rpc_server *server = NULL;
-    struct rpctest test = {0};
+    struct rpctest test = {.encoding = gzip ? RPC_GZIP : RPC_IDENTITY};
     int fd, r;
 
     r = rpc_server_new(os_loop_clock(loop), NULL, &server, err);
@@ -73,7 +76,8 @@ peer_serve(struct os_loop *loop, const char *path, struct vmt_err *err)
         (void)puts("ready");
         (void)fflush(stdout);
         (void)os_loop_run(loop);
-        (void)printf("%zu requests, %zu cancelled\n", test.requests, test.cancels);
+        (void)printf("%zu requests, %zu cancelled, %zu compressed\n", test.requests,
+                     test.cancels, test.compressed);
     }
     os_listener_free(listener);
     rpc_server_free(server);
@@ -108,12 +112,13 @@ main(int argc, char **argv)
 
     os_process_init();
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: rpc_peer serve|call SOCKET [METHOD [KEY=VALUE]]\n");
+        (void)fprintf(stderr, "usage: rpc_peer serve SOCKET [gzip]\n"
+                              "       rpc_peer call SOCKET METHOD [KEY=VALUE...]\n");
         return 2;
     }
     r = os_loop_new(&loop, &err);
     if (r == 0)
-        r = strcmp(argv[1], "serve") == 0 ? peer_serve(loop, argv[2], &err)
+        r = strcmp(argv[1], "serve") == 0 ? peer_serve(loop, argv[2], argc > 3, &err)
                                           : peer_call(loop, argc, argv, &err);
     if (r < 0)
         (void)fprintf(stderr, "rpc_peer: %s\n", vmt_err_text(&err));

@@ -18,6 +18,7 @@ struct peer_plan {
     unsigned long number, size, timeout, count; /* count: calls at the same time */
     unsigned long cancel; /* this many calls are cancelled at their first reply */
     unsigned long sends;  /* requests of each call; 0: one, and no stream */
+    unsigned long gzip;
     const Vmt__Rpctest__Request *message;
     size_t over;
     struct rpc_metadata metadata;
@@ -26,7 +27,7 @@ struct peer_plan {
 struct peer_result {
     struct peer_plan *plan;
     struct rpc_client_call *call;
-    size_t messages, bytes, sent;
+    size_t messages, bytes, sent, compressed;
     uint32_t number;
     char text[600];
     bool cancel;
@@ -38,9 +39,9 @@ result_over(struct peer_result *result, const char *code, const char *status_tex
 {
     struct peer_plan *plan = result->plan;
 
-    (void)printf("%s\t%zu\t%zu\t%u\t%s\t%s\t%s\t%s\n", code, result->messages,
+    (void)printf("%s\t%zu\t%zu\t%u\t%s\t%s\t%s\t%s\t%zu\n", code, result->messages,
                  result->bytes, result->number, result->text, status_text,
-                 result->initial, result->trailing);
+                 result->initial, result->trailing, result->compressed);
     if (++plan->over == plan->count)
         os_loop_stop(plan->loop, 0);
 }
@@ -55,6 +56,7 @@ result_on_message(void *arg, const struct ProtobufCMessage *message, const int *
     (void)fds, (void)nfds;
     result->messages++;
     result->bytes += reply->data.len;
+    result->compressed += rpc_client_compressed(result->call);
     result->number = reply->number;
     (void)snprintf(result->text, sizeof(result->text), "%s", reply->text);
     if (result->cancel) {
@@ -109,7 +111,7 @@ result_on_drain(void *arg)
 
     while (result->sent < plan->sends && rpc_client_queued(result->call) < 65536 &&
            rpc_client_send(result->call, &plan->message->base) == 0)
-        result->sent++;
+        rpc_client_compress(result->call, ++result->sent % 2 == 0);
     if (result->sent == plan->sends)
         rpc_client_half_close(result->call);
 }
@@ -150,7 +152,8 @@ plan_set(struct peer_plan *plan, const char *arg)
         unsigned long *value;
     } keys[] = {{"number=", &plan->number},   {"size=", &plan->size},
                 {"timeout=", &plan->timeout}, {"count=", &plan->count},
-                {"cancel=", &plan->cancel},   {"sends=", &plan->sends}};
+                {"cancel=", &plan->cancel},   {"sends=", &plan->sends},
+                {"gzip=", &plan->gzip}};
 
     if (strncmp(arg, "text=", 5) == 0) {
         plan->text = arg + 5;
@@ -181,6 +184,7 @@ plan_start(struct peer_plan *plan, struct peer_result *result,
         .handler = &result_handler,
         .arg = result,
         .metadata = &plan->metadata,
+        .encoding = plan->gzip ? RPC_GZIP : RPC_IDENTITY,
     };
 
     int r;

@@ -53,6 +53,7 @@ pair_call_on_message(void *arg, const struct ProtobufCMessage *message, const in
     call->number = reply->number;
     call->data_len = reply->data.len;
     call->bytes += reply->data.len;
+    call->compressed += rpc_client_compressed(call->call);
     (void)snprintf(call->text, sizeof(call->text), "%s", reply->text);
     assert_true(nfds <= VMT_ARRAY_SIZE(call->fds));
     memcpy(call->fds, fds, nfds * sizeof(*fds));
@@ -138,10 +139,11 @@ pair_start_request(struct pair *pair, struct pair_call *call,
     call->pair = pair;
     call->call = NULL;
     call->messages = call->dones = call->drains = 0;
-    call->bytes = call->nfds = 0;
+    call->bytes = call->nfds = call->compressed = 0;
     call->initials = call->trailings = 0;
     call->initial[0] = call->trailing[0] = '\0';
     request->metadata = pair->metadata;
+    request->encoding = pair->encoding;
     request->reply = &vmt__rpctest__reply__descriptor;
     request->server_streams =
         strstr(request->path, "Count") || strstr(request->path, "Chat");

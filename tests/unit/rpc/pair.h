@@ -14,6 +14,7 @@ struct pair {
     struct rpc_server *server;
     struct rpctest test;
     const struct rpc_metadata *metadata; /* sent with the calls that start; may be NULL */
+    enum rpc_encoding encoding;          /* likewise */
     size_t closed;                       /* times that on_closed ran */
     char reason[200];
 };
@@ -32,7 +33,8 @@ struct pair_call {
     char text[600]; /* of the newest reply */
     uint32_t number;
     size_t data_len;
-    size_t bytes; /* of data in all replies */
+    size_t bytes;      /* of data in all replies */
+    size_t compressed; /* replies that came so */
     int fds[16];
     size_t nfds;
     char initial[512], trailing[512]; /* "key=value;" for every entry */

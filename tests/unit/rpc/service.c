@@ -28,6 +28,14 @@ echo_metadata(struct rpc_server_call *call)
 }
 
 static void
+count_request(struct rpctest *test, struct rpc_server_call *call)
+{
+    test->requests++;
+    test->compressed += rpc_server_call_compressed(call);
+    (void)rpc_server_call_set_encoding(call, test->encoding);
+}
+
+static void
 handle_echo(void *ctx, struct rpc_server_call *call,
             const struct ProtobufCMessage *message)
 {
@@ -35,7 +43,7 @@ handle_echo(void *ctx, struct rpc_server_call *call,
     Vmt__Rpctest__Reply reply = rpctest_reply();
     struct rpctest *test = ctx;
 
-    test->requests++;
+    count_request(test, call);
     test->nfds = rpc_server_call_take_fds(call, test->fds, VMT_ARRAY_SIZE(test->fds));
     reply.text = request->text;
     reply.data = request->data;
@@ -63,7 +71,7 @@ handle_fail(void *ctx, struct rpc_server_call *call,
     const Vmt__Rpctest__Request *request = request_of(message);
     struct rpctest *test = ctx;
 
-    test->requests++;
+    count_request(test, call);
     if (request->data.len > 0 &&
         rpc_server_call_add_trailing(call, RPC_STATUS_DETAILS_KEY, request->data.data,
                                      request->data.len) < 0) {
@@ -82,7 +90,7 @@ handle_count(void *ctx, struct rpc_server_call *call,
     struct rpc_status status = {.code = RPC_OK};
     struct rpctest *test = ctx;
 
-    test->requests++;
+    count_request(test, call);
     for (uint32_t i = 0; i < request->number; i++) {
         Vmt__Rpctest__Reply reply = rpctest_reply();
 
@@ -110,7 +118,7 @@ handle_hang(void *ctx, struct rpc_server_call *call,
     struct rpctest *test = ctx;
 
     (void)message;
-    test->requests++;
+    count_request(test, call);
     test->hung = call;
     if (!test->keep_on_cancel)
         rpc_server_call_on_cancel(call, on_hang_cancel, test);
@@ -121,6 +129,7 @@ on_collect_message(void *arg, const struct ProtobufCMessage *message)
 {
     struct rpctest_stream *s = arg;
 
+    s->test->compressed += rpc_server_call_compressed(s->call);
     s->sum += request_of(message)->number;
     s->bytes += request_of(message)->data.len;
 }
@@ -151,6 +160,9 @@ on_chat_message(void *arg, const struct ProtobufCMessage *message)
     reply.text = request->text;
     reply.data = request->data;
     reply.number = request->number;
+    /* Each reply as its request. */
+    s->test->compressed += rpc_server_call_compressed(s->call);
+    rpc_server_call_compress(s->call, rpc_server_call_compressed(s->call));
     if (!s->test->enough && rpc_server_call_send(s->call, &reply.base, NULL, 0) == 0)
         return;
     rpc_server_call_fail(s->call, RPC_ABORTED, "reply not queued");
@@ -192,7 +204,7 @@ start_stream(struct rpctest *test, struct rpc_server_call *call,
 {
     struct rpctest_stream *s = NULL;
 
-    test->requests++;
+    count_request(test, call);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(test->streams) && !s; i++)
         s = test->streams[i].call ? NULL : &test->streams[i];
     if (!s) {

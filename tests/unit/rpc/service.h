@@ -26,6 +26,8 @@ struct rpctest {
     struct rpc_server_call *stream; /* the newest of them, NULL when over */
     bool enough;                    /* Chat fails at its next request */
     bool keep_on_cancel;            /* Hang asks for no cancel callback */
+    enum rpc_encoding encoding;     /* of all replies */
+    size_t compressed;              /* requests that came compressed */
     int fds[16];                    /* came with the newest request */
     size_t nfds;
     struct rpctest_stream streams[8];

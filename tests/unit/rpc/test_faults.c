@@ -12,7 +12,7 @@
 
 #define CALLS 6
 
-/* One of each kind. Returns how many were started. */
+/* One of each kind, half of them compressed. Returns how many were started. */
 static size_t
 start_some(struct pair *pair, struct pair_call *calls)
 {
@@ -27,6 +27,7 @@ start_some(struct pair *pair, struct pair_call *calls)
     (void)rpc_metadata_add(&metadata, "k", "v", 1);
     (void)rpc_metadata_add(&metadata, "b-bin", "\0\xff", 2);
     pair->metadata = &metadata;
+    pair->test.encoding = RPC_GZIP;
 
     request.text = (char *)(uintptr_t) "text";
     request.number = 5;
@@ -34,6 +35,7 @@ start_some(struct pair *pair, struct pair_call *calls)
     request.data.len = sizeof(data);
     for (size_t i = 0; i < CALLS; i++) {
         memset(&calls[i], 0, sizeof(calls[i]));
+        pair->encoding = i % 2 ? RPC_GZIP : RPC_IDENTITY;
         if (pair_start(pair, &calls[i], paths[i], &request, 400) == 0)
             started++;
         else

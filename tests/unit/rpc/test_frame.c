@@ -140,9 +140,9 @@ a_prefix_is_what_the_decoder_reads(void **state)
     struct seen seen = {0};
 
     (void)state;
-    rpc_frame_prefix(prefix, 0x010203);
+    rpc_frame_prefix(prefix, false, 0x010203);
     assert_memory_equal(prefix, "\0\0\1\2\3", 5);
-    rpc_frame_prefix(prefix, 66000);
+    rpc_frame_prefix(prefix, true, 66000);
     feed(&decoder, prefix, sizeof(prefix), &seen);
     assert_true(rpc_frame_partial(&decoder));
     rpc_frame_done(&decoder);
