@@ -129,7 +129,10 @@ bed_connect(struct bed *bed)
 {
     struct stream *ends[2];
 
-    assert_int_equal(fake_stream_pair(bed->clock, ends), 0);
+    if (fake_stream_pair(bed->clock, ends) < 0) {
+        bed_refuse(bed, ENOMEM, "no memory");
+        return;
+    }
     stream_close(bed->theirs);
     bed->ours = ends[0];
     bed->theirs = ends[1];
@@ -138,14 +141,23 @@ bed_connect(struct bed *bed)
 }
 
 void
-bed_serve(struct bed *bed)
+bed_open(struct bed *bed)
 {
     struct stream *ends[2];
 
-    assert_int_equal(fake_stream_pair(bed->clock, ends), 0);
+    if (fake_stream_pair(bed->clock, ends) < 0) {
+        bed_refuse(bed, ENOMEM, "no memory");
+        return;
+    }
     bed->ours = ends[0];
     bed_end_attempt(bed, ends[0], NULL);
     rpc_server_accept(bed->server, ends[1], NULL);
+}
+
+void
+bed_serve(struct bed *bed)
+{
+    bed_open(bed);
     bed_run(bed);
 }
 

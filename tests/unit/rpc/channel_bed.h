@@ -35,10 +35,13 @@ void bed_init(struct bed *bed, const struct rpc_channel_config *config);
 void bed_done(struct bed *bed);
 
 /* End the attempt that runs: with an error, with a stream to bed->theirs that nobody
- * serves, or with a stream to the server. Then run what is due. */
+ * serves, or with a stream to the server (without memory for one, with an error). Then
+ * run what is due. */
 void bed_refuse(struct bed *bed, int code, const char *why);
 void bed_connect(struct bed *bed);
 void bed_serve(struct bed *bed);
+/* The last without running anything. */
+void bed_open(struct bed *bed);
 /* Run what is due. */
 void bed_run(struct bed *bed);
 void bed_advance(struct bed *bed, uint64_t ms);
