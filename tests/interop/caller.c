@@ -103,6 +103,7 @@ call_on_message(void *arg, const struct ProtobufCMessage *message, const int *fd
         reply.size =
             (uint32_t)((const Grpc__Testing__StreamingInputCallResponse *)message)
                 ->aggregated_payload_size;
+    reply.compressed = rpc_client_compressed(call->handle);
     if (call->nreplies < CALL_REPLIES_MAX)
         call->replies[call->nreplies] = reply;
     call->nreplies++;
@@ -160,6 +161,7 @@ call_start(struct call *call, const struct method *method,
         .handler = &handler,
         .arg = call,
         .metadata = &metadata,
+        .encoding = call->gzip ? RPC_GZIP : RPC_IDENTITY,
     };
     struct caller *caller = call->caller;
     struct vmt_err err = {0};
@@ -174,10 +176,12 @@ call_start(struct call *call, const struct method *method,
 bool
 call_send(struct call *call, const struct ProtobufCMessage *message, bool compress)
 {
-    (void)compress;
     /* The server may have ended the call: its status says why, and the case looks at it.
      */
-    if (call->handle && rpc_client_send(call->handle, message) < 0)
+    if (!call->handle)
+        return true;
+    rpc_client_compress(call->handle, compress);
+    if (rpc_client_send(call->handle, message) < 0)
         return caller_fail(call->caller, "a request was not queued");
     return true;
 }
@@ -252,6 +256,24 @@ call_wait_status(struct call *call, enum rpc_code code, const char *text)
         return caller_fail(call->caller, "the status says \"%s\", not \"%s\"",
                            call->status.text, text);
     return true;
+}
+
+bool
+call_check_reply(const struct call *call, size_t i, size_t size)
+{
+    if (call->nreplies <= i || i >= CALL_REPLIES_MAX)
+        return caller_fail(call->caller, "reply %zu did not come", i);
+    if (call->replies[i].size != size || !call->replies[i].zeroes)
+        return caller_fail(call->caller, "reply %zu has %zu bytes, not %zu, or no zeroes",
+                           i, call->replies[i].size, size);
+    return true;
+}
+
+bool
+call_check_count(const struct call *call, size_t n)
+{
+    return call->nreplies == n ||
+           caller_fail(call->caller, "%zu replies came, not %zu", call->nreplies, n);
 }
 
 void

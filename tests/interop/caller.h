@@ -40,7 +40,7 @@ struct call {
     struct caller *caller;               /* borrowed */
     struct rpc_client_call *handle;      /* NULL: over */
     const struct rpc_metadata *metadata; /* to send, besides caller->extra; borrowed */
-    bool compress;                       /* the first message */
+    bool gzip;                           /* offer it, and compress the first message */
     struct call_reply replies[CALL_REPLIES_MAX];
     size_t nreplies;
     bool over;
@@ -67,6 +67,10 @@ bool call_wait_replies(struct call *call, size_t n);
 /* Run until the call is over, and fail unless it has this status; text may be NULL: any.
  */
 bool call_wait_status(struct call *call, enum rpc_code code, const char *text);
+/* Fail unless reply i came and has a payload of so many zeroes. */
+bool call_check_reply(const struct call *call, size_t i, size_t size);
+/* Fail unless n replies came. */
+bool call_check_count(const struct call *call, size_t n);
 /* Release what a call holds; one that runs is cancelled. */
 void call_done(struct call *call);
 

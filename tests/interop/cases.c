@@ -13,32 +13,13 @@ static const int sizes_asked[] = {31415, 9, 2653, 58979};
 
 static const Grpc__Testing__Empty empty = GRPC__TESTING__EMPTY__INIT;
 
-/* Was there a reply number i of so many zeroes? */
-static bool
-check_reply(const struct call *call, size_t i, size_t size)
-{
-    if (call->nreplies <= i || i >= CALL_REPLIES_MAX)
-        return caller_fail(call->caller, "reply %zu did not come", i);
-    if (call->replies[i].size != size || !call->replies[i].zeroes)
-        return caller_fail(call->caller, "reply %zu has %zu bytes, not %zu, or no zeroes",
-                           i, call->replies[i].size, size);
-    return true;
-}
-
-static bool
-check_count(const struct call *call, size_t n)
-{
-    return call->nreplies == n ||
-           caller_fail(call->caller, "%zu replies came, not %zu", call->nreplies, n);
-}
-
 static bool
 case_empty_unary(struct caller *caller)
 {
     VMT_CLEANUP(call_done) struct call call = {.caller = caller};
 
     return call_start(&call, &method_empty, &empty.base, 0) &&
-           call_wait_status(&call, RPC_OK, NULL) && check_count(&call, 1);
+           call_wait_status(&call, RPC_OK, NULL) && call_check_count(&call, 1);
 }
 
 static bool
@@ -49,7 +30,8 @@ case_large_unary(struct caller *caller)
 
     simple_request_large(&request);
     return call_start(&call, &method_unary, &request.base.base, 0) &&
-           call_wait_status(&call, RPC_OK, NULL) && check_reply(&call, 0, LARGE_RESPONSE);
+           call_wait_status(&call, RPC_OK, NULL) &&
+           call_check_reply(&call, 0, LARGE_RESPONSE);
 }
 
 static bool
@@ -69,7 +51,7 @@ case_client_streaming(struct caller *caller)
     if (!ok)
         return false;
     call_half_close(&call);
-    if (!call_wait_status(&call, RPC_OK, NULL) || !check_count(&call, 1))
+    if (!call_wait_status(&call, RPC_OK, NULL) || !call_check_count(&call, 1))
         return false;
     return call.replies[0].size == 74922 ||
            caller_fail(caller, "the sum is %zu, not 74922", call.replies[0].size);
@@ -78,10 +60,10 @@ case_client_streaming(struct caller *caller)
 static bool
 check_sizes_asked(const struct call *call)
 {
-    bool ok = check_count(call, VMT_ARRAY_SIZE(sizes_asked));
+    bool ok = call_check_count(call, VMT_ARRAY_SIZE(sizes_asked));
 
     for (size_t i = 0; ok && i < VMT_ARRAY_SIZE(sizes_asked); i++)
-        ok = check_reply(call, i, (size_t)sizes_asked[i]);
+        ok = call_check_reply(call, i, (size_t)sizes_asked[i]);
     return ok;
 }
 
@@ -123,7 +105,7 @@ case_empty_stream(struct caller *caller)
     if (!call_start(&call, &method_full_duplex, NULL, 0))
         return false;
     call_half_close(&call);
-    return call_wait_status(&call, RPC_OK, NULL) && check_count(&call, 0);
+    return call_wait_status(&call, RPC_OK, NULL) && call_check_count(&call, 0);
 }
 
 /* The connection serves on after a call was given up. */
@@ -192,7 +174,7 @@ check_entry(const struct call *call, const struct rpc_metadata *list, const char
 static bool
 check_echo(const struct call *call)
 {
-    return check_reply(call, 0, LARGE_RESPONSE) &&
+    return call_check_reply(call, 0, LARGE_RESPONSE) &&
            check_entry(call, &call->initial, ECHO_INITIAL, ECHO_INITIAL_VALUE) &&
            check_entry(call, &call->trailing, ECHO_TRAILING, ECHO_TRAILING_VALUE);
 }
@@ -311,8 +293,12 @@ case_unimplemented_service(struct caller *caller)
 const struct interop_case interop_cases[] = {
     {"empty_unary", case_empty_unary},
     {"large_unary", case_large_unary},
+    {"client_compressed_unary", case_client_compressed_unary},
+    {"server_compressed_unary", case_server_compressed_unary},
     {"client_streaming", case_client_streaming},
     {"server_streaming", case_server_streaming},
+    {"client_compressed_streaming", case_client_compressed_streaming},
+    {"server_compressed_streaming", case_server_compressed_streaming},
     {"ping_pong", case_ping_pong},
     {"empty_stream", case_empty_stream},
     {"custom_metadata", case_custom_metadata},

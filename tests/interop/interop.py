@@ -21,8 +21,9 @@ HERE = pathlib.Path(os.environ["VMT_SOURCE"]) / "tests/interop"
 WAIT = 240  # seconds for all cases of one run
 NAME = "interop.test"
 CASES = [
-    "empty_unary", "large_unary", "client_streaming", "server_streaming",
-    "ping_pong", "empty_stream", "custom_metadata", "status_code_and_message",
+    "empty_unary", "large_unary", "client_compressed_unary", "server_compressed_unary",
+    "client_streaming", "server_streaming", "client_compressed_streaming",
+    "server_compressed_streaming", "ping_pong", "empty_stream", "custom_metadata", "status_code_and_message",
     "special_status_message", "unimplemented_method", "unimplemented_service",
     "cancel_after_begin", "cancel_after_first_response", "timeout_on_sleeping_server",
 ]

@@ -17,7 +17,7 @@ struct plan {
     int32_t size;
     uint32_t interval_us;
     Grpc__Testing__PayloadType type;
-    bool chooses, compressed; /* whether to compress, if the request chooses */
+    bool compressed;
 };
 
 struct responder {
@@ -78,6 +78,7 @@ responder_send(struct responder *responder, const struct plan *plan)
     if (!responder_payload(&payload, plan->type, plan->size))
         return false;
     response.payload = &payload;
+    rpc_server_call_compress(responder->call, plan->compressed);
     responder->sent_us = responder->clock->ops->now_us(responder->clock);
     return rpc_server_call_send(responder->call, &response.base, NULL, 0) == 0;
 }
@@ -156,6 +157,8 @@ responder_new(struct vmt_clock *clock, struct rpc_server_call *call, bool hold)
     responder->call = call;
     responder->hold = hold;
     responder->sent_us = clock->ops->now_us(clock);
+    /* Later requests may ask for it, when the headers are out. */
+    (void)rpc_server_call_set_encoding(call, RPC_GZIP);
     rpc_server_call_on_cancel(call, responder_on_cancel, responder);
     rpc_server_call_on_drain(call, responder_on_drain, responder);
     return responder;
@@ -192,7 +195,6 @@ responder_plan(struct responder *responder,
             .size = p->size,
             .interval_us = p->interval_us > 0 ? (uint32_t)p->interval_us : 0,
             .type = request->response_type,
-            .chooses = p->compressed,
             .compressed = p->compressed && p->compressed->value,
         };
     }

@@ -32,8 +32,7 @@ static bool
 compression_differs(const struct rpc_server_call *call,
                     const Grpc__Testing__BoolValue *expected)
 {
-    (void)call;
-    return expected && expected->value;
+    return expected && (expected->value != 0) != rpc_server_call_compressed(call);
 }
 
 static void
@@ -73,6 +72,8 @@ handle_unary(void *ctx, struct rpc_server_call *call,
         return;
     }
     reply.payload = &payload;
+    if (request->response_compressed && request->response_compressed->value)
+        (void)rpc_server_call_set_encoding(call, RPC_GZIP);
     if (request->fill_server_id)
         reply.server_id = interop->server_id;
     rpc_server_call_reply(call, &reply.base);
