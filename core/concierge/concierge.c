@@ -111,6 +111,7 @@ concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
     struct stop_group *group = calloc(1, sizeof(*group));
 
     c->shutting_down = true;
+    startup_leave(c);
     if (!group) {
         vmt_log_error("no memory to stop the VMs; they are left running");
         done(arg);

@@ -206,6 +206,8 @@ void vm_watch_boot(struct concierge_vm *vm);
 
 /* --- startup.c --- */
 int startup_listen(struct concierge *c, struct vmt_err *err);
+/* The daemon is about to end: guests that check its health are told. */
+void startup_leave(struct concierge *c);
 void startup_unlisten(struct concierge *c);
 /* A server for one VM, whose calls are its own. */
 int startup_serve(struct concierge_vm *vm, struct vmt_err *err);

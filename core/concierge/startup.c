@@ -15,6 +15,7 @@
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
+#include "core/rpc/health.h"
 #include "core/rpc/server.h"
 #include "vm_host.file.h"
 #include "vm_host.pb-c.h"
@@ -163,6 +164,20 @@ startup_listen(struct concierge *c, struct vmt_err *err)
     if (r == 0)
         r = t->ops->listen(t, VMT_PORT_STARTUP_LISTENER, on_accept, c, &c->listener, err);
     return r < 0 ? vmt_err_wrap(err, r, "listen for guests") : 0;
+}
+
+void
+startup_leave(struct concierge *c)
+{
+    if (c->strangers)
+        rpc_health_shutdown(c->strangers);
+    VMT_LIST_FOREACH(node, next, &c->vms)
+    {
+        struct concierge_vm *vm = VMT_CONTAINER_OF(node, struct concierge_vm, node);
+
+        if (vm->listener)
+            rpc_health_shutdown(vm->listener);
+    }
 }
 
 void

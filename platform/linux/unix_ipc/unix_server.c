@@ -14,6 +14,7 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/ipc/ipc.h"
+#include "core/rpc/health.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/unix_socket.h"
 #include "platform/linux/unix_ipc/unix_internal.h"
@@ -243,6 +244,12 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
         return r;
     *ret_server = &vmt_take_ptr(&s)->base;
     return 0;
+}
+
+void
+unix_server_leaving(struct ipc_server *server)
+{
+    rpc_health_shutdown(VMT_CONTAINER_OF(server, struct unix_server, base)->rpc);
 }
 
 void

@@ -32,5 +32,9 @@ int unix_server_new(struct os_loop *loop, struct ipc *ipc,
                     const struct unix_server_config *config,
                     struct ipc_server **ret_server, struct vmt_err *err);
 
+/* The daemon is about to end: health checks say NOT_SERVING from now on. Calls are served
+ * as before. */
+void unix_server_leaving(struct ipc_server *server);
+
 /* How many clients are connected now; server was made by unix_server_new. */
 size_t unix_server_clients(const struct ipc_server *server);

@@ -82,7 +82,10 @@ def who_ignores_sigterm_is_killed_and_named(top):
         vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["stubborn"], use_console=True))
         # Log lines at warning level are on the console from now on.
         vm.sh("echo 8 > /proc/sys/kernel/printk")
+        health = vm.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=guest.PATIENCE)
+        assert next(health) == b"\x08\x01"  # SERVING
         down = vm.agent.Shutdown.future(empty)
+        assert next(health) == b"\x08\x02"  # NOT_SERVING
         vm.console.wait("shutdown begins")
         vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"]), "UNAVAILABLE")
         down.result(timeout=guest.PATIENCE)

@@ -229,7 +229,8 @@ def running(args, ready, env=None):
             time.sleep(0.02)
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        if not getattr(process, "is_leaving", False):  # a second signal would hurry it
+            process.send_signal(signal.SIGTERM)
         code = process.wait(WAIT)
     assert code == 0, (args, code)
 
@@ -246,6 +247,21 @@ def changes_are_seen(path, process):
             assert health.check(service) == NOT_SERVING and health.check("") == SERVING
             process.send_signal(signal.SIGUSR2)
             assert state() == SERVING
+
+
+def leaving_is_seen(process, paths):
+    """A daemon that was asked to end says so before it is gone."""
+    with contextlib.ExitStack() as stack:
+        states = []
+        for path in paths:
+            channel = stack.enter_context(grpc.insecure_channel(f"unix:{path}"))
+            states.append(stack.enter_context(Health(channel).watch("")))
+        assert [state() for state in states] == [SERVING] * len(states)
+        process.send_signal(signal.SIGTERM)
+        process.is_leaving = True
+        for state in states:
+            assert state() == NOT_SERVING
+            assert state() == grpc.StatusCode.UNAVAILABLE
 
 
 def test_peer(top):
@@ -303,7 +319,7 @@ def test_concierge(top):
     c = Concierge(top)
     args = [BIN / "vm_concierge", "--user", "--dbus=none", *c.options]
     (top / "kernel").write_bytes(b"\x7fELF" + bytes(4096))
-    with running(args, pathlib.Path(c.path), c.env):
+    with running(args, pathlib.Path(c.path), c.env) as process:
         for pool in check_server(c.path, ["vm_tools.concierge.VmConcierge"], SOURCE / "proto",
                                  "vm_concierge_ipc.proto"):
             owner = f"uid:{os.getuid()}".encode().hex()
@@ -315,6 +331,7 @@ def test_concierge(top):
             for pool in check_server(door, ["vm_tools.StartupListener"], SOURCE / "proto",
                                      "vm_host.proto"):
                 pool.call("vm_tools.StartupListener", "VmInstallStatus")
+            leaving_is_seen(process, (c.path, door))
         os.close(kernel)
 
 

@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/rpc/health.h"
 #include "core/rpc/server.h"
 #include "platform/guest/maitred/agent/failures.h"
 #include "platform/guest/maitred/agent/jobs.h"
@@ -71,6 +72,7 @@ agent_shut_down(struct agent *agent, struct vmt_err *err)
     if (agent->shutdown)
         return 0;
     vmt_log_notice("shutdown begins");
+    rpc_health_shutdown(agent->server);
     r = shutdown_start(&config, &agent->shutdown);
     return r < 0 ? vmt_err_set(err, -r, "begin shutdown") : 0;
 }
