@@ -255,19 +255,28 @@ channel_on_connected(void *arg, struct stream *s, const struct vmt_err *why)
     channel_leave(ch);
 }
 
-static void
-channel_attempt(struct rpc_channel *ch)
+/* An attempt begins. Returns how long it may take. */
+static uint32_t
+channel_begin_attempt(struct rpc_channel *ch)
 {
     uint32_t pause_ms = channel_pause_ms(ch);
     uint32_t timeout_ms = ch->config.connect_timeout_ms;
     uint64_t now = channel_now_ms(ch);
-    struct vmt_err err = {0};
 
     if (timeout_ms < pause_ms)
         timeout_ms = pause_ms;
     ch->asked = false;
     ch->retry_ms = now + pause_ms;
     ch->attempt_end_ms = now + timeout_ms;
+    return timeout_ms;
+}
+
+static void
+channel_attempt(struct rpc_channel *ch)
+{
+    uint32_t timeout_ms = channel_begin_attempt(ch);
+    struct vmt_err err = {0};
+
     channel_set_state(ch, RPC_CHANNEL_CONNECTING);
     if (ch->connector->ops->connect(ch->connector, timeout_ms, channel_on_connected, ch,
                                     &err) < 0)
@@ -406,6 +415,23 @@ rpc_channel_new(struct vmt_clock *clock, struct connector *connector,
     channel_set_config(ch, config);
     *ret_channel = ch;
     return 0;
+}
+
+int
+rpc_channel_adopt(struct rpc_channel *ch, struct stream *stream, struct vmt_err *err)
+{
+    int r;
+
+    if (ch->state != RPC_CHANNEL_IDLE)
+        return vmt_err_set(err, EALREADY, "begin with a connection");
+    r = channel_turn(ch);
+    if (r < 0)
+        return vmt_err_set(err, -r, "begin with a connection");
+    (void)channel_begin_attempt(ch);
+    r = channel_open(ch, stream, err);
+    if (r == 0)
+        channel_set_state(ch, RPC_CHANNEL_CONNECTING);
+    return r;
 }
 
 void

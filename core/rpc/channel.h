@@ -18,6 +18,7 @@
 struct connector;
 struct rpc_channel;
 struct rpc_channel_call;
+struct stream;
 
 enum rpc_channel_state {
     RPC_CHANNEL_IDLE = 0,   /* no connection, and nobody wants one */
@@ -56,6 +57,12 @@ struct rpc_channel_config {
 int rpc_channel_new(struct vmt_clock *clock, struct connector *connector,
                     const struct rpc_channel_config *config,
                     struct rpc_channel **ret_channel, struct vmt_err *err);
+
+/* Begin with a stream that is connected already, which the channel owns from success on:
+ * as if a first attempt had made it. Returns 0, -ENOMEM, -EALREADY when the channel is
+ * not in IDLE. */
+int rpc_channel_adopt(struct rpc_channel *channel, struct stream *stream,
+                      struct vmt_err *err);
 
 /* Close at once; no callback of any call runs any more. From anywhere. NULL is legal. */
 void rpc_channel_free(struct rpc_channel *channel);

@@ -15,7 +15,8 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/list.h"
-#include "core/rpc/client.h"
+#include "core/rpc/channel.h"
+#include "platform/linux/os/connectors.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/stream_fd.h"
 #include "platform/linux/os/unix_socket.h"
@@ -25,9 +26,10 @@
 #define UNIX_PATH_MAX 256
 
 struct unix_client {
-    struct rpc_client *rpc; /* owned */
-    char *service;          /* owned */
-    struct vmt_list calls;  /* each owned until it is over */
+    struct rpc_channel *rpc; /* owned */
+    char *service;           /* owned */
+    struct vmt_list calls;   /* each owned until it is over */
+    bool open;               /* there is a connection, and its end is told */
     void (*on_closed)(void *arg, const char *reason);
     void *arg; /* borrowed */
 };
@@ -35,7 +37,7 @@ struct unix_client {
 struct unix_client_call {
     struct vmt_list node;
     struct unix_client *client;     /* borrowed */
-    struct rpc_client_call *rpc;    /* borrowed until over */
+    struct rpc_channel_call *rpc;   /* borrowed until over */
     struct ProtobufCMessage *reply; /* owned; the answer until the status is here */
     int fds[VMT_FDS_MAX];           /* owned */
     size_t nfds;
@@ -144,11 +146,15 @@ static const struct rpc_client_handler subscription_handler = {
     .on_message = subscription_on_message, .on_done = subscription_on_done};
 
 static void
-client_on_closed(void *arg, const char *reason)
+client_on_state(void *arg, enum rpc_channel_state state, const char *reason)
 {
     struct unix_client *client = arg;
+    bool was_open = client->open;
 
-    if (client->on_closed)
+    if (state == RPC_CHANNEL_CONNECTING)
+        return;
+    client->open = state == RPC_CHANNEL_READY;
+    if (was_open && !client->open && client->on_closed)
         client->on_closed(client->arg, reason);
 }
 
@@ -157,7 +163,7 @@ unix_client_free(struct unix_client *client)
 {
     if (!client)
         return;
-    rpc_client_free(client->rpc);
+    rpc_channel_free(client->rpc);
     VMT_LIST_FOREACH(node, next, &client->calls)
     {
         call_free(VMT_CONTAINER_OF(node, struct unix_client_call, node));
@@ -174,11 +180,11 @@ stream_closep(struct stream **s)
     stream_close(*s);
 }
 
+/* The first connection is made at once, so that the caller learns that nobody listens. */
 static int
 client_connect(struct os_loop *loop, struct unix_client *client, const char *path,
                struct vmt_err *err)
 {
-    struct rpc_client_config config = {.on_closed = client_on_closed, .arg = client};
     VMT_CLEANUP(stream_closep) struct stream *stream = NULL;
     VMT_CLEANUP(vmt_closep) int fd = -1;
     int r = os_unix_connect(path, &fd, err);
@@ -189,11 +195,28 @@ client_connect(struct os_loop *loop, struct unix_client *client, const char *pat
     if (r < 0)
         return r;
     (void)vmt_take_fd(&fd);
-    r = rpc_client_new(os_loop_clock(loop), stream, &config, &client->rpc, err);
+    r = rpc_channel_adopt(client->rpc, stream, err);
     if (r < 0)
         return r;
     (void)vmt_take_ptr(&stream);
+    client->open = true;
     return 0;
+}
+
+static int
+client_open_channel(struct os_loop *loop, struct unix_client *client, const char *path,
+                    struct vmt_err *err)
+{
+    struct rpc_channel_config config = {.on_state = client_on_state, .arg = client};
+    struct connector *connector = NULL;
+    int r = connector_unix_new(loop, path, &connector, err);
+
+    if (r < 0)
+        return r;
+    r = rpc_channel_new(os_loop_clock(loop), connector, &config, &client->rpc, err);
+    if (r < 0)
+        connector_free(connector);
+    return r;
 }
 
 int
@@ -212,7 +235,9 @@ unix_client_new(struct os_loop *loop, const struct unix_client_config *config,
     client->service = strdup(config->service);
     if (!client->service)
         return vmt_err_set(err, ENOMEM, "create ipc client");
-    r = client_connect(loop, client, config->path, err);
+    r = client_open_channel(loop, client, config->path, err);
+    if (r == 0)
+        r = client_connect(loop, client, config->path, err);
     if (r < 0)
         return r;
     *ret_client = vmt_take_ptr(&client);
@@ -234,8 +259,8 @@ client_start(struct unix_client_call *c, const char *method,
         return vmt_err_setx(err, EINVAL, "method name %s is too long", method);
     rpc->path = path;
     rpc->arg = c;
-    r = rpc_client_start(c->client->rpc, rpc, message ? message : &empty.base, &c->rpc,
-                         err);
+    r = rpc_channel_start(c->client->rpc, rpc, message ? message : &empty.base, &c->rpc,
+                          err);
     rpc->path = NULL;
     if (r == 0)
         vmt_list_append(&c->client->calls, &c->node);
@@ -299,6 +324,6 @@ unix_client_cancel(struct unix_client_call *call)
 {
     if (!call)
         return;
-    rpc_client_cancel(call->rpc);
+    rpc_channel_cancel(call->rpc);
     call_free(call);
 }

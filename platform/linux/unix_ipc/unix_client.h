@@ -12,16 +12,18 @@ struct unix_client_call;
 struct vmt_err;
 
 struct unix_client_config {
-    const char *path;    /* of the daemon's socket */
+    const char *path;    /* of the daemon's socket, copied */
     const char *service; /* "vm_tools.concierge.VmConcierge", copied */
-    /* The connection broke; all calls have been answered UNAVAILABLE. At most once, from
-     * the loop. May be NULL. */
+    /* A connection broke: the daemon ended, maybe to start again. All calls on it have
+     * been answered UNAVAILABLE, the next call connects anew. From the loop, once for
+     * each connection. May be NULL. */
     void (*on_closed)(void *arg, const char *reason);
     void *arg; /* borrowed for the life of the client */
 };
 
-/* Connect. config is borrowed for the call but for arg. Returns 0, -ENOENT or
- * -ECONNREFUSED when nobody listens there, -ENOMEM. */
+/* Connect. config is borrowed for the call but for arg. Later connections are made as
+ * calls need them, see core/rpc/channel.h. Returns 0, -ENOENT or -ECONNREFUSED when
+ * nobody listens there, -ENOMEM. */
 int unix_client_new(struct os_loop *loop, const struct unix_client_config *config,
                     struct unix_client **ret_client, struct vmt_err *err);
 /* Close at once; no callback of any call runs any more, every call is gone. NULL is
@@ -46,8 +48,8 @@ struct unix_client_request {
 };
 
 /* Start a call. on_done runs exactly once, from the loop, unless the call is cancelled.
- * Returns 0, -ENOMEM, -ENOTCONN when the connection is broken. ret_call may be NULL; the
- * call is gone after on_done. */
+ * Without a connection it ends UNAVAILABLE. Returns 0, -ENOMEM, -ENOBUFS when too many
+ * wait for one. ret_call may be NULL; the call is gone after on_done. */
 int unix_client_start(struct unix_client *client,
                       const struct unix_client_request *request,
                       struct unix_client_call **ret_call, struct vmt_err *err);

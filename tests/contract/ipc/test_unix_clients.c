@@ -28,6 +28,7 @@ struct fixture {
     size_t reported;           /* by on_clients */
     size_t awaited;            /* stop the loop at this number of clients */
     int closed, done, refused;
+    struct rpc_status status; /* of the newest call to end */
 };
 
 /* What one subscriber heard: names of VMs, each with a space. */
@@ -423,6 +424,76 @@ a_call_that_is_cancelled_or_freed_calls_nobody_back(void **state)
     assert_true(f->done <= 1); /* the second may have been answered before */
 }
 
+static void
+on_any_end(void *arg, const struct rpc_status *status,
+           const struct ProtobufCMessage *reply, const int *fds, size_t nfds)
+{
+    struct fixture *f = arg;
+
+    (void)reply, (void)fds, (void)nfds;
+    f->status = *status;
+    f->done++;
+    os_loop_stop(f->loop, 0);
+}
+
+/* Returns how a call of Nothing ended. */
+static enum rpc_code
+call_nothing(struct fixture *f, struct unix_client *c)
+{
+    struct unix_client_request request = {
+        .method = "Nothing", .on_done = on_any_end, .arg = f};
+    int before = f->done;
+
+    assert_int_equal(unix_client_start(c, &request, NULL, NULL), 0);
+    while (f->done == before)
+        run(f);
+    return f->status.code;
+}
+
+static void
+daemon_start(struct fixture *f)
+{
+    struct unix_server_config config = {.on_clients = on_clients, .arg = f};
+    struct ipc_identity self = {.uid = (uint32_t)getuid()};
+
+    assert_int_equal(ipc_new(&echo_service, &f->echo, &self, &f->echo.ipc, NULL), 0);
+    assert_int_equal(os_unix_listen(f->path, 0600, 16, &config.listen_fd, NULL), 0);
+    assert_int_equal(unix_server_new(f->loop, f->echo.ipc, &config, &f->server, NULL), 0);
+    assert_int_equal(ipc_add_server(f->echo.ipc, f->server, NULL), 0);
+}
+
+static void
+daemon_end(struct fixture *f)
+{
+    int before = f->closed;
+
+    ipc_free(f->echo.ipc);
+    f->echo.ipc = NULL;
+    while (f->closed == before)
+        run(f);
+}
+
+static void
+a_client_outlives_its_daemon(void **state)
+{
+    struct fixture *f = *state;
+    struct unix_client *c = client_new(f);
+
+    assert_int_equal(call_nothing(f, c), RPC_OK);
+    daemon_end(f);
+    assert_int_equal(f->closed, 1);
+    daemon_start(f);
+    assert_int_equal(call_nothing(f, c), RPC_OK); /* the same client */
+    daemon_end(f);
+    assert_int_equal(call_nothing(f, c), RPC_UNAVAILABLE);
+    assert_non_null(strstr(f->status.text, f->path));
+    daemon_start(f);
+    while (call_nothing(f, c) != RPC_OK)
+        assert_int_equal(f->status.code, RPC_UNAVAILABLE); /* it backs off for a while */
+    assert_int_equal(f->closed, 2);
+    unix_client_free(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -438,6 +509,7 @@ main(void)
                                         setup_eight, teardown),
         cmocka_unit_test_setup_teardown(a_signal_of_an_owner_is_for_that_owner_and_root,
                                         setup_owned, teardown),
+        TEST(a_client_outlives_its_daemon),
         TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
     };
 

@@ -66,6 +66,32 @@ a_channel_connects_without_a_call_when_asked(void **state)
 }
 
 static void
+a_channel_may_begin_with_a_connection(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe probe = {0}, next = {0};
+    struct stream *ends[2];
+
+    (void)state;
+    bed_init(&bed, NULL);
+    assert_int_equal(fake_stream_pair(bed.clock, ends), 0);
+    assert_int_equal(rpc_channel_adopt(bed.channel, ends[0], NULL), 0);
+    assert_int_equal(rpc_channel_adopt(bed.channel, ends[0], NULL), -EALREADY);
+    assert_int_equal(bed_start(&bed, &probe, ECHO, 1, 0), 0);
+    rpc_server_accept(bed.server, ends[1], NULL);
+    bed_run(&bed);
+    assert_ended(&probe, RPC_OK, "");
+    assert_int_equal(bed.attempts, 0);
+    fake_stream_break(ends[0], -EPIPE);
+    bed_run(&bed);
+    assert_int_equal(bed_start(&bed, &next, ECHO, 2, 0), 0);
+    bed_run(&bed);
+    bed_serve(&bed);
+    assert_ended(&next, RPC_OK, "");
+    assert_int_equal(bed.attempts, 1);
+}
+
+static void
 calls_wait_for_the_attempt_and_share_its_failure(void **state)
 {
     VMT_CLEANUP(bed_done) struct bed bed;
@@ -501,6 +527,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_channel_is_idle_until_a_call_wants_it),
         cmocka_unit_test(a_channel_connects_without_a_call_when_asked),
+        cmocka_unit_test(a_channel_may_begin_with_a_connection),
         cmocka_unit_test(calls_wait_for_the_attempt_and_share_its_failure),
         cmocka_unit_test(a_connector_that_fails_at_once_is_an_attempt_like_others),
         cmocka_unit_test(attempts_back_off_as_grpc_has_it),
