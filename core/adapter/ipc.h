@@ -24,16 +24,16 @@ enum ipc_fds {
 /* Who may call. The owner is the owner_id or cryptohome_id field of the request. */
 enum ipc_access {
     IPC_ACCESS_ANY = 0, /* every caller */
-    IPC_ACCESS_OWNER, /* the uid that the owner stands for, the daemon's own uid, root */
-    IPC_ACCESS_SERVICE, /* the daemon's own uid, root */
-    IPC_ACCESS_ROOT,    /* root, or the daemon's own uid when it is not root's daemon */
+    IPC_ACCESS_OWNER,   /* the uid that the owner stands for, and whom SERVICE lets in */
+    IPC_ACCESS_SERVICE, /* the daemons of this set, by their uids, and root */
+    IPC_ACCESS_ROOT,    /* root; in user mode the one user whose daemon it is, too */
 };
 
 /* Taken from the kernel or the bus, never from a message. */
 struct ipc_caller {
     uint32_t uid;
     int32_t pid;
-    bool privileged; /* root or the daemon's own user; core/ipc fills it in */
+    bool privileged; /* a daemon of this set, or root; core/ipc fills it in */
 };
 
 /* The request has been parsed and access checked. The handler answers exactly once, now

@@ -70,23 +70,51 @@ ipc_is_owner(uint32_t uid, const char *owner)
 }
 
 bool
+ipc_is_service(const struct ipc *ipc, uint32_t uid)
+{
+    if (uid == 0 || uid == ipc->self.uid)
+        return true;
+    for (size_t i = 0; i < ipc->self.nservices; i++)
+        if (ipc->self.services[i] == uid)
+            return true;
+    return false;
+}
+
+bool
 ipc_may_hear(const struct ipc *ipc, uint32_t uid, const struct ProtobufCMessage *message)
 {
     const char *owner = ipc_owner_of(message);
 
-    return !*owner || uid == 0 || uid == ipc->self.uid || ipc_is_owner(uid, owner);
+    return !*owner || ipc_is_service(ipc, uid) || ipc_is_owner(uid, owner);
 }
 
-static bool
-ipc_access_allowed(const struct ipc_call *call)
+/* How a caller may do what it asks. */
+enum ipc_verdict {
+    IPC_REFUSED = 0,
+    IPC_ALLOWED,      /* as anybody in its place */
+    IPC_BY_PRIVILEGE, /* because of what it is: that is worth a line in the log */
+};
+
+static enum ipc_verdict
+ipc_access_judge(const struct ipc *ipc, const struct ipc_call *call)
 {
-    if (call->caller.privileged)
-        return true; /* no access class keeps these two out */
-    if (call->method->access == IPC_ACCESS_ANY)
-        return true;
-    if (call->method->access != IPC_ACCESS_OWNER)
-        return false;
-    return ipc_is_owner(call->caller.uid, ipc_owner_of(call->request));
+    uint32_t uid = call->caller.uid;
+    bool privileged = call->caller.privileged;
+
+    switch (call->method->access) {
+    case IPC_ACCESS_ANY:
+        return IPC_ALLOWED;
+    case IPC_ACCESS_OWNER:
+        if (ipc_is_owner(uid, ipc_owner_of(call->request)))
+            return IPC_ALLOWED;
+        break;
+    case IPC_ACCESS_SERVICE:
+        break;
+    case IPC_ACCESS_ROOT:
+        privileged = uid == 0 || (!ipc->self.system && uid == ipc->self.uid);
+        break;
+    }
+    return privileged ? IPC_BY_PRIVILEGE : IPC_REFUSED;
 }
 
 static void
@@ -101,9 +129,10 @@ ipc_refusals_count(struct ipc_refusals *r, uint32_t uid)
         r->count++;
 }
 
-/* The audit line. A row of refusals of one uid is logged at its 1st, 2nd, 4th, 8th ... */
+/* The audit line of a refusal. A row of refusals of one uid is logged at its 1st, 2nd,
+ * 4th, 8th ... */
 static void
-ipc_access_log(struct ipc *ipc, const struct ipc_call *call)
+ipc_access_log_refusal(struct ipc *ipc, const struct ipc_call *call)
 {
     struct ipc_refusals *r = &ipc->refusals[call->method - ipc->service->methods];
     const char *owner = ipc_owner_of(call->request);
@@ -119,11 +148,29 @@ ipc_access_log(struct ipc *ipc, const struct ipc_call *call)
                     vmt_log_escape(text, sizeof(text), owner, strlen(owner)), r->count);
 }
 
+/* The audit line of what was done by privilege. In user mode there is nobody else. */
+static void
+ipc_access_log_privilege(const struct ipc *ipc, const struct ipc_call *call)
+{
+    const char *owner = ipc_owner_of(call->request);
+    char text[IPC_OWNER_LOG_MAX];
+
+    if (!ipc->self.system && call->caller.uid == ipc->self.uid)
+        return;
+    vmt_log_info(
+        "call by privilege: method=%s needs=%s uid=%" PRIu32 " pid=%" PRId32 " owner=%s",
+        call->method->name, ipc_access_names[call->method->access], call->caller.uid,
+        call->caller.pid, vmt_log_escape(text, sizeof(text), owner, strlen(owner)));
+}
+
 bool
 ipc_access_check(struct ipc *ipc, const struct ipc_call *call)
 {
-    if (ipc_access_allowed(call))
-        return true;
-    ipc_access_log(ipc, call);
-    return false;
+    enum ipc_verdict verdict = ipc_access_judge(ipc, call);
+
+    if (verdict == IPC_REFUSED)
+        ipc_access_log_refusal(ipc, call);
+    if (verdict == IPC_BY_PRIVILEGE)
+        ipc_access_log_privilege(ipc, call);
+    return verdict != IPC_REFUSED;
 }

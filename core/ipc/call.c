@@ -146,6 +146,27 @@ ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *text)
         answer->fail(call->token, code, text);
 }
 
+void
+ipc_call_abandon(struct ipc_call *call)
+{
+    void (*on_cancel)(void *arg) = call->on_cancel;
+
+    call->answer = NULL;
+    call->token = NULL;
+    call->on_cancel = NULL;
+    for (size_t i = 0; i < call->nfds; i++)
+        vmt_closep(&call->fds[i]);
+    if (on_cancel)
+        on_cancel(call->cancel_arg); /* which may answer: the call may be gone */
+}
+
+void
+ipc_call_on_cancel(struct ipc_call *call, void (*fn)(void *arg), void *arg)
+{
+    call->on_cancel = fn;
+    call->cancel_arg = arg;
+}
+
 const struct ipc_caller *
 ipc_call_caller(const struct ipc_call *call)
 {

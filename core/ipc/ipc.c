@@ -133,7 +133,7 @@ ipc_call_memory(const struct ipc_call *call)
 }
 
 /* Whether the caller has more in flight than one user may, this call included. Root and
- * the daemon's own user may have what they like. */
+ * the daemons of the set may have what they like. */
 static bool
 ipc_is_too_much(const struct ipc *ipc, const struct ipc_call *call)
 {
@@ -166,7 +166,7 @@ ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
         return;
     }
     call->answer = answer;
-    call->caller.privileged = call->caller.uid == 0 || call->caller.uid == ipc->self.uid;
+    call->caller.privileged = ipc_is_service(ipc, call->caller.uid);
     vmt_list_append(&ipc->calls, &call->node);
     if (ipc_is_too_much(ipc, call)) {
         ipc_call_fail(call, IPC_ERROR_NO_MEMORY,
@@ -175,10 +175,24 @@ ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
         return;
     }
     if (!ipc_access_check(ipc, call)) {
-        ipc_call_fail(call, IPC_ERROR_ACCESS_DENIED,
-                      "uid %u may not call %s for this owner", call->caller.uid,
-                      call->method->name);
+        ipc_call_fail(call, IPC_ERROR_ACCESS_DENIED, "uid %u may not call %s%s",
+                      call->caller.uid, call->method->name,
+                      call->method->access == IPC_ACCESS_OWNER ? " for this owner" : "");
         return;
     }
     call->method->handle(ipc->ctx, call, call->request);
+}
+
+void
+ipc_cancel(struct ipc *ipc, void *token)
+{
+    VMT_LIST_FOREACH(node, next, &ipc->calls)
+    {
+        struct ipc_call *call = VMT_CONTAINER_OF(node, struct ipc_call, node);
+
+        if (!call->answer || call->token != token)
+            continue;
+        ipc_call_abandon(call);
+        return;
+    }
 }

@@ -11,6 +11,12 @@ struct ipc_request;
 /* What the daemon is, for access checks. */
 struct ipc_identity {
     uint32_t uid; /* of the daemon */
+    /* It serves all users of the host: being its user is not enough for what needs root.
+     * In user mode that one user owns all there is. */
+    bool system;
+    /* Under which uids the other daemons of the set run; borrowed for the life of ipc. */
+    const uint32_t *services;
+    size_t nservices;
 };
 
 /* Serve service; ctx goes to its handlers. Both are borrowed for the life of ipc. Returns
@@ -32,7 +38,7 @@ int ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *e
 int ipc_emit(struct ipc *ipc, const char *signal, const struct ProtobufCMessage *message);
 
 /* For backends that know their subscribers: whether uid may hear a signal. One that names
- * an owner concerns that owner, root and the daemon's own user; any other everybody. */
+ * an owner concerns that owner, the daemons of the set and root; any other everybody. */
 bool ipc_may_hear(const struct ipc *ipc, uint32_t uid,
                   const struct ProtobufCMessage *message);
 
@@ -46,6 +52,11 @@ void ipc_owner_for_uid(uint32_t uid, char *buf);
 /* For handlers. */
 const struct ipc_caller *ipc_call_caller(const struct ipc_call *call);
 size_t ipc_call_take_fds(struct ipc_call *call, int *fds, size_t max);
+/* Be told when the client is gone or gave the call up, so that work for nobody can stop:
+ * fn runs at most once, from the loop, never after the answer and not for the daemon's
+ * own end. The handler answers as always, into nothing, perhaps from inside fn. Without
+ * it a call runs on. arg is borrowed until the answer. */
+void ipc_call_on_cancel(struct ipc_call *call, void (*fn)(void *arg), void *arg);
 /* Answer; the call is gone afterwards. message is NULL for methods without a result; the
  * descriptors are duplicated. Asserts that message and descriptors are what the method's
  * table row says. */
@@ -66,7 +77,8 @@ struct ipc_incoming {
     void *token; /* the backend's name for the call, given back to answer */
 };
 /* How a backend sends the answer. Runs exactly once per dispatched call, perhaps from
- * inside ipc_dispatch. bytes is NULL for a method without a result. */
+ * inside ipc_dispatch, unless the backend cancels the call before. bytes is NULL for a
+ * method without a result. */
 struct ipc_answer_ops {
     void (*reply)(void *token, const uint8_t *bytes, size_t len, const int *fds,
                   size_t nfds);
@@ -74,5 +86,9 @@ struct ipc_answer_ops {
 };
 void ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
                   const struct ipc_answer_ops *answer);
+/* The client of the call with this token is gone or does not want the answer any more:
+ * token is the backend's again, no answer comes. Descriptors that no handler took are
+ * closed. Nothing happens for a token without a call. */
+void ipc_cancel(struct ipc *ipc, void *token);
 /* Look a method up by name; NULL if the service has none. */
 const struct ipc_method *ipc_find_method(const struct ipc *ipc, const char *name);

@@ -47,6 +47,8 @@ struct ipc_call {
     size_t nfds;
     void *token;                         /* the backend's */
     const struct ipc_answer_ops *answer; /* borrowed; NULL: nobody waits any more */
+    void (*on_cancel)(void *arg);        /* NULL: none */
+    void *cancel_arg;                    /* borrowed */
 };
 
 /* Take in->fds over (all of them, also on failure) and parse the request. Returns 0 and a
@@ -57,7 +59,15 @@ enum ipc_error ipc_call_new(const struct ipc_incoming *in, struct ipc_call **ret
 /* Tell the client, if it still waits, that the call failed; the call lives on. */
 void ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *text);
 
-/* Whether the caller may do what the request asks. A refusal is logged. */
+/* The same without an answer, because the client is gone. The call counts as one of its
+ * caller's until its handler is done with it. */
+void ipc_call_abandon(struct ipc_call *call);
+
+/* A daemon of the set, or root. */
+bool ipc_is_service(const struct ipc *ipc, uint32_t uid);
+
+/* Whether the caller may do what the request asks. Logged are refusals, and what is done
+ * by privilege: a method that is not for users, or somebody else's property. */
 bool ipc_access_check(struct ipc *ipc, const struct ipc_call *call);
 
 /* The string member that names the owner in messages of this type; NULL if there is none.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/concierge/concierge.h"
 #include "core/concierge/service.h"
 #include "core/ipc/ipc.h"
@@ -45,6 +47,7 @@ struct program {
     struct ipc *ipc;
     struct ipc_server *unix_server; /* borrowed: ipc's */
     struct vmt_timer *idle_timer;
+    uint32_t services[OPTIONS_SERVICES_MAX];
     int lock_fd; /* one daemon per runtime directory */
     char *socket_path, *vm_vsock, *console_dir;
     bool stopping;
@@ -243,6 +246,23 @@ on_no_vms(void *arg)
     check_idle(p, p->unix_server ? unix_server_clients(p->unix_server) : 0);
 }
 
+/* The uids of --service-user. Asked once, before the loop runs. */
+static int
+find_services(struct program *p, struct vmt_err *err)
+{
+    for (size_t i = 0; i < p->opt.nservice_users; i++) {
+        const char *name = p->opt.service_users[i];
+        const struct passwd *user = getpwnam(name);
+        uint64_t uid = 0;
+
+        if (!user && vmt_parse_u64(name, UINT32_MAX - 1, &uid) < 0)
+            return vmt_err_setx(err, ENOENT, "there is no user %s (--service-user)",
+                                name);
+        p->services[i] = user ? user->pw_uid : (uint32_t)uid;
+    }
+    return 0;
+}
+
 static int
 make_concierge(struct program *p, struct vmt_err *err)
 {
@@ -257,9 +277,14 @@ make_concierge(struct program *p, struct vmt_err *err)
         .on_idle = on_no_vms,
         .arg = p,
     };
-    const struct ipc_identity self = {.uid = geteuid()};
-    int r = concierge_new(&config, &p->concierge, err);
+    const struct ipc_identity self = {.uid = geteuid(),
+                                      .system = p->opt.system_mode,
+                                      .services = p->services,
+                                      .nservices = p->opt.nservice_users};
+    int r = find_services(p, err);
 
+    if (r == 0)
+        r = concierge_new(&config, &p->concierge, err);
     if (r == 0)
         r = ipc_new(&concierge_service, p->concierge, &self, &p->ipc, err);
     if (r == 0)
@@ -297,7 +322,7 @@ static void
 on_bus_lost(void *arg)
 {
     (void)arg;
-    vmt_log_error("the bus is gone; the unix socket still serves");
+    vmt_log_warning("the bus is gone; the unix socket still serves");
 }
 
 static int

@@ -80,6 +80,15 @@ set_hypervisor_binary(struct options *opt, const char *value)
 }
 
 static bool
+set_service_user(struct options *opt, const char *value)
+{
+    if (opt->nservice_users == VMT_ARRAY_SIZE(opt->service_users))
+        return false;
+    opt->service_users[opt->nservice_users++] = value;
+    return *value != '\0';
+}
+
+static bool
 set_vm_vsock(struct options *opt, const char *value)
 {
     opt->vm_vsock = value;
@@ -120,6 +129,8 @@ static const struct {
     {"idle-exit", "SECONDS", "end after that long without VMs and clients; 0: never",
      set_idle_exit},
     {"dbus", "BUS", "also serve on system, session, an address, or none", set_dbus},
+    {"service-user", "USER", "a user that other daemons of vm_tools run as; repeatable",
+     set_service_user},
     {"hypervisor", "NAME", "backend for VMs (qemu)", set_hypervisor},
     {"hypervisor-binary", "PATH", "program of the backend", set_hypervisor_binary},
     {"vm-vsock", "PATH", "program of the vsock device", set_vm_vsock},

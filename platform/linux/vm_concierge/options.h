@@ -3,9 +3,12 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/log.h"
+
+#define OPTIONS_SERVICES_MAX 8
 
 /* Strings point into argv. */
 struct options {
@@ -16,6 +19,8 @@ struct options {
     const char *hypervisor; /* name of a backend */
     const char *hypervisor_binary; /* NULL: the backend's own choice */
     const char *vm_vsock;          /* NULL: beside this program, else in PATH */
+    const char *service_users[OPTIONS_SERVICES_MAX]; /* names or numbers */
+    size_t nservice_users;
     enum vmt_log_level log_level;
 };
 

@@ -166,6 +166,76 @@ service_and_root_methods_are_closed_to_users(void **state)
 }
 
 static void
+only_root_and_the_set_get_into_a_system_daemon(void **state)
+{
+    enum { SIBLING = 501 };
+    static const uint32_t siblings[] = {502, SIBLING};
+    const struct ipc_identity self = {.uid = FAKE_UID_DAEMON,
+                                      .system = true,
+                                      .services = siblings,
+                                      .nservices = VMT_ARRAY_SIZE(siblings)};
+    static const struct {
+        uint32_t uid;
+        bool service, root, owner;
+    } rows[] = {{0, true, true, true},
+                {FAKE_UID_DAEMON, true, false, true},
+                {SIBLING, true, false, true},
+                {FAKE_UID_USER, false, false, false}};
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = NULL;
+    struct fake_daemon d = {0};
+
+    (void)state;
+    assert_int_equal(ipc_new(&fake_service, &d, &self, &ipc, NULL), 0);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++) {
+        assert_int_equal(may_call(ipc, &d, rows[i].uid, "SyncVmTimes"), rows[i].service);
+        assert_int_equal(may_call(ipc, &d, rows[i].uid, "StopAllVms"), rows[i].root);
+        assert_int_equal(may_start(ipc, &d, rows[i].uid, "75696431"), rows[i].owner);
+        assert_true(may_call(ipc, &d, rows[i].uid, "GetDnsSettings"));
+    }
+}
+
+static void
+what_is_done_by_privilege_is_logged(void **state)
+{
+    const struct ipc_identity self = {.uid = FAKE_UID_DAEMON, .system = true};
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = NULL;
+    struct fake_daemon d = {0};
+    char own[IPC_OWNER_MAX];
+
+    (void)state;
+    assert_int_equal(ipc_new(&fake_service, &d, &self, &ipc, NULL), 0);
+    vmt_log_init("test", remember_line, NULL);
+    vmt_log_set_level(VMT_LOG_INFO);
+    lines_logged = 0;
+    ipc_owner_for_uid(FAKE_UID_USER, own);
+    assert_true(may_start(ipc, &d, FAKE_UID_USER, own));
+    assert_true(may_call(ipc, &d, 0, "GetDnsSettings"));
+    assert_int_equal(lines_logged, 0); /* that is anybody's right */
+    assert_true(may_start(ipc, &d, 0, own));
+    assert_int_equal(lines_logged, 1);
+    assert_non_null(strstr(last_line, "method=StartVm needs=owner uid=0 pid=77 owner="));
+    assert_true(may_call(ipc, &d, FAKE_UID_DAEMON, "SyncVmTimes"));
+    assert_int_equal(lines_logged, 2);
+    assert_non_null(strstr(last_line, "method=SyncVmTimes needs=service uid=500"));
+    vmt_log_init("test", NULL, NULL);
+}
+
+static void
+a_user_is_not_told_about_the_use_of_his_own_daemon(void **state)
+{
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+
+    (void)state;
+    vmt_log_init("test", remember_line, NULL);
+    vmt_log_set_level(VMT_LOG_INFO);
+    lines_logged = 0;
+    assert_true(may_call(ipc, &d, FAKE_UID_DAEMON, "StopAllVms"));
+    assert_int_equal(lines_logged, 0);
+    vmt_log_init("test", NULL, NULL);
+}
+
+static void
 refusals_are_logged_escaped_and_do_not_flood_the_log(void **state)
 {
     struct fake_daemon d;
@@ -210,6 +280,9 @@ main(void)
         cmocka_unit_test(the_cryptohome_id_counts_as_owner_too),
         cmocka_unit_test(a_table_that_checks_an_owner_nobody_names_is_refused),
         cmocka_unit_test(service_and_root_methods_are_closed_to_users),
+        cmocka_unit_test(only_root_and_the_set_get_into_a_system_daemon),
+        cmocka_unit_test(what_is_done_by_privilege_is_logged),
+        cmocka_unit_test(a_user_is_not_told_about_the_use_of_his_own_daemon),
         cmocka_unit_test(refusals_are_logged_escaped_and_do_not_flood_the_log),
         cmocka_unit_test(taking_turns_does_not_flood_the_log_either),
     };

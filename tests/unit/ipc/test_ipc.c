@@ -302,6 +302,80 @@ calls_in_flight_are_failed_at_the_end_and_may_still_be_answered(void **state)
 }
 
 static void
+count_cancel(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void
+a_cancelled_call_closes_its_descriptors_and_is_answered_into_nothing(void **state)
+{
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    struct fake_answer a, other;
+    int fd = open_null(), cancels = 0;
+
+    (void)state;
+    fake_call(ipc, "StopAllVms", 0, NULL, 0, NULL, 0, &other);
+    ipc_call_on_cancel(d.call, count_cancel, &cancels);
+    ipc_cancel(ipc, &a); /* nobody's */
+    ipc_call_reply(d.call, NULL, NULL, 0);
+    assert_int_equal(other.replies, 1);
+    fake_call(ipc, "ImportDiskImage", 0, NULL, 0, &fd, 1, &a);
+    ipc_call_on_cancel(d.call, count_cancel, &cancels);
+    ipc_cancel(ipc, &a);
+    assert_int_equal(cancels, 1);
+    assert_false(fake_fd_is_open(fd));
+    ipc_cancel(ipc, &a);
+    assert_int_equal(cancels, 1);
+    ipc_call_fail(d.call, IPC_ERROR_FAILED, "too late");
+    assert_int_equal(a.replies + a.failures, 0);
+}
+
+static void
+answer_from_cancel(void *arg)
+{
+    ipc_call_fail(arg, IPC_ERROR_FAILED, "cancelled");
+}
+
+static void
+a_handler_may_answer_as_soon_as_it_hears_of_the_cancel(void **state)
+{
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    struct fake_answer a;
+
+    (void)state;
+    fake_call(ipc, "StopAllVms", 0, NULL, 0, NULL, 0, &a);
+    ipc_call_on_cancel(d.call, answer_from_cancel, d.call);
+    ipc_cancel(ipc, &a);
+    assert_int_equal(a.replies + a.failures, 0);
+}
+
+static void
+a_cancelled_call_still_counts_while_its_handler_works(void **state)
+{
+    enum { CALLS = 100 };
+    static struct fake_answer a[CALLS];
+    struct ipc_call *calls[CALLS];
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    int n = 0;
+
+    (void)state;
+    for (int i = 0; i < CALLS; i++) {
+        fake_call(ipc, "GetDnsSettings", FAKE_UID_USER, NULL, 0, NULL, 0, &a[i]);
+        if (a[i].failures)
+            break;
+        calls[n++] = d.call;
+        ipc_cancel(ipc, &a[i]);
+    }
+    assert_true(n >= 16 && n < CALLS);
+    while (n > 0)
+        ipc_call_fail(calls[--n], IPC_ERROR_FAILED, "enough");
+}
+
+static void
 methods_are_found_by_their_whole_name(void **state)
 {
     struct fake_daemon d;
@@ -330,6 +404,10 @@ main(void)
         cmocka_unit_test(an_empty_reply_message_still_has_bytes),
         cmocka_unit_test(signals_go_to_every_server),
         cmocka_unit_test(calls_in_flight_are_failed_at_the_end_and_may_still_be_answered),
+        cmocka_unit_test(
+            a_cancelled_call_closes_its_descriptors_and_is_answered_into_nothing),
+        cmocka_unit_test(a_handler_may_answer_as_soon_as_it_hears_of_the_cancel),
+        cmocka_unit_test(a_cancelled_call_still_counts_while_its_handler_works),
         cmocka_unit_test(methods_are_found_by_their_whole_name),
     };
 
