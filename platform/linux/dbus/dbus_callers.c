@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* platform/linux/dbus/dbus_callers.c - whose uid is behind a unique name.
+/* platform/linux/dbus/dbus_callers.c - which process is behind a unique name.
  *
  * The bus knows it and says it once per client; until it has, the client's calls wait, in
  * order. A unique name is never given to another client while the bus lives (D-Bus
@@ -17,6 +17,7 @@
 struct dbus_waiting {
     struct vmt_list node;
     DBusMessage *msg; /* owned */
+    size_t bytes;     /* of its request */
 };
 
 struct dbus_caller {
@@ -24,7 +25,7 @@ struct dbus_caller {
     struct dbus_ipc *server; /* borrowed */
     char *name;              /* owned, ":1.42" */
     bool known;
-    uint32_t uid;
+    struct ipc_caller who;
     DBusPendingCall *pending; /* owned while the bus is asked */
     struct vmt_list waiting;
     size_t nwaiting;
@@ -43,6 +44,8 @@ caller_take_waiting(struct dbus_caller *c)
     msg = w->msg;
     vmt_list_remove(&w->node);
     c->nwaiting--;
+    c->server->waiting_bytes -= w->bytes;
+    c->server->waiting_with_fds -= dbus_message_contains_unix_fds(msg) ? 1 : 0;
     free(w);
     return msg;
 }
@@ -67,13 +70,6 @@ caller_free(struct dbus_caller *c)
 
 VMT_DEFINE_FREEP(struct dbus_caller, caller_free)
 
-static void
-message_unrefp(DBusMessage **msg)
-{
-    if (*msg)
-        dbus_message_unref(*msg);
-}
-
 static struct dbus_caller *
 caller_find(struct dbus_ipc *d, const char *name)
 {
@@ -87,26 +83,68 @@ caller_find(struct dbus_ipc *d, const char *name)
     return NULL;
 }
 
+/* The number in the variant at it; UINT32_MAX when it is none. */
+static uint32_t
+variant_number(DBusMessageIter *it)
+{
+    DBusMessageIter value;
+    dbus_uint32_t n = UINT32_MAX;
+
+    if (dbus_message_iter_get_arg_type(it) != DBUS_TYPE_VARIANT)
+        return n;
+    dbus_message_iter_recurse(it, &value);
+    if (dbus_message_iter_get_arg_type(&value) == DBUS_TYPE_UINT32)
+        dbus_message_iter_get_basic(&value, &n);
+    return n;
+}
+
+/* Read the a{sv} of GetConnectionCredentials; a bus need not know the process. Returns
+ * false without a uid. Source: D-Bus specification 0.41,
+ * "org.freedesktop.DBus.GetConnectionCredentials". */
+static bool
+credentials_read(DBusMessage *answer, struct ipc_caller *who)
+{
+    uint32_t uid = UINT32_MAX, pid = UINT32_MAX;
+    DBusMessageIter it, dict, entry;
+
+    if (!dbus_message_has_signature(answer, "a{sv}"))
+        return false;
+    (void)dbus_message_iter_init(answer, &it);
+    dbus_message_iter_recurse(&it, &dict);
+    for (; dbus_message_iter_get_arg_type(&dict) == DBUS_TYPE_DICT_ENTRY;
+         (void)dbus_message_iter_next(&dict)) {
+        const char *key;
+
+        dbus_message_iter_recurse(&dict, &entry);
+        dbus_message_iter_get_basic(&entry, &key);
+        (void)dbus_message_iter_next(&entry);
+        if (strcmp(key, "UnixUserID") == 0)
+            uid = variant_number(&entry);
+        else if (strcmp(key, "ProcessID") == 0)
+            pid = variant_number(&entry);
+    }
+    who->uid = uid;
+    who->pid = pid <= INT32_MAX ? (int32_t)pid : 0;
+    return uid != UINT32_MAX;
+}
+
 /* The bus answered: serve what waited, or refuse it. */
 static void
 caller_on_answer(DBusPendingCall *pending, void *arg)
 {
     struct dbus_caller *c = arg;
-    VMT_CLEANUP(message_unrefp)
+    VMT_CLEANUP(dbus_message_unrefp)
     DBusMessage *answer = dbus_pending_call_steal_reply(pending);
-    dbus_uint32_t uid = 0;
     DBusMessage *msg;
 
     dbus_pending_call_unref(c->pending);
     c->pending = NULL;
-    if (answer && dbus_message_get_type(answer) == DBUS_MESSAGE_TYPE_METHOD_RETURN &&
-        dbus_message_get_args(answer, NULL, DBUS_TYPE_UINT32, &uid, DBUS_TYPE_INVALID)) {
-        c->uid = uid;
-        c->known = true;
-    }
+    c->known = answer &&
+               dbus_message_get_type(answer) == DBUS_MESSAGE_TYPE_METHOD_RETURN &&
+               credentials_read(answer, &c->who);
     while ((msg = caller_take_waiting(c))) {
         if (c->known)
-            dbus_methods_dispatch(c->server, msg, c->uid);
+            dbus_methods_dispatch(c->server, msg, &c->who);
         else
             dbus_send_error(c->server, msg, DBUS_ERROR_ACCESS_DENIED,
                             "the bus does not say who calls");
@@ -119,9 +157,10 @@ caller_on_answer(DBusPendingCall *pending, void *arg)
 static bool
 caller_ask(struct dbus_ipc *d, struct dbus_caller *c)
 {
-    VMT_CLEANUP(message_unrefp)
-    DBusMessage *ask = dbus_message_new_method_call(
-        DBUS_SERVICE_DBUS, DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "GetConnectionUnixUser");
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *ask =
+        dbus_message_new_method_call(DBUS_SERVICE_DBUS, DBUS_PATH_DBUS,
+                                     DBUS_INTERFACE_DBUS, "GetConnectionCredentials");
 
     if (!ask ||
         !dbus_message_append_args(ask, DBUS_TYPE_STRING, &c->name, DBUS_TYPE_INVALID))
@@ -153,9 +192,13 @@ caller_new(struct dbus_ipc *d, const char *name)
 static void
 caller_wait(struct dbus_ipc *d, struct dbus_caller *c, DBusMessage *msg)
 {
+    bool has_fds = dbus_message_contains_unix_fds(msg);
+    size_t bytes = dbus_methods_size(msg);
     struct dbus_waiting *w;
 
-    if (c->nwaiting >= DBUS_CALLER_WAITING_MAX) {
+    if (c->nwaiting >= DBUS_CALLER_WAITING_MAX ||
+        d->waiting_bytes + bytes > DBUS_WAITING_BYTES_MAX ||
+        d->waiting_with_fds + has_fds > DBUS_WAITING_WITH_FDS_MAX) {
         dbus_send_error(d, msg, DBUS_ERROR_LIMITS_EXCEEDED, "too many calls at once");
         return;
     }
@@ -165,8 +208,11 @@ caller_wait(struct dbus_ipc *d, struct dbus_caller *c, DBusMessage *msg)
         return;
     }
     w->msg = dbus_message_ref(msg);
+    w->bytes = bytes;
     vmt_list_append(&c->waiting, &w->node);
     c->nwaiting++;
+    d->waiting_bytes += bytes;
+    d->waiting_with_fds += has_fds;
 }
 
 void
@@ -176,7 +222,7 @@ dbus_callers_resolve(struct dbus_ipc *d, DBusMessage *msg)
     struct dbus_caller *c = sender ? caller_find(d, sender) : NULL;
 
     if (c && c->known) {
-        dbus_methods_dispatch(d, msg, c->uid);
+        dbus_methods_dispatch(d, msg, &c->who);
         return;
     }
     if (!c && sender)

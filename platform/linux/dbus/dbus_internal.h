@@ -12,11 +12,20 @@ struct event;
 struct event_base;
 
 /* Calls of one client that wait for the bus to say whose they are; a client that sends
- * more in that short time is told so. */
+ * more in that short time is told so. Bytes and descriptors are those of all clients: the
+ * bus's answer stands behind what else it has for us, and libdbus stops reading when 63
+ * MiB are in our hands. */
 #define DBUS_CALLER_WAITING_MAX 512
+#define DBUS_WAITING_BYTES_MAX (16u * 1024 * 1024)
+#define DBUS_WAITING_WITH_FDS_MAX 16
 
-/* Bytes that wait for the bus to read them, above which signals are dropped. */
+/* Bytes that wait for the bus to read them. Above the first no further calls are taken,
+ * whose answers would be more of them; above the second signals are dropped. */
+#define DBUS_OUTGOING_PAUSE (8L * 1024 * 1024)
 #define DBUS_OUTGOING_MAX (16L * 1024 * 1024)
+
+/* Of the words of an error that are not UTF-8. */
+#define DBUS_TEXT_MAX 512
 
 struct dbus_ipc {
     struct ipc_server base;
@@ -25,11 +34,32 @@ struct dbus_ipc {
     struct event_base *loop;  /* borrowed */
     struct event *dispatch;   /* owned; messages are waiting to be dispatched */
     struct event *lost_event; /* owned */
+    struct event *retry;      /* owned */
+    char *address;            /* owned */
+    unsigned retry_ms;        /* the wait before the next attempt to connect */
+    DBusPendingCall *pending; /* owned; a step of connecting again */
+    bool up;                  /* the name is ours */
     struct vmt_list callers;
+    struct vmt_list calls;                  /* that ipc has and has not answered */
+    size_t waiting_bytes, waiting_with_fds; /* of calls of unknown callers */
+    bool paused; /* no message is dispatched: the bus does not read */
     bool lost;
     void (*on_lost)(void *arg);
+    void (*on_back)(void *arg);
     void *arg; /* borrowed */
 };
+
+/* Connect for the first time, and wait for that: -ECONNREFUSED, -EBUSY, -ENOMEM. */
+int dbus_connect(struct dbus_ipc *d, const char *address, struct vmt_err *err);
+/* The connection broke, or what would have made it one did: begin anew. Not from inside
+ * libdbus. */
+void dbus_reconnect(struct dbus_ipc *d);
+/* Drop the connection and everything that hangs on it. */
+void dbus_disconnect(struct dbus_ipc *d);
+/* The filter of every connection. */
+DBusHandlerResult dbus_server_filter(DBusConnection *conn, DBusMessage *msg, void *arg);
+/* Let go of the connection as soon as libdbus is not on the stack. */
+void dbus_server_lose(struct dbus_ipc *d);
 
 /* Let the loop drive the connection, or stop that. Returns 0 or -ENOMEM. */
 int dbus_loop_attach(struct dbus_ipc *d);
@@ -39,7 +69,11 @@ void dbus_loop_detach(struct dbus_ipc *d);
 DBusHandlerResult dbus_methods_on_message(DBusConnection *conn, DBusMessage *msg,
                                           void *arg);
 /* Hand a call of our interface, whose caller is known, to ipc. */
-void dbus_methods_dispatch(struct dbus_ipc *d, DBusMessage *msg, uint32_t uid);
+void dbus_methods_dispatch(struct dbus_ipc *d, DBusMessage *msg,
+                           const struct ipc_caller *caller);
+/* The client of that unique name is gone, or with NULL all are: nobody wants the answers
+ * to its calls. */
+void dbus_methods_cancel(struct dbus_ipc *d, const char *name);
 /* Introspectable and Properties. */
 DBusHandlerResult dbus_standard_on_message(struct dbus_ipc *d, DBusMessage *msg);
 
@@ -55,5 +89,11 @@ void dbus_send(struct dbus_ipc *d, DBusMessage *msg);
 /* Answer msg with an error, unless it wants no answer. text may be any bytes. */
 void dbus_send_error(struct dbus_ipc *d, DBusMessage *msg, const char *name,
                      const char *text);
+/* text if a bus can carry it, else its escaped form in buf. */
+const char *dbus_text(const char *text, char buf[static DBUS_TEXT_MAX]);
+/* For VMT_CLEANUP. */
+void dbus_message_unrefp(DBusMessage **msg);
+/* Length of the request in msg. */
+size_t dbus_methods_size(DBusMessage *msg);
 /* Append bytes as "ay". */
 bool dbus_append_bytes(DBusMessageIter *it, const uint8_t *bytes, size_t len);

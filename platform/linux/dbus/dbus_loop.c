@@ -10,9 +10,36 @@
 /* Messages dispatched per turn, so that a busy bus does not starve the other sources. */
 #define DBUS_DISPATCH_BATCH 32
 
+struct dbus_loop_watch {
+    struct dbus_ipc *server; /* borrowed */
+    DBusWatch *watch;        /* borrowed; removes this */
+    struct event *ev;        /* owned */
+};
+
+/* A timer of no length, not event_active: what an event activates from its own callback
+ * runs again before any descriptor is looked at. */
+static void
+dispatch_schedule(struct dbus_ipc *d)
+{
+    static const struct timeval now = {0};
+
+    (void)event_add(d->dispatch, &now);
+}
+
+/* Whether the bus has so much of ours to read that calls have to wait. Then libdbus reads
+ * up to its limit and no further, and watch_on_event goes on. */
+static bool
+dispatch_is_paused(const struct dbus_ipc *d)
+{
+    return dbus_connection_get_outgoing_size(d->conn) > DBUS_OUTGOING_PAUSE &&
+           dbus_connection_get_is_connected(d->conn);
+}
+
 static void
 watch_on_event(evutil_socket_t fd, short what, void *arg)
 {
+    struct dbus_loop_watch *w = arg;
+    struct dbus_ipc *d = w->server;
     unsigned flags = 0;
 
     (void)fd;
@@ -20,21 +47,23 @@ watch_on_event(evutil_socket_t fd, short what, void *arg)
         flags |= DBUS_WATCH_READABLE;
     if (what & EV_WRITE)
         flags |= DBUS_WATCH_WRITABLE;
-    (void)dbus_watch_handle(arg, flags);
+    (void)dbus_watch_handle(w->watch, flags);
+    if (d->paused && d->conn && !dispatch_is_paused(d))
+        dispatch_schedule(d);
 }
 
 static void
 watch_toggled(DBusWatch *watch, void *arg)
 {
-    struct event *ev = dbus_watch_get_data(watch);
+    struct dbus_loop_watch *w = dbus_watch_get_data(watch);
 
     (void)arg;
-    if (!ev)
+    if (!w)
         return;
     if (dbus_watch_get_enabled(watch))
-        (void)event_add(ev, NULL);
+        (void)event_add(w->ev, NULL);
     else
-        (void)event_del(ev);
+        (void)event_del(w->ev);
 }
 
 static dbus_bool_t
@@ -42,17 +71,23 @@ watch_add(DBusWatch *watch, void *arg)
 {
     struct dbus_ipc *d = arg;
     unsigned flags = dbus_watch_get_flags(watch);
+    struct dbus_loop_watch *w = calloc(1, sizeof(*w));
     short what = EV_PERSIST;
-    struct event *ev;
 
+    if (!w)
+        return FALSE;
     if (flags & DBUS_WATCH_READABLE)
         what |= EV_READ;
     if (flags & DBUS_WATCH_WRITABLE)
         what |= EV_WRITE;
-    ev = event_new(d->loop, dbus_watch_get_unix_fd(watch), what, watch_on_event, watch);
-    if (!ev)
+    w->server = d;
+    w->watch = watch;
+    w->ev = event_new(d->loop, dbus_watch_get_unix_fd(watch), what, watch_on_event, w);
+    if (!w->ev) {
+        free(w);
         return FALSE;
-    dbus_watch_set_data(watch, ev, NULL);
+    }
+    dbus_watch_set_data(watch, w, NULL);
     watch_toggled(watch, d);
     return TRUE;
 }
@@ -60,12 +95,14 @@ watch_add(DBusWatch *watch, void *arg)
 static void
 watch_remove(DBusWatch *watch, void *arg)
 {
-    struct event *ev = dbus_watch_get_data(watch);
+    struct dbus_loop_watch *w = dbus_watch_get_data(watch);
 
     (void)arg;
     dbus_watch_set_data(watch, NULL, NULL);
-    if (ev)
-        event_free(ev);
+    if (!w)
+        return;
+    event_free(w->ev);
+    free(w);
 }
 
 static void
@@ -115,16 +152,6 @@ timeout_remove(DBusTimeout *timeout, void *arg)
         event_free(ev);
 }
 
-/* A timer of no length, not event_active: what an event activates from its own callback
- * runs again before any descriptor is looked at. */
-static void
-dispatch_schedule(struct dbus_ipc *d)
-{
-    static const struct timeval now = {0};
-
-    (void)event_add(d->dispatch, &now);
-}
-
 static void
 dispatch_status(DBusConnection *conn, DBusDispatchStatus status, void *arg)
 {
@@ -141,6 +168,9 @@ dispatch_on_event(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    d->paused = dispatch_is_paused(d);
+    if (d->paused)
+        return;
     for (int i = 0; i < DBUS_DISPATCH_BATCH && status == DBUS_DISPATCH_DATA_REMAINS; i++)
         status = dbus_connection_dispatch(d->conn);
     if (status != DBUS_DISPATCH_COMPLETE)

@@ -7,10 +7,13 @@
 #include "core/base/limits.h"
 #include "platform/linux/dbus/dbus_internal.h"
 
-/* The backend's name for a call that ipc dispatches. */
+/* The backend's name for a call that ipc dispatches. It does not keep the request:
+ * libdbus reads no further while the messages that somebody holds are too many. */
 struct dbus_call {
+    struct vmt_list node;
     struct dbus_ipc *server; /* borrowed; ipc answers all calls before it frees servers */
-    DBusMessage *msg;        /* owned */
+    DBusMessage *reply;      /* owned, still empty; taken to be sent */
+    bool silent;             /* the client wants no answer */
     const struct ipc_method *method;
 };
 
@@ -27,7 +30,9 @@ call_free(struct dbus_call *c)
 {
     if (!c)
         return;
-    dbus_message_unref(c->msg);
+    vmt_list_remove(&c->node);
+    if (c->reply)
+        dbus_message_unref(c->reply);
     free(c);
 }
 
@@ -79,27 +84,45 @@ append_fds(DBusMessageIter *it, enum ipc_fds shape, const int *fds, size_t nfds)
     return append_fd_array(it, fds, nfds);
 }
 
+/* The error to answer with instead of c's reply; NULL: no memory. */
+static DBusMessage *
+call_error(const struct dbus_call *c, const char *name, const char *text)
+{
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *error = dbus_message_new(DBUS_MESSAGE_TYPE_ERROR);
+    char escaped[DBUS_TEXT_MAX];
+
+    text = dbus_text(text, escaped);
+    if (!error || !dbus_message_set_error_name(error, name) ||
+        !dbus_message_set_destination(error, dbus_message_get_destination(c->reply)) ||
+        !dbus_message_set_reply_serial(error, dbus_message_get_reply_serial(c->reply)) ||
+        !dbus_message_append_args(error, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID))
+        return NULL;
+    dbus_message_set_no_reply(error, TRUE);
+    return vmt_take_ptr(&error);
+}
+
+static void
+call_send_error(const struct dbus_call *c, const char *name, const char *text)
+{
+    if (!c->silent)
+        dbus_send(c->server, call_error(c, name, text));
+}
+
 static void
 answer_reply(void *token, const uint8_t *bytes, size_t len, const int *fds, size_t nfds)
 {
     VMT_CLEANUP(call_freep) struct dbus_call *c = token;
-    DBusMessage *reply;
     DBusMessageIter it;
 
-    if (dbus_message_get_no_reply(c->msg))
+    if (c->silent)
         return;
-    reply = dbus_message_new_method_return(c->msg);
-    if (!reply)
-        return;
-    dbus_message_iter_init_append(reply, &it);
+    dbus_message_iter_init_append(c->reply, &it);
     if ((bytes && !dbus_append_bytes(&it, bytes, len)) ||
-        !append_fds(&it, c->method->fds_out, fds, nfds)) {
-        dbus_message_unref(reply);
-        dbus_send_error(c->server, c->msg, DBUS_ERROR_NO_MEMORY,
-                        "the reply does not fit into a message");
-        return;
-    }
-    dbus_send(c->server, reply);
+        !append_fds(&it, c->method->fds_out, fds, nfds))
+        call_send_error(c, DBUS_ERROR_NO_MEMORY, "the reply does not fit into a message");
+    else
+        dbus_send(c->server, vmt_take_ptr(&c->reply));
 }
 
 static void
@@ -107,7 +130,7 @@ answer_fail(void *token, enum ipc_error code, const char *text)
 {
     VMT_CLEANUP(call_freep) struct dbus_call *c = token;
 
-    dbus_send_error(c->server, c->msg, dbus_error_names[code], text);
+    call_send_error(c, dbus_error_names[code], text);
 }
 
 static const struct ipc_answer_ops dbus_answer_ops = {.reply = answer_reply,
@@ -181,15 +204,28 @@ take_bytes(DBusMessageIter *it, const uint8_t **ret_bytes, size_t *ret_len)
     return true;
 }
 
+size_t
+dbus_methods_size(DBusMessage *msg)
+{
+    const uint8_t *bytes;
+    DBusMessageIter it;
+    size_t len = 0;
+
+    if (strncmp(dbus_message_get_signature(msg), "ay", 2) == 0 &&
+        dbus_message_iter_init(msg, &it))
+        (void)take_bytes(&it, &bytes, &len);
+    return len;
+}
+
 static void
-call_dispatch(struct dbus_ipc *d, struct dbus_call *c, uint32_t uid)
+call_dispatch(struct dbus_call *c, DBusMessage *msg, const struct ipc_caller *caller)
 {
     int fds[VMT_FDS_MAX + 1];
     struct ipc_incoming in = {
-        .method = c->method, .caller = {.uid = uid}, .fds = fds, .token = c};
+        .method = c->method, .caller = *caller, .fds = fds, .token = c};
     DBusMessageIter it;
 
-    (void)dbus_message_iter_init(c->msg, &it);
+    (void)dbus_message_iter_init(msg, &it);
     if (c->method->request)
         (void)take_bytes(&it, &in.bytes, &in.len);
     if (in.len > (size_t)VMT_RPC_MESSAGE_MAX) {
@@ -203,23 +239,41 @@ call_dispatch(struct dbus_ipc *d, struct dbus_call *c, uint32_t uid)
         answer_fail(c, IPC_ERROR_NO_MEMORY, "the daemon has no descriptor left");
         return;
     }
-    ipc_dispatch(d->ipc, &in, &dbus_answer_ops);
+    ipc_dispatch(c->server->ipc, &in, &dbus_answer_ops);
 }
 
 void
-dbus_methods_dispatch(struct dbus_ipc *d, DBusMessage *msg, uint32_t uid)
+dbus_methods_dispatch(struct dbus_ipc *d, DBusMessage *msg,
+                      const struct ipc_caller *caller)
 {
     const struct ipc_method *m = ipc_find_method(d->ipc, dbus_message_get_member(msg));
     VMT_CLEANUP(call_freep) struct dbus_call *c = calloc(1, sizeof(*c));
 
-    if (!c) {
+    if (c)
+        c->reply = dbus_message_new_method_return(msg);
+    if (!c || !c->reply) {
         dbus_send_error(d, msg, DBUS_ERROR_NO_MEMORY, "out of memory");
         return;
     }
     c->server = d;
-    c->msg = dbus_message_ref(msg);
+    c->silent = dbus_message_get_no_reply(msg);
     c->method = m;
-    call_dispatch(d, vmt_take_ptr(&c), uid);
+    vmt_list_append(&d->calls, &c->node);
+    call_dispatch(vmt_take_ptr(&c), msg, caller);
+}
+
+void
+dbus_methods_cancel(struct dbus_ipc *d, const char *name)
+{
+    VMT_LIST_FOREACH(node, next, &d->calls)
+    {
+        struct dbus_call *c = VMT_CONTAINER_OF(node, struct dbus_call, node);
+
+        if (name && !dbus_message_has_destination(c->reply, name))
+            continue;
+        ipc_cancel(d->ipc, c);
+        call_free(c);
+    }
 }
 
 DBusHandlerResult

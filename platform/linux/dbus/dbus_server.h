@@ -15,9 +15,11 @@ struct vmt_err;
 
 struct dbus_server_config {
     const char *address; /* "system", "session", or the address of a bus */
-    /* The bus went away: no call comes in and no answer gets out any more. At most once,
-     * from the loop. May be NULL. */
+    /* The bus went away: no call comes in and no answer gets out until it is back and the
+     * name is ours again, which the server sees to by itself. In turns, from the loop,
+     * on_lost first. Both may be NULL. */
     void (*on_lost)(void *arg);
+    void (*on_back)(void *arg);
     void *arg; /* borrowed for the life of the server */
 };
 

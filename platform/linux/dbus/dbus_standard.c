@@ -10,13 +10,6 @@
 
 #define DBUS_PROPERTY "Version"
 
-static void
-message_unrefp(DBusMessage **msg)
-{
-    if (*msg)
-        dbus_message_unref(*msg);
-}
-
 static bool
 append_version(DBusMessageIter *it)
 {
@@ -50,7 +43,8 @@ static void
 on_introspect(struct dbus_ipc *d, DBusMessage *msg)
 {
     VMT_CLEANUP(vmt_freep) char *xml = dbus_server_xml(ipc_service(d->ipc));
-    VMT_CLEANUP(message_unrefp) DBusMessage *reply = dbus_message_new_method_return(msg);
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *reply = dbus_message_new_method_return(msg);
 
     if (xml && reply &&
         dbus_message_append_args(reply, DBUS_TYPE_STRING, &xml, DBUS_TYPE_INVALID))
@@ -69,7 +63,8 @@ interface_is_ours(const struct dbus_ipc *d, const char *interface)
 static void
 on_get(struct dbus_ipc *d, DBusMessage *msg)
 {
-    VMT_CLEANUP(message_unrefp) DBusMessage *reply = dbus_message_new_method_return(msg);
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *reply = dbus_message_new_method_return(msg);
     const char *interface, *name;
     DBusMessageIter it;
 
@@ -94,7 +89,8 @@ on_get(struct dbus_ipc *d, DBusMessage *msg)
 static void
 on_get_all(struct dbus_ipc *d, DBusMessage *msg)
 {
-    VMT_CLEANUP(message_unrefp) DBusMessage *reply = dbus_message_new_method_return(msg);
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *reply = dbus_message_new_method_return(msg);
     const char *interface;
     DBusMessageIter it;
 
@@ -134,7 +130,8 @@ dbus_standard_on_message(struct dbus_ipc *d, DBusMessage *msg)
         if (!dbus_message_is_method_call(msg, standard_methods[i].interface,
                                          standard_methods[i].member))
             continue;
-        standard_methods[i].handle(d, msg);
+        if (!dbus_message_get_no_reply(msg)) /* they do nothing else */
+            standard_methods[i].handle(d, msg);
         return DBUS_HANDLER_RESULT_HANDLED;
     }
     return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;

@@ -24,6 +24,7 @@
 
 /* The backend's name for a call that ipc dispatches. */
 struct unix_call {
+    struct unix_server *server;  /* borrowed; ipc answers all calls before it frees it */
     struct rpc_server_call *rpc; /* borrowed until finished */
     const struct ipc_method *method;
 };
@@ -73,6 +74,14 @@ unix_answer_fail(void *token, enum ipc_error code, const char *text)
 static const struct ipc_answer_ops unix_answer_ops = {.reply = unix_answer_reply,
                                                       .fail = unix_answer_fail};
 
+static void
+unix_on_cancel(void *arg)
+{
+    VMT_CLEANUP(vmt_freep) struct unix_call *c = arg;
+
+    ipc_cancel(c->server->ipc, c);
+}
+
 /* Hand a call over to ipc, which parses the bytes by itself: its copy of the request
  * lives as long as its call, whatever becomes of the connection. */
 static void
@@ -87,6 +96,7 @@ unix_call_dispatch(struct unix_server *s, struct unix_call *c, const uint8_t *by
                               .token = c};
     int fds[VMT_FDS_MAX + 1];
 
+    rpc_server_call_on_cancel(c->rpc, unix_on_cancel, c);
     in.nfds = rpc_server_call_take_fds(c->rpc, fds, VMT_ARRAY_SIZE(fds));
     in.fds = fds;
     ipc_dispatch(s->ipc, &in, &unix_answer_ops);
@@ -114,6 +124,7 @@ unix_handle(void *ctx, struct rpc_server_call *call,
         rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
+    c->server = s;
     c->rpc = call;
     c->method = &service->methods[rpc_server_call_method(call) - s->methods];
     if (c->method->request)

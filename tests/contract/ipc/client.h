@@ -47,6 +47,8 @@ struct client_ops {
     /* Wait at most 50 ms for something to happen. */
     void (*turn)(struct client *c);
     bool (*lost)(const struct client *c);
+    /* Whether there is a daemon behind the connection. */
+    bool (*served)(const struct client *c);
     void (*close)(struct client *c);
 };
 

@@ -152,7 +152,6 @@ on_reply(DBusPendingCall *pending, void *arg)
         (void)snprintf(a->text, sizeof(a->text), "%s", text);
     }
     dbus_message_unref(msg);
-    dbus_pending_call_unref(pending);
 }
 
 static void
@@ -206,6 +205,7 @@ client_dbus_start(struct client *client, const struct call_spec *spec, struct an
     assert_true(
         dbus_connection_send_with_reply(c->conn, msg, &pending, DBUS_TIMEOUT_INFINITE));
     assert_true(pending && dbus_pending_call_set_notify(pending, on_reply, p, free));
+    dbus_pending_call_unref(pending);
     dbus_message_unref(msg);
 }
 
@@ -235,6 +235,12 @@ client_dbus_lost(const struct client *client)
     return dbus_of(client)->lost;
 }
 
+static bool
+client_dbus_served(const struct client *client)
+{
+    return dbus_bus_name_has_owner(dbus_of(client)->conn, echo_service.dbus_name, NULL);
+}
+
 static void
 client_dbus_close(struct client *client)
 {
@@ -242,6 +248,8 @@ client_dbus_close(struct client *client)
 
     dbus_connection_remove_filter(c->conn, filter, c);
     dbus_connection_close(c->conn);
+    while (dbus_connection_dispatch(c->conn) == DBUS_DISPATCH_DATA_REMAINS)
+        ; /* calls without an answer fail now, and let go of the connection */
     dbus_connection_unref(c->conn);
     free(c);
 }
@@ -253,5 +261,6 @@ const struct client_ops client_dbus_ops = {
     .subscribe = client_dbus_subscribe,
     .turn = client_dbus_turn,
     .lost = client_dbus_lost,
+    .served = client_dbus_served,
     .close = client_dbus_close,
 };

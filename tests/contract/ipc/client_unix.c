@@ -188,6 +188,12 @@ client_unix_lost(const struct client *client)
     return unix_of(client)->lost;
 }
 
+static bool
+client_unix_served(const struct client *client)
+{
+    return !unix_of(client)->lost;
+}
+
 static void
 client_unix_close(struct client *client)
 {
@@ -205,5 +211,6 @@ const struct client_ops client_unix_ops = {
     .subscribe = client_unix_subscribe,
     .turn = client_unix_turn,
     .lost = client_unix_lost,
+    .served = client_unix_served,
     .close = client_unix_close,
 };

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tests/contract/ipc/daemon.c - serves echo.h:
- *   ipc_echo_daemon unix PATH | dbus ADDRESS
- * It writes one byte to stdout when clients may come, and ends with SIGTERM, exit code 0,
- * or with the bus, exit code 3. */
+ *   ipc_echo_daemon unix PATH | dbus ADDRESS [UID SERVICE_UID]
+ * With UID, which needs root, it runs as that user and as a system daemon, to which
+ * SERVICE_UID belongs, too.
+ * It writes one byte to stdout when clients may come, and ends with SIGTERM. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
@@ -19,19 +22,11 @@
 #include "platform/linux/dbus/dbus_server.h"
 #endif
 
-#define DAEMON_LOST 3
-
 static void
 on_signal(void *arg, int sig)
 {
     (void)sig;
     os_loop_stop(arg, 0);
-}
-
-static void
-on_lost(void *arg)
-{
-    os_loop_stop(arg, DAEMON_LOST);
 }
 
 static int
@@ -56,12 +51,11 @@ serve_dbus(struct os_loop *loop, struct ipc *ipc, const char *address,
            struct ipc_server **ret_server, struct vmt_err *err)
 {
 #ifdef VMT_TEST_DBUS
-    struct dbus_server_config config = {
-        .address = address, .on_lost = on_lost, .arg = loop};
+    struct dbus_server_config config = {.address = address};
 
     return dbus_server_new(loop, ipc, &config, ret_server, err);
 #else
-    (void)loop, (void)ipc, (void)address, (void)ret_server, (void)on_lost;
+    (void)loop, (void)ipc, (void)address, (void)ret_server;
     return vmt_err_setx(err, 95, "built without D-Bus");
 #endif
 }
@@ -69,7 +63,11 @@ serve_dbus(struct os_loop *loop, struct ipc *ipc, const char *address,
 static int
 run(struct os_loop *loop, char **argv, struct vmt_err *err)
 {
-    struct ipc_identity self = {.uid = (uint32_t)getuid()};
+    uint32_t service = argv[3] ? (uint32_t)atoi(argv[4]) : 0;
+    struct ipc_identity self = {.uid = (uint32_t)getuid(),
+                                .system = argv[3] != NULL,
+                                .services = &service,
+                                .nservices = argv[3] ? 1 : 0};
     struct ipc_server *server = NULL;
     struct echo echo = {0};
     int r = ipc_new(&echo_service, &echo, &self, &echo.ipc, err);
@@ -91,6 +89,14 @@ run(struct os_loop *loop, char **argv, struct vmt_err *err)
     return r;
 }
 
+/* Be dumpable again afterwards, which the leak checker needs. */
+static bool
+become(uid_t uid)
+{
+    return setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0 &&
+           prctl(PR_SET_DUMPABLE, 1) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -100,10 +106,13 @@ main(int argc, char **argv)
 
     os_process_init();
     vmt_log_init("ipc_echo_daemon", NULL, NULL);
-    if (argc != 3) {
-        (void)fprintf(stderr, "usage: ipc_echo_daemon unix PATH | dbus ADDRESS\n");
+    if (argc != 3 && argc != 5) {
+        (void)fprintf(stderr, "usage: ipc_echo_daemon unix PATH | dbus ADDRESS "
+                              "[UID SERVICE_UID]\n");
         return 2;
     }
+    if (argc == 5 && !become((uid_t)atoi(argv[3])))
+        return 1;
     r = os_loop_new(&loop, &err);
     if (r == 0)
         r = run(loop, argv, &err);

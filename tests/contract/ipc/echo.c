@@ -35,6 +35,15 @@ reply_number(struct ipc_call *call, unsigned long n)
 }
 
 static void
+handle_cancelled(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *request)
+{
+    struct echo *e = ctx;
+
+    (void)request;
+    reply_number(call, e->cancelled);
+}
+
+static void
 handle_count_fds(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *request)
 {
     DIR *dir = opendir("/proc/self/fd");
@@ -70,9 +79,13 @@ static void
 handle_get_caller(void *ctx, struct ipc_call *call,
                   const struct ProtobufCMessage *request)
 {
+    char text[32];
+
     (void)ctx;
     (void)request;
-    reply_number(call, ipc_call_caller(call)->uid);
+    (void)snprintf(text, sizeof(text), "%u %d", ipc_call_caller(call)->uid,
+                   ipc_call_caller(call)->pid);
+    reply_name(call, text);
 }
 
 static void
@@ -90,6 +103,14 @@ handle_join(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *req
 }
 
 static void
+on_later_cancelled(void *arg)
+{
+    struct echo *e = arg;
+
+    e->cancelled++;
+}
+
+static void
 handle_later(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *request)
 {
     struct echo *e = ctx;
@@ -104,6 +125,7 @@ handle_later(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *re
     }
     e->later[e->nlater] = call;
     e->requests[e->nlater++] = request;
+    ipc_call_on_cancel(call, on_later_cancelled, e);
 }
 
 static void
@@ -174,6 +196,8 @@ handle_release(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *
 
 #define LIST_VMS (&vm_tools__concierge__list_vms_request__descriptor)
 static const struct ipc_method methods[] = {
+    {"Cancelled", NULL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY,
+     handle_cancelled},
     {"CountFds", NULL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY,
      handle_count_fds},
     {"Echo", SIGNAL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_echo},
@@ -185,11 +209,14 @@ static const struct ipc_method methods[] = {
     {"Nothing", NULL, NULL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_nothing},
     {"Optional", SIGNAL, SIGNAL, IPC_FDS_ARRAY_OPTIONAL, IPC_FDS_NONE, IPC_ACCESS_ANY,
      handle_optional},
-    {"Owned", LIST_VMS, LIST_VMS, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_OWNER,
-     handle_echo},
+    {"Owned", LIST_VMS, NULL, IPC_FDS_ARRAY_OPTIONAL, IPC_FDS_NONE, IPC_ACCESS_OWNER,
+     handle_nothing},
     {"Raise", SIGNAL, NULL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_raise},
     {"Read", SIGNAL, SIGNAL, IPC_FDS_ONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_read},
     {"Release", NULL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_release},
+    {"RootOnly", NULL, NULL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ROOT, handle_nothing},
+    {"ServiceOnly", NULL, NULL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_SERVICE,
+     handle_nothing},
 };
 
 static const struct ipc_signal signals[] = {{"Rose", SIGNAL}};

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/contract/ipc/test_messages.c - calls, errors and signals of every backend. */
+#include <protobuf-c/protobuf-c.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/ipc/ipc.h"
+#include "tests/contract/ipc/calls.h"
+#include "tests/unit/test.h"
+#include "vmt_ipc.pb-c.h"
+
+#define PARALLEL 200
+#define SUBSCRIBERS 100
+
+static void
+a_message_comes_back_as_it_was_sent(void **state)
+{
+    struct client *c = client_new(*state);
+    static const size_t sizes[] = {0, 1, 65536, 1024 * 1024};
+    uint8_t *big = malloc(sizes[3]);
+
+    assert_non_null(big);
+    for (size_t i = 0; i < sizes[3]; i++)
+        big[i] = (uint8_t)(i * 7 + (i >> 8));
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(sizes); i++) {
+        struct call_spec spec = {.method = "Echo", .reply = &vmt__signal__descriptor};
+        const Vmt__Signal *got;
+        struct answer a;
+        Vmt__Signal m;
+
+        signal_init(&m, "n\xc3\xa4me");
+        m.message.data = big;
+        m.message.len = sizes[i];
+        spec.message = &m.base;
+        call(c, &spec, &a);
+        assert_true(a.ok);
+        got = (const Vmt__Signal *)a.message;
+        assert_string_equal(got->name, "n\xc3\xa4me");
+        assert_int_equal(got->message.len, sizes[i]);
+        if (sizes[i])
+            assert_memory_equal(got->message.data, big, sizes[i]);
+        answer_done(&a);
+    }
+    free(big);
+    c->ops->close(c);
+}
+
+static void
+a_method_may_have_neither_argument_nor_result(void **state)
+{
+    struct client *c = client_new(*state);
+    struct call_spec spec = {.method = "Nothing"};
+    struct answer a;
+
+    call(c, &spec, &a);
+    assert_true(a.ok);
+    assert_null(a.message);
+    c->ops->close(c);
+}
+
+static void
+an_error_arrives_with_its_kind_and_words(void **state)
+{
+    struct client *c = client_new(*state);
+
+    for (uint8_t code = IPC_ERROR_FAILED; code <= IPC_ERROR_NO_MEMORY; code++) {
+        struct call_spec spec = {.method = "Fail", .reply = &vmt__signal__descriptor};
+        struct answer a;
+        Vmt__Signal m;
+
+        signal_init(&m, "no such vm: \xc3\xa4%s");
+        m.message.data = &code;
+        m.message.len = 1;
+        spec.message = &m.base;
+        call(c, &spec, &a);
+        assert_false(a.ok);
+        assert_int_equal(a.code, code);
+        assert_string_equal(a.text, "no such vm: \xc3\xa4%s");
+        signal_init(&m, "no text: \xff"); /* which no bus would carry */
+        call(c, &spec, &a);
+        assert_false(a.ok);
+        assert_non_null(strstr(a.text, "no text"));
+    }
+    c->ops->close(c);
+}
+
+static void
+what_is_no_call_of_the_service_is_refused(void **state)
+{
+    struct client *c = client_new(*state);
+    struct call_spec spec = {.method = "NoSuchMethod", .reply = &vmt__signal__descriptor};
+    Vmt__Signal m;
+
+    signal_init(&m, "x");
+    spec.message = &m.base;
+    refused(c, spec, IPC_ERROR_UNKNOWN_METHOD);
+    spec.message = NULL;
+    spec.method = "Echo";
+    spec.bytes = (const uint8_t *)"\x08\x01"; /* name is no number */
+    spec.len = 2;
+    refused(c, spec, IPC_ERROR_INVALID_ARGS);
+    assert_true(atoi(ask(c, "CountFds")) > 0); /* and the connection lives on */
+    c->ops->close(c);
+}
+
+static void
+calls_in_parallel_get_their_own_answers(void **state)
+{
+    struct client *c = client_new(*state);
+    struct client *other = client_new(*state);
+    static struct answer answers[PARALLEL];
+    char names[PARALLEL][16];
+
+    for (int i = 0; i < PARALLEL; i++) {
+        struct call_spec spec = {.method = "Later", .reply = &vmt__signal__descriptor};
+        Vmt__Signal m;
+
+        (void)snprintf(names[i], sizeof(names[i]), "call %d", i);
+        signal_init(&m, names[i]);
+        spec.message = &m.base;
+        c->ops->start(c, &spec, &answers[i]);
+    }
+    for (int released = 0; released < PARALLEL;) { /* some may still be on their way */
+        c->ops->turn(c);
+        released += atoi(ask(other, "Release"));
+    }
+    wait_done(c, answers, PARALLEL);
+    for (int i = 0; i < PARALLEL; i++) {
+        assert_true(answers[i].ok);
+        assert_string_equal(((const Vmt__Signal *)answers[i].message)->name, names[i]);
+        answer_done(&answers[i]);
+    }
+    other->ops->close(other);
+    c->ops->close(c);
+}
+
+static void
+signals_reach_every_subscriber_and_nobody_else(void **state)
+{
+    static struct signals_seen seen[SUBSCRIBERS];
+    struct client *c[SUBSCRIBERS], *other = client_new(*state);
+    time_t end = now_s() + DEADLINE_S;
+    Vmt__Signal m;
+
+    memset(seen, 0, sizeof(seen));
+    signal_init(&m, "up");
+    for (int i = 0; i < SUBSCRIBERS; i++) {
+        c[i] = client_new(*state);
+        c[i]->ops->subscribe(c[i], &seen[i]);
+        while (!seen[i].ready && now_s() < end)
+            c[i]->ops->turn(c[i]);
+        assert_true(seen[i].ready);
+    }
+    for (int i = 0; i < 5; i++) {
+        struct call_spec spec = {.method = "Raise", .message = &m.base};
+        struct answer a;
+
+        call(i % 2 ? other : c[0], &spec, &a);
+        assert_true(a.ok);
+    }
+    for (int i = 0; i < SUBSCRIBERS; i++) {
+        while (seen[i].count < 5 && now_s() < end)
+            c[i]->ops->turn(c[i]);
+        assert_int_equal(seen[i].count, 5);
+        assert_int_equal(seen[i].len, 4);
+        assert_memory_equal(seen[i].bytes, "\x0a\x02up", 4);
+        c[i]->ops->close(c[i]);
+    }
+    other->ops->close(other);
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_message_comes_back_as_it_was_sent),
+        TEST(a_method_may_have_neither_argument_nor_result),
+        TEST(an_error_arrives_with_its_kind_and_words),
+        TEST(what_is_no_call_of_the_service_is_refused),
+        TEST(calls_in_parallel_get_their_own_answers),
+        TEST(signals_reach_every_subscriber_and_nobody_else),
+    };
+
+    if (!suite_args(argc, argv))
+        return 2;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
