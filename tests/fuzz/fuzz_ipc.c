@@ -14,6 +14,7 @@
 #include "core/concierge/service.h"
 #include "core/ipc/ipc.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/walk.h"
 
 #define HEAD 3
 #define DAEMON_UID 1
@@ -32,7 +33,7 @@ handle(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *request)
 {
     (void)ctx;
     if (request)
-        (void)protobuf_c_message_get_packed_size(request);
+        fuzz_walk(request);
     ipc_call_fail(call, IPC_ERROR_FAILED, "%s", "seen");
 }
 
