@@ -37,6 +37,8 @@ rpc_call_detach(struct rpc_call *call)
     (void)nghttp2_session_set_stream_user_data(conn->session, call->id, NULL);
     vmt_list_remove(&call->node);
     vmt_list_remove(&call->starved_node);
+    vmt_list_remove(&call->resumed_node);
+    vmt_buf_done(&call->backlog);
     conn->ncalls--;
     conn->held -= call->held;
     conn->parsed -= call->parsed;
@@ -67,6 +69,8 @@ rpc_call_reset(struct rpc_call *call, uint32_t h2_error)
     if (id == 0)
         return;
     rpc_call_detach(call);
+    if (call->stream_closed)
+        return;
     if (nghttp2_submit_rst_stream(conn->session, NGHTTP2_FLAG_NONE, id, h2_error) != 0)
         rpc_conn_fail(conn, "out of memory");
     rpc_conn_kick(conn);

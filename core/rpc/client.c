@@ -36,7 +36,11 @@ client_on_lost(struct rpc_conn *base, const char *reason)
         struct rpc_client_call *call =
             VMT_CONTAINER_OF(base->calls.next, struct rpc_client_call, base.node);
 
-        rpc_client_call_end(call, &status);
+        /* What came whole is not lost with the connection, paused or not. */
+        if (call->base.end_pending)
+            rpc_call_go_on(&call->base);
+        if (call->base.id != 0 && !base->closed)
+            rpc_client_call_end(call, &status);
     }
     if (!base->closed)
         client_tell_closed(client, reason);
@@ -235,12 +239,18 @@ rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *mes
 {
     int r;
 
-    if (call->base.out_end)
+    if (call->base.out_end || call->base.stream_closed)
         return -EPIPE;
     r = rpc_call_queue(&call->base, message);
     if (r == 0)
         rpc_call_resume(&call->base);
     return r;
+}
+
+void
+rpc_client_pause(struct rpc_client_call *call, bool paused)
+{
+    rpc_call_pause(&call->base, paused);
 }
 
 void

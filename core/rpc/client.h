@@ -96,7 +96,7 @@ int rpc_client_start(struct rpc_client *client, const struct rpc_client_request 
                      struct rpc_client_call **ret_call, struct vmt_err *err);
 
 /* Queue one more request of a call that client_streams. Returns 0, -ENOMEM, -EMSGSIZE, or
- * -EPIPE after rpc_client_half_close. */
+ * -EPIPE after rpc_client_half_close or when the server has ended the call. */
 int rpc_client_send(struct rpc_client_call *call, const struct ProtobufCMessage *message);
 /* Compress the requests that are sent from now on, or send them as they are. Without
  * effect unless the request said RPC_GZIP. */
@@ -105,6 +105,12 @@ void rpc_client_compress(struct rpc_client_call *call, bool on);
 bool rpc_client_compressed(const struct rpc_client_call *call);
 /* Bytes queued for this call that the server has not taken yet. */
 size_t rpc_client_queued(const struct rpc_client_call *call);
+/* Take no more replies for now, or go on, from the loop. The server is held back once it
+ * has sent what its window allows, 64 KiB; other calls are not. The status comes behind
+ * the replies; a deadline, a reset by the server and the loss of the connection end the
+ * call although it is paused, and drop what waits. But an answer that came whole before
+ * the connection was lost is handed out then. */
+void rpc_client_pause(struct rpc_client_call *call, bool paused);
 /* There are no more requests. Replies go on to come. */
 void rpc_client_half_close(struct rpc_client_call *call);
 

@@ -105,8 +105,11 @@ conn_drop_stream(struct rpc_conn *conn)
 static void
 conn_settle(struct rpc_conn *conn)
 {
-    while (conn->wants_flush && !conn->lost && !conn->closed)
+    while ((conn->wants_flush || !vmt_list_empty(&conn->resumed)) && !conn->lost &&
+           !conn->closed) {
+        rpc_conn_go_on(conn);
         conn_flush(conn);
+    }
     if (!conn->lost && !conn->closed && !nghttp2_session_want_read(conn->session) &&
         !nghttp2_session_want_write(conn->session))
         rpc_conn_fail(conn, "connection ended by GOAWAY");
@@ -239,6 +242,7 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
 
     vmt_list_init(&conn->calls);
     vmt_list_init(&conn->starved);
+    vmt_list_init(&conn->resumed);
     vmt_list_init(&conn->graveyard);
     conn->ops = config->ops;
     conn->clock = config->clock;

@@ -70,14 +70,18 @@ struct rpc_call {
     const struct rpc_call_ops *ops;
     struct rpc_conn *conn; /* borrowed; valid while id is not 0 */
     struct vmt_list node;  /* in conn->calls, conn->graveyard or the server's orphans */
-    struct vmt_list starved_node;
+    struct vmt_list starved_node, resumed_node;
     int32_t id; /* HTTP/2 stream, 0: none (any more) */
     struct rpc_frame_decoder in;
     enum rpc_encoding in_encoding;  /* of compressed messages that come */
     enum rpc_encoding out_encoding; /* of messages that go */
     bool out_plain;                 /* but the next ones go as they are */
     bool in_compressed;             /* the newest message was compressed */
-    size_t held;       /* bytes of a partial message, as counted in conn->held */
+    bool paused;                    /* messages wait in backlog */
+    bool end_pending;               /* the peer's end waits behind the backlog */
+    bool stream_closed; /* the stream is gone, and the call waits to hand out its end */
+    struct vmt_buf backlog; /* came while paused: at most the window of the stream */
+    size_t held;            /* bytes of a partial message, as counted in conn->held */
     size_t parsed;     /* bytes of a message that waits or is served, in conn->parsed */
     size_t nfds_held;  /* descriptors that came, in conn->nfds_held */
     size_t unconsumed; /* received bytes that the stream's window does not get back yet */
@@ -122,6 +126,7 @@ struct rpc_conn {
     struct vmt_list calls;    /* every call with a stream */
     size_t ncalls;
     struct vmt_list starved;    /* calls that wait for room to read on */
+    struct vmt_list resumed;    /* calls whose backlog the next turn hands out */
     struct vmt_list graveyard;  /* freed by the last rpc_conn_leave */
     struct rpc_call *favourite; /* the one call that may read on above the budget */
     size_t held;                /* bytes of partial messages of all calls */
@@ -198,6 +203,17 @@ nghttp2_data_provider rpc_call_provider(void);
 
 /* receive.c */
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len);
+/* The peer sent its last byte: on_end follows, at once or behind what was put off. */
+void rpc_call_receive_end(struct rpc_call *call);
+/* Drop what came and what comes. */
+void rpc_call_deafen(struct rpc_call *call);
+/* Put off what comes and give no window back, or hand it out in the next turn of the
+ * loop. Without effect on a connection that is lost. */
+void rpc_call_pause(struct rpc_call *call, bool paused);
+/* Hand out now what was put off, up to the end if that came. */
+void rpc_call_go_on(struct rpc_call *call);
+/* The same for all calls that were resumed. */
+void rpc_conn_go_on(struct rpc_conn *conn);
 /* What to say of an error that on_frame_error gave. Returns status. */
 struct rpc_status *rpc_call_frame_status(const struct rpc_call *call, int error,
                                          struct rpc_status *status);

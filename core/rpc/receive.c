@@ -32,8 +32,12 @@ call_consume(struct rpc_call *call)
     struct rpc_conn *conn = call->conn;
     size_t n = call->unconsumed;
 
-    if (n == 0 || (conn->server && call->out.len > QUEUED_HIGH))
+    /* Such a call comes back by itself: who waits for the budget must be able to use it,
+     * or feeding would never end. */
+    if (n == 0 || call->paused || (conn->server && call->out.len > QUEUED_HIGH)) {
+        vmt_list_remove(&call->starved_node);
         return;
+    }
     if (conn->held > HELD_BUDGET && conn->favourite && conn->favourite != call) {
         if (!call->starved_node.next)
             vmt_list_append(&conn->starved, &call->starved_node);
@@ -95,10 +99,19 @@ rpc_call_frame_status(const struct rpc_call *call, int error, struct rpc_status 
     }
 }
 
+void
+rpc_call_deafen(struct rpc_call *call)
+{
+    call->deaf = true;
+    call->paused = false;
+    vmt_list_remove(&call->resumed_node);
+    vmt_buf_done(&call->backlog);
+}
+
 static void
 call_fail_frame(struct rpc_call *call, int error)
 {
-    call->deaf = true;
+    rpc_call_deafen(call);
     rpc_frame_done(&call->in);
     call->ops->on_frame_error(call, error);
 }
@@ -131,10 +144,18 @@ call_pass(struct rpc_call *call, const struct rpc_frame *frame)
         call->ops->on_message(call, frame);
 }
 
+/* Keep bytes that came while the call was paused. */
+static void
+call_put_off(struct rpc_call *call, const uint8_t *data, size_t len)
+{
+    if (vmt_buf_append(&call->backlog, data, len) < 0)
+        call_fail_frame(call, -ENOMEM);
+}
+
 static void
 call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
 {
-    while (len > 0 && call->id != 0 && !call->deaf) {
+    while (len > 0 && call->id != 0 && !call->deaf && !call->paused) {
         struct rpc_frame frame;
         bool complete;
         ssize_t n = rpc_frame_decode(&call->in, data, len, &frame, &complete);
@@ -148,6 +169,31 @@ call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
         if (complete)
             call_pass(call, &frame);
     }
+    if (len > 0 && call->id != 0 && !call->deaf)
+        call_put_off(call, data, len);
+}
+
+/* Count anew what the call holds, and let it and others read on. */
+static void
+call_account(struct rpc_call *call)
+{
+    struct rpc_conn *conn = call->conn;
+
+    conn->held -= call->held;
+    call->held = rpc_frame_held(&call->in);
+    conn->held += call->held;
+    if (call->held == 0 && conn->favourite == call)
+        conn->favourite = NULL;
+    if (!call->answered_early)
+        call_consume(call);
+    rpc_conn_feed_starved(conn);
+}
+
+/* Is there something that must be passed on before what comes now? */
+static bool
+call_lags(const struct rpc_call *call)
+{
+    return call->paused || call->backlog.len > 0;
 }
 
 void
@@ -159,22 +205,73 @@ rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t len)
      * must not stop the others. */
     if (nghttp2_session_consume_connection(conn->session, len) != 0)
         rpc_conn_fail(conn, "out of memory");
-    call_decode(call, data, len);
+    if (call->deaf || !call_lags(call))
+        call_decode(call, data, len);
+    else
+        call_put_off(call, data, len);
     if (call->id == 0 || conn->closed)
         return;
-    conn->held -= call->held;
-    call->held = rpc_frame_held(&call->in);
-    conn->held += call->held;
     call->unconsumed += len;
-    if (call->answered_early) {
-        if (call->unconsumed > REST_BYTES_MAX)
-            rpc_call_refuse_rest(call);
+    if (call->answered_early && call->unconsumed > REST_BYTES_MAX)
+        rpc_call_refuse_rest(call);
+    call_account(call);
+}
+
+void
+rpc_call_receive_end(struct rpc_call *call)
+{
+    if (call_lags(call))
+        call->end_pending = true;
+    else
+        call->ops->on_end(call);
+}
+
+void
+rpc_call_pause(struct rpc_call *call, bool paused)
+{
+    struct rpc_conn *conn = call->conn;
+
+    if (call->id == 0 || call->deaf || conn->lost || call->paused == paused)
+        return;
+    call->paused = paused;
+    vmt_list_remove(&call->resumed_node);
+    if (!paused) {
+        vmt_list_append(&conn->resumed, &call->resumed_node);
+        rpc_conn_kick(conn);
         return;
     }
-    if (call->held == 0 && conn->favourite == call)
+    vmt_list_remove(&call->starved_node);
+    if (conn->favourite == call)
         conn->favourite = NULL;
-    call_consume(call);
     rpc_conn_feed_starved(conn);
+    rpc_conn_kick(conn);
+}
+
+void
+rpc_call_go_on(struct rpc_call *call)
+{
+    VMT_CLEANUP(vmt_buf_done) struct vmt_buf backlog = call->backlog;
+    struct rpc_conn *conn = call->conn;
+
+    vmt_list_remove(&call->resumed_node);
+    call->backlog = (struct vmt_buf){0};
+    call->paused = false;
+    call_decode(call, backlog.data, backlog.len);
+    if (call->id == 0 || conn->closed)
+        return;
+    call_account(call);
+    if (call->end_pending && !call_lags(call)) {
+        call->end_pending = false;
+        call->ops->on_end(call);
+    }
+}
+
+void
+rpc_conn_go_on(struct rpc_conn *conn)
+{
+    while (!vmt_list_empty(&conn->resumed) && !conn->lost && !conn->closed)
+        rpc_call_go_on(
+            VMT_CONTAINER_OF(conn->resumed.next, struct rpc_call, resumed_node));
 }
 
 bool

@@ -126,6 +126,12 @@ struct rpc_server_receiver {
 void rpc_server_call_receive(struct rpc_server_call *call,
                              const struct rpc_server_receiver *receiver, void *arg);
 
+/* Take no more requests of a method that client_streams for now, or go on, from the loop.
+ * The client is held back once it has sent what its window allows, 64 KiB; its other
+ * calls are not. The half-close comes behind the requests; deadline and cancel end the
+ * call although it is paused. */
+void rpc_server_call_pause(struct rpc_server_call *call, bool paused);
+
 /* fn runs from the loop each time that all queued messages have gone to the connection;
  * a producer stops while rpc_server_call_queued is large and goes on from there. NULL:
  * none. */

@@ -106,7 +106,7 @@ reply_end(struct rpc_server_call *call)
 {
     struct reply_fields f;
 
-    call->base.deaf = true;
+    rpc_call_deafen(&call->base);
     call->base.out_end = true;
     /* In one block with the status it would be trailing metadata. */
     if (call->initial.n > 0)
@@ -299,6 +299,13 @@ rpc_server_call_receive(struct rpc_server_call *call,
 {
     call->receiver = receiver;
     call->receiver_arg = arg;
+}
+
+void
+rpc_server_call_pause(struct rpc_server_call *call, bool paused)
+{
+    if (call->conn && !call->ended)
+        rpc_call_pause(&call->base, paused);
 }
 
 void

@@ -174,7 +174,7 @@ session_on_end_stream(struct rpc_conn *conn, int32_t id)
     struct rpc_call *call = conn->closed ? NULL : session_call(conn, id);
 
     if (call)
-        call->ops->on_end(call);
+        rpc_call_receive_end(call);
 }
 
 static void
@@ -252,6 +252,10 @@ session_on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, vo
     call = session_call(conn, id);
     if (!call)
         return 0;
+    if (call->end_pending && !conn->server) {
+        call->stream_closed = true; /* the answer is complete and not handed out yet */
+        return 0;
+    }
     rpc_call_detach(call);
     call->ops->on_close(call, error);
     return session_after(conn);

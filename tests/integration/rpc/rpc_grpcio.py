@@ -158,6 +158,25 @@ def client_without_gzip(path, pb):
               grpc.StatusCode.UNIMPLEMENTED)
 
 
+def client_paused(stub, pb):
+    """A handler that takes nothing holds the client back, but not its other calls."""
+    total, size, sent = 400, 100000, []
+
+    def requests():
+        for i in range(total):
+            sent.append(i)
+            yield pb.Request(number=i, data=bytes(size))
+    stub.Echo(pb.Request(text="pause"), timeout=WAIT)
+    call = stub.Collect.future(requests(), timeout=WAIT)
+    for _ in range(30):
+        check("others", len(stub.Echo(pb.Request(data=bytes(MIB)), timeout=WAIT).data), MIB)
+    if len(sent) > 20:
+        raise AssertionError(f"{len(sent)} requests were taken from the client")
+    stub.Echo(pb.Request(text="resume"), timeout=WAIT)
+    check("all", (call.result().number, call.result().text),
+          (sum(range(total)), str(total * size)))
+
+
 METADATA = (("k", "one"), ("b-bin", b"\0\xff\n,"), ("k", "two, three"), ("e-bin", b""))
 
 
@@ -208,7 +227,7 @@ def client_chat(stub, pb):
 
 
 CLIENT = [client_unary, client_errors, client_unknown, client_deadline, client_cancel,
-          client_big, client_parallel, client_stream, client_compressed,
+          client_big, client_parallel, client_stream, client_compressed, client_paused,
           client_metadata, client_collect, client_chat]
 
 
@@ -381,9 +400,16 @@ def server_compressed(path, _service):
           [("OK", 1, 0, 0, "500000", "")])
 
 
+def server_paused(path, _service):
+    check("count", call(path, SERVICE + "Count", "number=300", "size=5000", "pause=1"),
+          [("OK", 300, 1500000, 299, "", "")])
+    check("chat", call(path, SERVICE + "Chat", "sends=100", "size=50000", "pause=1"),
+          [("OK", 100, 5000000, 0, "", "")])
+
+
 SERVER = [server_unary, server_errors, server_unknown, server_deadline, server_big,
           server_parallel, server_stream, server_metadata, server_collect, server_chat,
-          server_compressed]
+          server_compressed, server_paused]
 
 
 def test_our_client(folder, pb):

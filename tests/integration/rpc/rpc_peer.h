@@ -9,7 +9,7 @@ struct stream;
  * number of replies, bytes of data in all of them, number and text of the last one,
  * status text, initial and trailing metadata as KEY:HEX with commas between, how many
  * replies came compressed, all separated by tabs. meta=KEY:HEX sends metadata along;
- * gzip=1 compresses every second request;
- * sends=N sends N requests in each call, the next ones when the last were taken. Stops
- * the loop with 0 after the last. Returns 0 or 2. */
+ * gzip=1 compresses every second request; pause=1 pauses replies after each, for a turn
+ * of the loop; sends=N sends N requests in each call, the next ones when the last were
+ * taken. Stops the loop with 0 after the last. Returns 0 or 2. */
 int rpc_peer_call(struct os_loop *loop, struct stream *stream, int argc, char **argv);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/rpc/client.h"
 #include "platform/linux/os/loop.h"
@@ -18,7 +19,7 @@ struct peer_plan {
     unsigned long number, size, timeout, count; /* count: calls at the same time */
     unsigned long cancel; /* this many calls are cancelled at their first reply */
     unsigned long sends;  /* requests of each call; 0: one, and no stream */
-    unsigned long gzip;
+    unsigned long gzip, pause;
     const Vmt__Rpctest__Request *message;
     size_t over;
     struct rpc_metadata metadata;
@@ -47,6 +48,25 @@ result_over(struct peer_result *result, const char *code, const char *status_tex
 }
 
 static void
+result_on_resume(void *arg)
+{
+    struct peer_result *result = arg;
+
+    rpc_client_pause(result->call, false);
+}
+
+/* Until the next turn of the loop. */
+static void
+result_pause(struct peer_result *result)
+{
+    struct vmt_clock *clock = os_loop_clock(result->plan->loop);
+    struct vmt_timer *timer;
+
+    if (clock->ops->timer_start(clock, 0, result_on_resume, result, &timer) == 0)
+        rpc_client_pause(result->call, true);
+}
+
+static void
 result_on_message(void *arg, const struct ProtobufCMessage *message, const int *fds,
                   size_t nfds)
 {
@@ -59,6 +79,8 @@ result_on_message(void *arg, const struct ProtobufCMessage *message, const int *
     result->compressed += rpc_client_compressed(result->call);
     result->number = reply->number;
     (void)snprintf(result->text, sizeof(result->text), "%s", reply->text);
+    if (result->plan->pause)
+        result_pause(result);
     if (result->cancel) {
         rpc_client_cancel(result->call);
         result_over(result, "cancelled here", "");
@@ -153,7 +175,7 @@ plan_set(struct peer_plan *plan, const char *arg)
     } keys[] = {{"number=", &plan->number},   {"size=", &plan->size},
                 {"timeout=", &plan->timeout}, {"count=", &plan->count},
                 {"cancel=", &plan->cancel},   {"sends=", &plan->sends},
-                {"gzip=", &plan->gzip}};
+                {"gzip=", &plan->gzip},       {"pause=", &plan->pause}};
 
     if (strncmp(arg, "text=", 5) == 0) {
         plan->text = arg + 5;

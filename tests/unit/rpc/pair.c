@@ -58,6 +58,8 @@ pair_call_on_message(void *arg, const struct ProtobufCMessage *message, const in
     assert_true(nfds <= VMT_ARRAY_SIZE(call->fds));
     memcpy(call->fds, fds, nfds * sizeof(*fds));
     call->nfds = nfds;
+    if (call->pause_on_message)
+        rpc_client_pause(call->call, true);
     if (call->cancel_on_message)
         rpc_client_cancel(call->call);
     if (call->free_on_message) {

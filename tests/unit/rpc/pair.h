@@ -40,6 +40,7 @@ struct pair_call {
     char initial[512], trailing[512]; /* "key=value;" for every entry */
     size_t initials, trailings;       /* times that they came */
     bool cancel_on_initial, free_on_trailing;
+    bool pause_on_message;
     bool cancel_on_message, free_on_message, free_on_done;
 };
 /* Zeroes *call but for its flags. Returns what rpc_client_start gave. */

@@ -2,6 +2,7 @@
 #include "tests/unit/rpc/service.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/base/cleanup.h"
 #include "test.file.h"
@@ -35,6 +36,21 @@ count_request(struct rpctest *test, struct rpc_server_call *call)
     (void)rpc_server_call_set_encoding(call, test->encoding);
 }
 
+/* Stock peers steer by what they ask to be echoed. */
+static void
+obey(struct rpctest *test, const char *text)
+{
+    if (strcmp(text, "pause") == 0)
+        test->pause_first = true;
+    if (strcmp(text, "resume") != 0)
+        return;
+    test->pause_first = false;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(test->streams); i++) {
+        if (test->streams[i].call)
+            rpc_server_call_pause(test->streams[i].call, false);
+    }
+}
+
 static void
 handle_echo(void *ctx, struct rpc_server_call *call,
             const struct ProtobufCMessage *message)
@@ -45,6 +61,7 @@ handle_echo(void *ctx, struct rpc_server_call *call,
 
     count_request(test, call);
     test->nfds = rpc_server_call_take_fds(call, test->fds, VMT_ARRAY_SIZE(test->fds));
+    obey(test, request->text);
     reply.text = request->text;
     reply.data = request->data;
     reply.number = request->number;
@@ -125,11 +142,20 @@ handle_hang(void *ctx, struct rpc_server_call *call,
 }
 
 static void
+take_request(struct rpctest_stream *s)
+{
+    s->test->taken++;
+    s->test->compressed += rpc_server_call_compressed(s->call);
+    if (s->test->pause_each)
+        rpc_server_call_pause(s->call, true);
+}
+
+static void
 on_collect_message(void *arg, const struct ProtobufCMessage *message)
 {
     struct rpctest_stream *s = arg;
 
-    s->test->compressed += rpc_server_call_compressed(s->call);
+    take_request(s);
     s->sum += request_of(message)->number;
     s->bytes += request_of(message)->data.len;
 }
@@ -160,8 +186,8 @@ on_chat_message(void *arg, const struct ProtobufCMessage *message)
     reply.text = request->text;
     reply.data = request->data;
     reply.number = request->number;
+    take_request(s);
     /* Each reply as its request. */
-    s->test->compressed += rpc_server_call_compressed(s->call);
     rpc_server_call_compress(s->call, rpc_server_call_compressed(s->call));
     if (!s->test->enough && rpc_server_call_send(s->call, &reply.base, NULL, 0) == 0)
         return;
@@ -216,6 +242,7 @@ start_stream(struct rpctest *test, struct rpc_server_call *call,
     rpc_server_call_receive(call, receiver, s);
     rpc_server_call_on_drain(call, on_stream_drain, s);
     rpc_server_call_on_cancel(call, on_stream_cancel, s);
+    rpc_server_call_pause(call, test->pause_first);
 }
 
 static void

@@ -26,6 +26,9 @@ struct rpctest {
     struct rpc_server_call *stream; /* the newest of them, NULL when over */
     bool enough;                    /* Chat fails at its next request */
     bool keep_on_cancel;            /* Hang asks for no cancel callback */
+    bool pause_first;               /* Collect and Chat start paused */
+    bool pause_each;                /* and pause at each request */
+    size_t taken;                   /* requests of Collect and Chat */
     enum rpc_encoding encoding;     /* of all replies */
     size_t compressed;              /* requests that came compressed */
     int fds[16];                    /* came with the newest request */
