@@ -166,6 +166,15 @@ daemon_start_locked(struct vmc *vmc, const char *socket_path, struct vmt_err *er
     return concierge_client_new(vmc->loop, socket_path, &vmc->client, err);
 }
 
+void
+vmc_socket_path(const struct vmc *vmc, char *path, size_t size)
+{
+    if (vmc->system)
+        (void)snprintf(path, size, "%s", SYSTEM_SOCKET);
+    else
+        (void)snprintf(path, size, "%s/concierge.sock", vmc->paths.runtime);
+}
+
 int
 vmc_connect(struct vmc *vmc, struct vmt_err *err)
 {
@@ -174,10 +183,7 @@ vmc_connect(struct vmc *vmc, struct vmt_err *err)
 
     if (vmc->client)
         return 0;
-    if (vmc->system)
-        (void)snprintf(path, sizeof(path), "%s", SYSTEM_SOCKET);
-    else
-        (void)snprintf(path, sizeof(path), "%s/concierge.sock", vmc->paths.runtime);
+    vmc_socket_path(vmc, path, sizeof(path));
     r = concierge_client_new(vmc->loop, path, &vmc->client, err);
     if (!nobody_listens(r))
         return r;

@@ -94,6 +94,9 @@ int vmc_begin(struct vmc *vmc, const struct vmc_command *command, int argc, char
 /* Print "vmc: <words>" on stderr and give the exit code for a negative errno. */
 int vmc_fail(int error, const struct vmt_err *err);
 
+/* Where vm_concierge listens; cut when path has no room for size bytes. */
+void vmc_socket_path(const struct vmc *vmc, char *path, size_t size);
+
 /* Connect to vm_concierge, and start it first where that is needed. */
 int vmc_connect(struct vmc *vmc, struct vmt_err *err);
 

@@ -174,6 +174,27 @@ class Vmc(unittest.TestCase):
         self.assertEqual(checks["rights"]["state"], "ok")
         self.assertIn("image", self.vmc("doctor", "--no-boot", code=1).stdout)
 
+    def doctor_on_daemon(self, code=1):
+        found = json.loads(self.vmc("doctor", "--no-boot", "--json", code=code).stdout)
+        return next((f["state"], f["text"]) for f in found if f["check"] == "daemon")
+
+    def test_doctor_asks_the_daemon_that_runs(self):
+        state, text = self.doctor_on_daemon()
+        self.assertEqual(state, "ok")
+        self.assertIn("does not run", text)
+        self.assertEqual(self.daemons(), [])  # it starts none
+        self.vmc("list")
+        state, text = self.doctor_on_daemon()
+        self.assertEqual(state, "ok")
+        self.assertIn("serves on", text)
+        os.kill(self.daemons()[0], signal.SIGSTOP)
+        try:
+            state, text = self.doctor_on_daemon()
+        finally:
+            os.kill(self.daemons()[0], signal.SIGCONT)
+        self.assertEqual(state, "bad")
+        self.assertIn("did not answer", text)
+
     def test_images(self):
         self.assertEqual(json.loads(self.vmc("image", "list", "--json").stdout), [])
         done = self.vmc("image", "verify", "nothing", code=3)
