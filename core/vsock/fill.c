@@ -67,6 +67,7 @@ conn_fill_owed(struct vsock_conn *conn, const uint16_t ops[3], struct vsock_slot
         conn_fill_hdr(conn, ops[i], 0, &slot->hdr);
         if (ops[i] == VSOCK_OP_RST) {
             conn->mux->stats.rst_sent++;
+            vsock_journal_remove_later(conn);
             vsock_conn_free(conn);
         }
         return 1;

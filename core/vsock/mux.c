@@ -65,6 +65,7 @@ vsock_conn_new(struct vsock_mux *mux, uint32_t guest_port, uint32_t host_port,
     mux->stats.conns++;
     vmt_list_append(&mux->conns, &conn->all);
     vmt_list_append(mux_bucket(mux, guest_port, host_port), &conn->bucket);
+    vsock_journal_add(conn);
     *ret_conn = conn;
     return 0;
 }
@@ -76,6 +77,7 @@ vsock_conn_free(struct vsock_conn *conn)
 
     vsock_conn_close_host(conn);
     vsock_conn_set_deadline(conn, 0);
+    vsock_journal_remove(conn);
     vmt_list_remove(&conn->all);
     vmt_list_remove(&conn->bucket);
     vmt_list_remove(&conn->ready);
@@ -99,6 +101,7 @@ void
 vsock_conn_unhash(struct vsock_conn *conn)
 {
     vmt_list_remove(&conn->bucket);
+    vsock_journal_remove(conn);
 }
 
 int
@@ -131,6 +134,7 @@ vsock_mux_reset(struct vsock_mux *mux)
     {
         vsock_conn_free(VMT_CONTAINER_OF(node, struct vsock_conn, all));
     }
+    vsock_mux_published(mux);
     mux->orphan_first = mux->orphan_count = 0;
 }
 
@@ -233,6 +237,8 @@ mux_host_port(struct vsock_mux *mux, uint32_t guest_port)
         if (mux->next_port > INT32_MAX)
             mux->next_port = VSOCK_HOST_PORT_FIRST;
     } while (vsock_conn_find(mux, guest_port, port));
+    if (mux->journal)
+        mux->journal->next_port = mux->next_port;
     return port;
 }
 

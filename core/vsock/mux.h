@@ -24,6 +24,7 @@
 #include "core/vsock/packet.h"
 
 struct vsock_conn;
+struct vsock_journal;
 struct vsock_mux;
 
 /* What a connection may buffer for a slow reader on the host: the default that Linux
@@ -102,6 +103,20 @@ void vsock_mux_free(struct vsock_mux *mux);
 
 /* The guest's driver is gone or new: close every connection, drop what waits for it. */
 void vsock_mux_reset(struct vsock_mux *mux);
+
+/* Keep journal, borrowed until free, up to date from now on; all connections are closed
+ * as by vsock_mux_reset. recover: the guest gets a reset for each connection that stands
+ * in it. Returns how many those are. */
+unsigned vsock_mux_set_journal(struct vsock_mux *mux, struct vsock_journal *journal,
+                               bool recover);
+
+/* The journal stays as it is, for the next: what happens from now on is not the guest's
+ * to know. */
+void vsock_mux_leave_journal(struct vsock_mux *mux);
+
+/* The guest can see what vsock_mux_fill gave: resets among it need not be repeated. Only
+ * needed with a journal, and before the next vsock_mux_fill. */
+void vsock_mux_published(struct vsock_mux *mux);
 
 /* False: the guest has so many resets outstanding that its packets have to wait until
  * vsock_mux_fill got rid of some. */

@@ -5,6 +5,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/list.h"
+#include "core/vsock/journal.h"
 #include "core/vsock/mux.h"
 
 #define VSOCK_BUCKETS 1024u
@@ -54,6 +55,7 @@ struct vsock_conn {
     uint32_t tx_cnt; /* bytes to the guest */
     uint32_t peer_buf_alloc, peer_fwd_cnt;
     bool asked_credit; /* and the guest has not said anything since */
+    int entry;         /* in the journal; -1: none */
 };
 
 struct vsock_orphan {
@@ -75,6 +77,10 @@ struct vsock_mux {
     struct vsock_orphan orphans[VSOCK_ORPHANS_MAX];
     unsigned orphan_first, orphan_count;
     struct vsock_stats stats;
+    struct vsock_journal *journal;  /* borrowed; NULL: none */
+    unsigned journal_next;          /* where a free entry is looked for */
+    uint16_t told[VSOCK_CONNS_MAX]; /* entries whose reset the guest will see next */
+    unsigned ntold;
     struct iovec scratch[VSOCK_IOV_MAX]; /* pieces of several slots, for one read */
 };
 
@@ -86,6 +92,12 @@ int vsock_conn_new(struct vsock_mux *mux, uint32_t guest_port, uint32_t host_por
 void vsock_conn_free(struct vsock_conn *conn);
 void vsock_conn_set_deadline(struct vsock_conn *conn, unsigned ticks);
 void vsock_conn_unhash(struct vsock_conn *conn);
+
+/* journal.c: entries of connections; without a journal nothing happens. */
+void vsock_journal_add(struct vsock_conn *conn);
+void vsock_journal_remove(struct vsock_conn *conn);
+/* Once the guest has seen the reset that was filled in just now. */
+void vsock_journal_remove_later(struct vsock_conn *conn);
 
 /* conn.c: one connection. */
 void vsock_conn_receive(struct vsock_conn *conn, const struct vsock_hdr *hdr,
