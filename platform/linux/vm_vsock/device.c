@@ -180,6 +180,16 @@ vsock_ring_set_base(struct vsock_device *dev, unsigned index, uint32_t base)
     if (base > UINT16_MAX)
         return -EINVAL;
     dev->rings[index].base = (uint16_t)base;
+    dev->rings[index].resume = false;
+    return 0;
+}
+
+int
+vsock_ring_resume(struct vsock_device *dev, unsigned index)
+{
+    if (dev->rings[index].vq.size)
+        return -EBUSY;
+    dev->rings[index].resume = true;
     return 0;
 }
 
@@ -199,7 +209,10 @@ ring_try_start(struct device_ring *ring, struct vmt_err *err)
     r = ring_map(ring, dev->mem, ring->base, err);
     if (r < 0)
         return r;
-    if (ring->stopped_at >= 0 && ring->stopped_at != ring->base)
+    if (ring->resume)
+        virtq_resume(&ring->vq);
+    ring->resume = false;
+    if (ring->stopped_at >= 0 && ring->stopped_at != ring->vq.last_avail)
         vsock_mux_reset(dev->mux);
     ring->stopped_at = -1;
     return 0;
@@ -313,6 +326,7 @@ ring_forget(struct device_ring *ring)
     virtq_stop(&ring->vq);
     ring->size = 0;
     ring->base = 0;
+    ring->resume = false;
     ring->stopped_at = -1;
     ring->has_addr = ring->enabled = false;
 }

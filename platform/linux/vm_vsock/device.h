@@ -41,6 +41,10 @@ int vsock_device_set_memory(struct vsock_device *dev, struct guest_memory *mem,
 /* Only while the queue is stopped; else -EBUSY. -EINVAL: not a size for a queue. */
 int vsock_ring_set_size(struct vsock_device *dev, unsigned index, uint32_t size);
 int vsock_ring_set_base(struct vsock_device *dev, unsigned index, uint32_t base);
+/* Begin where the used ring ends: another process served the queue before. Chains are
+ * returned in the order in which they were taken, so that the used index says which are
+ * done; those that were taken and not returned are taken once more. */
+int vsock_ring_resume(struct vsock_device *dev, unsigned index);
 
 /* Addresses of the frontend's address space. A running queue moves. */
 int vsock_ring_set_addr(struct vsock_device *dev, unsigned index, uint64_t desc,

@@ -24,6 +24,7 @@ struct device_ring {
     struct virtq vq;
     uint32_t size;
     uint16_t base;
+    bool resume;        /* base is what the used ring says */
     int64_t stopped_at; /* what vsock_ring_stop told, -1: nothing */
     uint64_t desc_addr, avail_addr, used_addr;
     bool has_addr, enabled;

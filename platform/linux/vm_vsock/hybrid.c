@@ -500,12 +500,16 @@ hybrid_free(struct hybrid *hybrid)
     free(hybrid);
 }
 
-int
-hybrid_start(struct hybrid *hybrid, int fd, struct vsock_mux *mux,
-             struct vsock_device *dev, struct vmt_err *err)
+void
+hybrid_attach(struct hybrid *hybrid, struct vsock_mux *mux, struct vsock_device *dev)
 {
     hybrid->mux = mux;
     hybrid->dev = dev;
+}
+
+int
+hybrid_start(struct hybrid *hybrid, int fd, struct vmt_err *err)
+{
     hybrid->accept = event_new(hybrid->base, fd, EV_READ | EV_PERSIST, on_accept, hybrid);
     hybrid->resume = evtimer_new(hybrid->base, on_resume, hybrid);
     if (!hybrid->accept || !hybrid->resume || event_add(hybrid->accept, NULL) < 0)

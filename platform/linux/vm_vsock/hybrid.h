@@ -29,6 +29,9 @@ int hybrid_new(struct event_base *base, const char *prefix, struct hybrid **ret_
 /* After all connections of its mux are closed. */
 void hybrid_free(struct hybrid *hybrid);
 
-/* Accept on fd, owned on success. mux and dev are borrowed until hybrid_free. */
-int hybrid_start(struct hybrid *hybrid, int fd, struct vsock_mux *mux,
-                 struct vsock_device *dev, struct vmt_err *err);
+/* Before anything else. mux and dev are borrowed until hybrid_free. */
+void hybrid_attach(struct hybrid *hybrid, struct vsock_mux *mux,
+                   struct vsock_device *dev);
+
+/* Accept programs of the host on fd, owned on success. Guests are served before, too. */
+int hybrid_start(struct hybrid *hybrid, int fd, struct vmt_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vm_vsock - one VM's virtio socket device, as a vhost-user back end. */
+/* vm_vsock - one VM's virtio socket device, as a vhost-user back end: a keeper, which is
+ * the process that was started, and its worker. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -7,48 +8,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/vsock/mux.h"
+#include "core/vsock/journal.h"
 #include "platform/linux/os/loop.h"
+#include "platform/linux/os/process.h"
 #include "platform/linux/os/unix_socket.h"
-#include "platform/linux/vm_vsock/device.h"
-#include "platform/linux/vm_vsock/hybrid.h"
-#include "platform/linux/vm_vsock/memory.h"
+#include "platform/linux/vm_vsock/keeper.h"
 #include "platform/linux/vm_vsock/options.h"
 #include "platform/linux/vm_vsock/sandbox.h"
-#include "platform/linux/vm_vsock/vhost_user.h"
+#include "platform/linux/vm_vsock/worker.h"
 
 #define EXIT_USAGE 2
 #define BACKLOG 64
+
+/* Where a worker finds its descriptors. */
+enum { WORKER_FD = 3, WORKER_VSOCK_FD = 4, WORKER_JOURNAL_FD = 5 };
 
 /* Each member owned; NULL or -1 until it is there. */
 struct program {
     struct options opt;
     struct os_loop *loop;
-    struct hybrid *hybrid;
-    struct vsock_mux *mux;
-    struct vsock_device *dev;
-    struct vhost_user *vu;
-    int vhost_fd, vsock_fd;      /* until handed on */
-    bool made_vhost, made_vsock; /* paths to remove at the end */
+    struct spawn *spawn;
+    struct keeper *keeper;
+    struct vmt_argv argv;               /* of workers */
+    int vhost_fd, vsock_fd, journal_fd; /* until handed on */
+    bool made_vhost, made_vsock;        /* paths to remove at the end */
+    char self[PATH_MAX];
 };
 
 static void
 program_done(struct program *p)
 {
-    vhost_user_free(p->vu);
-    vsock_device_free(p->dev);
-    vsock_mux_free(p->mux);
-    hybrid_free(p->hybrid);
+    keeper_free(p->keeper);
+    os_spawn_free(p->spawn);
     os_loop_free(p->loop);
+    vmt_argv_done(&p->argv);
     vmt_closep(&p->vhost_fd);
     vmt_closep(&p->vsock_fd);
+    vmt_closep(&p->journal_fd);
     if (p->made_vhost)
         (void)unlink(p->opt.vhost_socket);
     if (p->made_vsock)
@@ -79,36 +83,71 @@ socket_get(int inherited, const char *path, int *ret_fd, bool *ret_made,
     return 0;
 }
 
+/* Our own path, and not /proc/self/exe: after an upgrade the new program is there. */
 static int
-program_wire(struct program *p, struct vmt_err *err)
+program_self(struct program *p, struct vmt_err *err)
 {
-    struct event_base *base = os_loop_base(p->loop);
-    VMT_CLEANUP(vmt_freep) char *prefix = NULL;
-    int r;
+    ssize_t n = readlink("/proc/self/exe", p->self, sizeof(p->self) - 1);
 
-    if (p->opt.uds_dir && asprintf(&prefix, "%s/vsock", p->opt.uds_dir) < 0)
-        prefix = NULL;
-    if (!p->opt.uds_dir)
-        prefix = strdup(p->opt.vsock_socket);
-    if (!prefix)
-        return vmt_err_set(err, ENOMEM, "start");
-    r = hybrid_new(base, prefix, &p->hybrid, err);
+    if (n < 0)
+        return vmt_err_set(err, errno, "find our own program");
+    p->self[n] = '\0';
+    return 0;
+}
+
+static int
+program_argv(struct program *p, struct vmt_err *err)
+{
+    static const char *const levels[] = {[VMT_LOG_ERROR] = "error",
+                                         [VMT_LOG_WARNING] = "warning",
+                                         [VMT_LOG_NOTICE] = "notice",
+                                         [VMT_LOG_INFO] = "info",
+                                         [VMT_LOG_DEBUG] = "debug"};
+
+    vmt_argv_add(&p->argv, p->self);
+    vmt_argv_addf(&p->argv, "--guest-cid=%u", p->opt.guest_cid);
+    vmt_argv_addf(&p->argv, "--worker-fd=%d", WORKER_FD);
+    vmt_argv_addf(&p->argv, "--vsock-fd=%d", WORKER_VSOCK_FD);
+    vmt_argv_addf(&p->argv, "--journal-fd=%d", WORKER_JOURNAL_FD);
+    if (p->opt.uds_dir)
+        vmt_argv_addf(&p->argv, "--uds-dir=%s", p->opt.uds_dir);
+    else
+        vmt_argv_addf(&p->argv, "--vsock-socket=%s", p->opt.vsock_socket);
+    vmt_argv_addf(&p->argv, "--log-level=%s", levels[p->opt.log_level]);
+    if (!p->opt.sandbox)
+        vmt_argv_add(&p->argv, "--no-sandbox");
+    return vmt_argv_finish(&p->argv, err);
+}
+
+static int
+program_journal(struct program *p, struct vmt_err *err)
+{
+    p->journal_fd = memfd_create("vsock-journal", MFD_CLOEXEC);
+    if (p->journal_fd < 0 || ftruncate(p->journal_fd, sizeof(struct vsock_journal)) < 0)
+        return vmt_err_set(err, errno, "make a journal");
+    return 0;
+}
+
+static int
+program_keep(struct program *p, struct vmt_err *err)
+{
+    const struct keeper_config config = {
+        .loop = p->loop,
+        .spawn = p->spawn,
+        .argv = (const char *const *)p->argv.v,
+        .worker_fd = WORKER_FD,
+        .vsock_fd = WORKER_VSOCK_FD,
+        .journal_fd = WORKER_JOURNAL_FD,
+        .vhost = p->vhost_fd,
+        .vsock = p->vsock_fd,
+        .journal = p->journal_fd,
+    };
+    int r = keeper_new(&config, &p->keeper, err);
+
     if (r < 0)
         return r;
-    r = vsock_mux_new(p->opt.guest_cid, &hybrid_host_ops, p->hybrid, &p->mux);
-    if (r < 0)
-        return vmt_err_set(err, -r, "create connections of cid %u", p->opt.guest_cid);
-    r = vsock_device_new(base, p->mux, &p->dev, err);
-    if (r < 0)
-        return r;
-    r = hybrid_start(p->hybrid, p->vsock_fd, p->mux, p->dev, err);
-    if (r < 0)
-        return r;
-    p->vsock_fd = -1;
-    r = vhost_user_new(base, p->vhost_fd, p->opt.guest_cid, p->dev, &p->vu, err);
-    if (r == 0)
-        p->vhost_fd = -1;
-    return r;
+    p->vhost_fd = p->vsock_fd = p->journal_fd = -1;
+    return keeper_start(p->keeper, err);
 }
 
 static void
@@ -117,23 +156,30 @@ on_terminate(void *arg, int sig)
     struct program *p = arg;
 
     (void)sig;
-    os_loop_stop(p->loop, 0);
+    if (p->keeper)
+        keeper_stop(p->keeper);
+    else
+        os_loop_stop(p->loop, 0);
 }
 
 static void
 on_statistics(void *arg, int sig)
 {
     struct program *p = arg;
-    const struct vsock_stats *s = vsock_mux_stats(p->mux);
 
     (void)sig;
-    vmt_log_notice("statistics cid=%u connections=%u opened=%llu refused=%llu "
-                   "to_host_bytes=%llu to_guest_bytes=%llu dropped=%llu rst_sent=%llu "
-                   "rst_received=%llu",
-                   p->opt.guest_cid, s->conns, (unsigned long long)s->opened,
-                   (unsigned long long)s->refused, (unsigned long long)s->bytes_to_host,
-                   (unsigned long long)s->bytes_to_guest, (unsigned long long)s->dropped,
-                   (unsigned long long)s->rst_sent, (unsigned long long)s->rst_received);
+    if (p->keeper)
+        keeper_statistics(p->keeper);
+}
+
+static void
+on_replace(void *arg, int sig)
+{
+    struct program *p = arg;
+
+    (void)sig;
+    if (p->keeper)
+        keeper_replace(p->keeper);
 }
 
 static int
@@ -145,21 +191,24 @@ program_signals(struct program *p, struct vmt_err *err)
         r = os_loop_on_signal(p->loop, SIGINT, on_terminate, p, err);
     if (r == 0)
         r = os_loop_on_signal(p->loop, SIGUSR1, on_statistics, p, err);
+    if (r == 0)
+        r = os_loop_on_signal(p->loop, SIGHUP, on_replace, p, err);
     return r;
 }
 
 static int
 program_start(struct program *p, struct vmt_err *err)
 {
-    int r;
+    int r = program_self(p, err); /* not allowed any more once hardened */
 
-    /* It maps the guest's memory: nobody of the same user may look into it. */
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
-        return vmt_err_set(err, errno, "give up privileges");
-    guest_memory_guard();
-    r = os_loop_new(&p->loop, err);
+    if (r == 0)
+        r = process_harden(err);
+    if (r == 0)
+        r = os_loop_new(&p->loop, err);
     if (r == 0)
         r = program_signals(p, err);
+    if (r == 0)
+        r = os_spawn_new(p->loop, &p->spawn, err);
     if (r == 0)
         r = socket_get(p->opt.vhost_fd, p->opt.vhost_socket, &p->vhost_fd, &p->made_vhost,
                        err);
@@ -167,24 +216,35 @@ program_start(struct program *p, struct vmt_err *err)
         r = socket_get(p->opt.vsock_fd, p->opt.vsock_socket, &p->vsock_fd, &p->made_vsock,
                        err);
     if (r == 0)
-        r = program_wire(p, err);
+        r = program_journal(p, err);
+    if (r == 0)
+        r = program_argv(p, err);
     return r;
 }
 
-/* Not fatal: the program guards itself at every boundary; this is the wall behind it. */
-static void
-program_jail(const struct program *p)
+static int
+keeper_main(struct program *p)
 {
     struct vmt_err err = {0};
+    int r = program_start(p, &err);
 
-    if (p->opt.sandbox && sandbox_enter(p->made_vhost || p->made_vsock, &err) < 0)
+    /* Not fatal, as in the worker. */
+    if (r == 0 && p->opt.sandbox && sandbox_enter(SANDBOX_KEEPER, &err) < 0)
         vmt_log_debug("without a system call filter: %s", vmt_err_text(&err));
+    if (r == 0)
+        r = program_keep(p, &err);
+    if (r < 0) {
+        vmt_log_error("start failed: %s", vmt_err_text(&err));
+        return EXIT_FAILURE;
+    }
+    return os_loop_run(p->loop);
 }
 
 int
 main(int argc, char **argv)
 {
-    VMT_CLEANUP(program_done) struct program p = {.vhost_fd = -1, .vsock_fd = -1};
+    VMT_CLEANUP(program_done)
+    struct program p = {.vhost_fd = -1, .vsock_fd = -1, .journal_fd = -1};
     struct vmt_err err = {0};
 
     os_process_init();
@@ -199,10 +259,5 @@ main(int argc, char **argv)
     }
     vmt_log_set_level(p.opt.log_level);
     os_raise_nofile();
-    if (program_start(&p, &err) < 0) {
-        vmt_log_error("start failed: %s", vmt_err_text(&err));
-        return EXIT_FAILURE;
-    }
-    program_jail(&p);
-    return os_loop_run(p.loop);
+    return p.opt.worker_fd >= 0 ? worker_main(&p.opt) : keeper_main(&p);
 }

@@ -30,6 +30,9 @@ const char options_usage[] =
     "  --help               show this text\n"
     "  --version            show the version\n"
     "\n"
+    "It is two processes: should the one that serves the guest end, or SIGHUP ask for "
+    "it,\n"
+    "another takes its place, and the guest's connections are reset.\n"
     "SIGTERM ends it, SIGUSR1 logs statistics.\n";
 
 typedef int option_fn(struct options *opt, const char *value, struct vmt_err *err);
@@ -77,6 +80,18 @@ static int
 set_vsock_fd(struct options *opt, const char *value, struct vmt_err *err)
 {
     return set_fd(value, &opt->vsock_fd, err);
+}
+
+static int
+set_worker_fd(struct options *opt, const char *value, struct vmt_err *err)
+{
+    return set_fd(value, &opt->worker_fd, err);
+}
+
+static int
+set_journal_fd(struct options *opt, const char *value, struct vmt_err *err)
+{
+    return set_fd(value, &opt->journal_fd, err);
 }
 
 static int
@@ -163,10 +178,23 @@ static const struct {
     {{"uds-dir", required_argument, NULL, 0}, set_uds_dir},
     {{"log-level", required_argument, NULL, 0}, set_log_level},
     {{"no-sandbox", no_argument, NULL, 0}, set_no_sandbox},
+    /* How the program starts its worker; of no use to anybody else, so not in the usage.
+     */
+    {{"worker-fd", required_argument, NULL, 0}, set_worker_fd},
+    {{"journal-fd", required_argument, NULL, 0}, set_journal_fd},
     {{"help", no_argument, NULL, 0}, set_help},
     {{"version", no_argument, NULL, 0}, set_version},
 };
 #define OPTIONS VMT_ARRAY_SIZE(option_table)
+
+static int
+options_check_worker(const struct options *opt, struct vmt_err *err)
+{
+    if (opt->vsock_fd < 0 || opt->journal_fd < 0 || (!opt->uds_dir && !opt->vsock_socket))
+        return vmt_err_setx(err, EINVAL,
+                            "--worker-fd is for vm_vsock itself, with more options");
+    return 0;
+}
 
 static int
 options_check(const struct options *opt, struct vmt_err *err)
@@ -175,6 +203,8 @@ options_check(const struct options *opt, struct vmt_err *err)
         return 0;
     if (!opt->guest_cid)
         return vmt_err_setx(err, EINVAL, "--guest-cid is missing");
+    if (opt->worker_fd >= 0)
+        return options_check_worker(opt, err);
     if ((opt->vhost_fd >= 0) == (opt->vhost_socket != NULL))
         return vmt_err_setx(err, EINVAL, "give one of --vhost-fd and --vhost-socket");
     if ((opt->vsock_fd >= 0) == (opt->vsock_socket != NULL))
@@ -188,8 +218,12 @@ int
 options_parse(int argc, char **argv, struct options *ret_options, struct vmt_err *err)
 {
     struct option getopts[OPTIONS + 1] = {0};
-    struct options opt = {
-        .vhost_fd = -1, .vsock_fd = -1, .log_level = VMT_LOG_INFO, .sandbox = true};
+    struct options opt = {.vhost_fd = -1,
+                          .vsock_fd = -1,
+                          .worker_fd = -1,
+                          .journal_fd = -1,
+                          .log_level = VMT_LOG_INFO,
+                          .sandbox = true};
     int index = 0, c, r;
 
     for (size_t i = 0; i < OPTIONS; i++)

@@ -11,7 +11,9 @@ struct vmt_err;
 
 struct options {
     uint32_t guest_cid;
-    int vhost_fd, vsock_fd;   /* inherited listening sockets, -1: none */
+    int vhost_fd, vsock_fd; /* inherited listening sockets, -1: none */
+    int worker_fd;          /* we are a worker, and this is its channel; -1: we are not */
+    int journal_fd;         /* of a worker */
     const char *vhost_socket; /* paths to listen at instead; borrowed from argv */
     const char *vsock_socket;
     const char *uds_dir; /* borrowed; NULL: vsock_socket is the prefix */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the messages of the frontend do. */
+/* What the messages of the VMM and of the keeper do. */
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/vm_vsock/device.h"
+#include "platform/linux/vm_vsock/private.h"
 #include "platform/linux/vm_vsock/vhost_user_internal.h"
 
 #define F_PROTOCOL_FEATURES (1ull << 30)
@@ -19,7 +20,7 @@
 #define VRING_NO_FD 0x100u
 
 static uint32_t
-body_u32(const struct message *msg, size_t off)
+body_u32(const struct vhost_message *msg, size_t off)
 {
     uint32_t v;
 
@@ -28,7 +29,7 @@ body_u32(const struct message *msg, size_t off)
 }
 
 static uint64_t
-body_u64(const struct message *msg, size_t off)
+body_u64(const struct vhost_message *msg, size_t off)
 {
     uint64_t v;
 
@@ -51,13 +52,7 @@ reply_u64(struct vhost_user *vu, uint64_t value)
 }
 
 static int
-take_first_fd(struct vhost_user *vu)
-{
-    return vu->nfds ? vmt_take_fd(&vu->fds[0]) : -1;
-}
-
-static int
-get_features(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+get_features(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     (void)msg;
     (void)err;
@@ -65,7 +60,7 @@ get_features(struct vhost_user *vu, const struct message *msg, struct vmt_err *e
 }
 
 static int
-set_features(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_features(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     uint64_t features = body_u64(msg, 0);
 
@@ -77,7 +72,7 @@ set_features(struct vhost_user *vu, const struct message *msg, struct vmt_err *e
 }
 
 static int
-get_protocol_features(struct vhost_user *vu, const struct message *msg,
+get_protocol_features(struct vhost_user *vu, const struct vhost_message *msg,
                       struct vmt_err *err)
 {
     (void)msg;
@@ -86,7 +81,7 @@ get_protocol_features(struct vhost_user *vu, const struct message *msg,
 }
 
 static int
-set_protocol_features(struct vhost_user *vu, const struct message *msg,
+set_protocol_features(struct vhost_user *vu, const struct vhost_message *msg,
                       struct vmt_err *err)
 {
     uint64_t features = body_u64(msg, 0);
@@ -98,7 +93,7 @@ set_protocol_features(struct vhost_user *vu, const struct message *msg,
 }
 
 static int
-set_owner(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_owner(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     (void)vu;
     (void)msg;
@@ -108,7 +103,7 @@ set_owner(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
 
 /* The document says: no longer used, was meant to disable all rings. */
 static int
-reset_owner(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+reset_owner(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     (void)msg;
     (void)err;
@@ -120,26 +115,26 @@ reset_owner(struct vhost_user *vu, const struct message *msg, struct vmt_err *er
 VMT_DEFINE_FREEP(struct guest_memory, guest_memory_free)
 
 static int
-set_mem_table(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_mem_table(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     VMT_CLEANUP(guest_memory_freep) struct guest_memory *mem = NULL;
     struct guest_region regions[GUEST_MEMORY_REGIONS_MAX];
     uint32_t n = body_u32(msg, 0);
     int r;
 
-    if (n < 1 || n > GUEST_MEMORY_REGIONS_MAX || msg->size != 8 + n * REGION_BYTES ||
-        vu->nfds != n)
+    if (n < 1 || n > GUEST_MEMORY_REGIONS_MAX ||
+        msg->size != 8 + n * VHOST_REGION_BYTES || vu->channel.nfds != n)
         return vmt_err_setx(err, EPROTO, "%u regions in %u bytes with %zu descriptors", n,
-                            msg->size, vu->nfds);
+                            msg->size, vu->channel.nfds);
     for (uint32_t i = 0; i < n; i++) {
-        size_t at = 8 + (size_t)i * REGION_BYTES;
+        size_t at = 8 + (size_t)i * VHOST_REGION_BYTES;
 
         regions[i] = (struct guest_region){.guest_addr = body_u64(msg, at),
                                            .size = body_u64(msg, at + 8),
                                            .user_addr = body_u64(msg, at + 16),
                                            .mmap_offset = body_u64(msg, at + 24)};
     }
-    r = guest_memory_new(regions, vu->fds, n, &mem, err);
+    r = guest_memory_new(regions, vu->channel.fds, n, &mem, err);
     if (r == 0)
         r = vsock_device_set_memory(vu->dev, mem, err);
     if (r == 0)
@@ -149,7 +144,7 @@ set_mem_table(struct vhost_user *vu, const struct message *msg, struct vmt_err *
 
 /* The index of a queue is the first thing in most messages about one. */
 static int
-ring_index(const struct message *msg, unsigned *ret_index, struct vmt_err *err)
+ring_index(const struct vhost_message *msg, unsigned *ret_index, struct vmt_err *err)
 {
     uint32_t index = body_u32(msg, 0);
 
@@ -160,7 +155,7 @@ ring_index(const struct message *msg, unsigned *ret_index, struct vmt_err *err)
 }
 
 static int
-set_vring_num(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_num(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
@@ -173,7 +168,8 @@ set_vring_num(struct vhost_user *vu, const struct message *msg, struct vmt_err *
 }
 
 static int
-set_vring_addr(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_addr(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
@@ -187,7 +183,8 @@ set_vring_addr(struct vhost_user *vu, const struct message *msg, struct vmt_err 
 }
 
 static int
-set_vring_base(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_base(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
@@ -200,7 +197,8 @@ set_vring_base(struct vhost_user *vu, const struct message *msg, struct vmt_err 
 }
 
 static int
-get_vring_base(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+get_vring_base(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
 {
     uint32_t state[2];
     unsigned index = 0;
@@ -216,7 +214,7 @@ get_vring_base(struct vhost_user *vu, const struct message *msg, struct vmt_err 
 
 /* A queue's index, and whether its descriptor is there as the message says. */
 static int
-ring_fd(struct vhost_user *vu, const struct message *msg, unsigned *ret_index,
+ring_fd(struct vhost_user *vu, const struct vhost_message *msg, unsigned *ret_index,
         struct vmt_err *err)
 {
     uint64_t value = body_u64(msg, 0);
@@ -224,27 +222,28 @@ ring_fd(struct vhost_user *vu, const struct message *msg, unsigned *ret_index,
 
     if ((value & VRING_INDEX_MASK) >= VSOCK_DEVICE_RINGS ||
         value & ~(uint64_t)(VRING_INDEX_MASK | VRING_NO_FD) ||
-        vu->nfds != (no_fd ? 0 : 1))
+        vu->channel.nfds != (no_fd ? 0 : 1))
         return vmt_err_setx(err, EPROTO, "queue %#llx with %zu descriptors",
-                            (unsigned long long)value, vu->nfds);
+                            (unsigned long long)value, vu->channel.nfds);
     *ret_index = (unsigned)(value & VRING_INDEX_MASK);
     return 0;
 }
 
 static int
-set_vring_kick(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_kick(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_fd(vu, msg, &index, err);
 
     if (r < 0)
         return r;
-    if (!vu->nfds)
+    if (!vu->channel.nfds)
         return vmt_err_setx(err, ENOTSUP, "a queue that would have to be polled");
-    r = vsock_ring_set_kick(vu->dev, index, vu->fds[0], err);
+    r = vsock_ring_set_kick(vu->dev, index, vu->channel.fds[0], err);
     if (r < 0)
         return r;
-    (void)take_first_fd(vu);
+    (void)vhost_channel_take_fd(&vu->channel);
     /* Without the protocol features there is no message to enable a queue. */
     if (!vu->has_protocol)
         vsock_ring_enable(vu->dev, index, true);
@@ -252,29 +251,30 @@ set_vring_kick(struct vhost_user *vu, const struct message *msg, struct vmt_err 
 }
 
 static int
-set_vring_call(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_call(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_fd(vu, msg, &index, err);
 
     if (r == 0)
-        vsock_ring_set_call(vu->dev, index, take_first_fd(vu));
+        vsock_ring_set_call(vu->dev, index, vhost_channel_take_fd(&vu->channel));
     return r;
 }
 
 static int
-set_vring_err(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_err(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_fd(vu, msg, &index, err);
 
     if (r == 0)
-        vsock_ring_set_err(vu->dev, index, take_first_fd(vu));
+        vsock_ring_set_err(vu->dev, index, vhost_channel_take_fd(&vu->channel));
     return r;
 }
 
 static int
-get_queue_num(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+get_queue_num(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     (void)msg;
     (void)err;
@@ -282,7 +282,8 @@ get_queue_num(struct vhost_user *vu, const struct message *msg, struct vmt_err *
 }
 
 static int
-set_vring_enable(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+set_vring_enable(struct vhost_user *vu, const struct vhost_message *msg,
+                 struct vmt_err *err)
 {
     unsigned index = 0;
     int r = ring_index(msg, &index, err);
@@ -297,21 +298,21 @@ set_vring_enable(struct vhost_user *vu, const struct message *msg, struct vmt_er
 /* Offset, size and flags, then as many bytes as size says. The device's configuration is
  * the guest's CID, virtio 1.2 section 5.10.4. */
 static int
-get_config(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+get_config(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
 {
     uint64_t cid = htole64(vu->guest_cid);
     uint32_t offset = body_u32(msg, 0), size = body_u32(msg, 4);
 
-    if (size > CONFIG_MAX_BYTES || msg->size != CONFIG_HEADER_BYTES + size)
+    if (size > VHOST_CONFIG_MAX_BYTES || msg->size != VHOST_CONFIG_HEADER_BYTES + size)
         return vmt_err_setx(err, EPROTO, "configuration of %u bytes", size);
     if (offset > sizeof(cid) || size > sizeof(cid) - offset) {
         size = 0; /* this is how the protocol spells failure */
         offset = 0;
     }
-    memcpy(vu->reply, msg->body, CONFIG_HEADER_BYTES);
+    memcpy(vu->reply, msg->body, VHOST_CONFIG_HEADER_BYTES);
     memcpy(vu->reply + 4, &size, sizeof(size));
-    memcpy(vu->reply + CONFIG_HEADER_BYTES, (const uint8_t *)&cid + offset, size);
-    vu->reply_len = CONFIG_HEADER_BYTES + size;
+    memcpy(vu->reply + VHOST_CONFIG_HEADER_BYTES, (const uint8_t *)&cid + offset, size);
+    vu->reply_len = VHOST_CONFIG_HEADER_BYTES + size;
     return 0;
 }
 
@@ -321,7 +322,7 @@ static const struct request requests[] = {
     [2] = {"SET_FEATURES", set_features, 8, 8, 0},
     [3] = {"SET_OWNER", set_owner, 0, 0, 0},
     [4] = {"RESET_OWNER", reset_owner, 0, 0, 0},
-    [5] = {"SET_MEM_TABLE", set_mem_table, 8, BODY_MAX_BYTES, FDS_MAX},
+    [5] = {"SET_MEM_TABLE", set_mem_table, 8, VHOST_BODY_MAX_BYTES, VHOST_FDS_MAX},
     [8] = {"SET_VRING_NUM", set_vring_num, 8, 8, 0},
     [9] = {"SET_VRING_ADDR", set_vring_addr, 40, 40, 0},
     [10] = {"SET_VRING_BASE", set_vring_base, 8, 8, 0},
@@ -333,13 +334,75 @@ static const struct request requests[] = {
     [16] = {"SET_PROTOCOL_FEATURES", set_protocol_features, 8, 8, 0},
     [17] = {"GET_QUEUE_NUM", get_queue_num, 0, 0, 0},
     [18] = {"SET_VRING_ENABLE", set_vring_enable, 8, 8, 0},
-    [24] = {"GET_CONFIG", get_config, CONFIG_HEADER_BYTES,
-            CONFIG_HEADER_BYTES + CONFIG_MAX_BYTES, 0},
+    [24] = {"GET_CONFIG", get_config, VHOST_CONFIG_HEADER_BYTES,
+            VHOST_CONFIG_HEADER_BYTES + VHOST_CONFIG_MAX_BYTES, 0},
+};
+
+static int
+hello(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    (void)err;
+    if (vu->owner)
+        vu->owner->on_hello(vu->owner->arg, body_u64(msg, 0));
+    return 0;
+}
+
+static int
+begin(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    (void)err;
+    vhost_user_forget(vu);
+    vu->vmm_fd = vhost_channel_take_fd(&vu->channel);
+    if (vu->owner)
+        vu->owner->on_begin(vu->owner->arg, body_u64(msg, 0));
+    return 0;
+}
+
+static int
+left(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    (void)msg;
+    (void)err;
+    vhost_user_forget(vu);
+    return 0;
+}
+
+static int
+resume(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    unsigned index = 0;
+    int r = ring_index(msg, &index, err);
+
+    if (r == 0)
+        r = vsock_ring_resume(vu->dev, index);
+    return r;
+}
+
+static int
+serve(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    (void)msg;
+    return vu->owner ? vu->owner->on_serve(vu->owner->arg, err) : 0;
+}
+
+static const struct {
+    uint32_t number;
+    struct request request;
+} private_requests[] = {
+    {VHOST_PRIVATE_HELLO, {"HELLO", hello, 8, 8, 0}},
+    {VHOST_PRIVATE_BEGIN, {"BEGIN", begin, 8, 8, 1}},
+    {VHOST_PRIVATE_LEFT, {"LEFT", left, 0, 0, 0}},
+    {VHOST_PRIVATE_RESUME, {"RESUME", resume, 8, 8, 0}},
+    {VHOST_PRIVATE_SERVE, {"SERVE", serve, 0, 0, 0}},
 };
 
 const struct request *
-vhost_user_request(uint32_t number)
+vhost_user_request(uint32_t number, bool kept)
 {
+    for (size_t i = 0; kept && i < VMT_ARRAY_SIZE(private_requests); i++) {
+        if (private_requests[i].number == number)
+            return &private_requests[i].request;
+    }
     if (number >= VMT_ARRAY_SIZE(requests) || !requests[number].handle)
         return NULL;
     return &requests[number];

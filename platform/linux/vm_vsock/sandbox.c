@@ -8,6 +8,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -88,6 +89,73 @@ static const uint32_t allowed[] = {
     __NR_exit_group,
 };
 
+/* What a keeper needs beside those: to end, to start a program, and what that program and
+ * its loader do until they have a filter of their own. */
+static const uint32_t allowed_keeper[] = {
+    __NR_clone,
+    __NR_clone3,
+#ifdef __NR_vfork
+    __NR_vfork,
+#endif
+    __NR_execve,
+    __NR_waitid,
+    __NR_wait4,
+    __NR_pidfd_open,
+    __NR_pidfd_send_signal,
+    __NR_kill,
+    __NR_tgkill,
+    __NR_getpid,
+    __NR_gettid,
+    __NR_setsid,
+    __NR_dup,
+    __NR_dup3,
+#ifdef __NR_dup2
+    __NR_dup2,
+#endif
+    __NR_close_range,
+    __NR_mmap,
+    __NR_mprotect,
+    __NR_openat,
+#ifdef __NR_open
+    __NR_open,
+#endif
+    __NR_pread64,
+    __NR_lseek,
+    __NR_statx,
+#ifdef __NR_stat
+    __NR_stat,
+    __NR_lstat,
+    __NR_access,
+    __NR_readlink,
+    __NR_unlink,
+#endif
+    __NR_faccessat,
+    __NR_faccessat2,
+    __NR_readlinkat,
+    __NR_unlinkat,
+    __NR_getdents64,
+    __NR_getcwd,
+    __NR_socketpair,
+    __NR_getsockopt,
+    __NR_eventfd2,
+    __NR_pipe2,
+    __NR_epoll_create1,
+    __NR_timerfd_create,
+    __NR_prctl,
+    __NR_seccomp,
+    __NR_prlimit64,
+    __NR_set_tid_address,
+    __NR_set_robust_list,
+    __NR_rseq,
+    __NR_futex,
+    __NR_uname,
+    __NR_sched_getaffinity,
+    __NR_sched_yield,
+#ifdef __NR_arch_prctl
+    __NR_arch_prctl,
+#endif
+};
+
 /* Calls with one argument that is looked at: allowed if (low 32 bits & mask) == value. */
 struct argument_rule {
     uint32_t call;
@@ -100,13 +168,7 @@ static const struct argument_rule argument_rules[] = {
     {__NR_mprotect, 2, PROT_EXEC, 0},
 };
 
-#ifdef __NR_unlink
-#define CALL_UNLINK __NR_unlink
-#else
-#define CALL_UNLINK __NR_unlinkat
-#endif
-
-#define FILTER_MAX 128u
+#define FILTER_MAX 256u
 
 struct filter {
     struct sock_filter op[FILTER_MAX];
@@ -153,7 +215,7 @@ emit_argument_rule(struct filter *f, const struct argument_rule *rule)
 }
 
 static void
-filter_build(struct filter *f, bool remove_sockets)
+filter_build(struct filter *f, enum sandbox_role role)
 {
     emit_load(f, offsetof(struct seccomp_data, arch));
     emit(f, BPF_JMP | BPF_JEQ | BPF_K, MACHINE, 1, 0);
@@ -163,20 +225,20 @@ filter_build(struct filter *f, bool remove_sockets)
         emit_allow(f, allowed[i]);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(argument_rules); i++)
         emit_argument_rule(f, &argument_rules[i]);
-    if (remove_sockets)
-        emit_allow(f, CALL_UNLINK);
+    for (size_t i = 0; role == SANDBOX_KEEPER && i < VMT_ARRAY_SIZE(allowed_keeper); i++)
+        emit_allow(f, allowed_keeper[i]);
     emit_return(f, SECCOMP_RET_ERRNO | ENOSYS);
 }
 
 int
-sandbox_enter(bool remove_sockets, struct vmt_err *err)
+sandbox_enter(enum sandbox_role role, struct vmt_err *err)
 {
     struct filter filter = {.n = 0};
     struct sock_fprog program = {.filter = filter.op};
 
     if (SANITIZED || !MACHINE)
         return vmt_err_setx(err, ENOTSUP, "no filter for this build");
-    filter_build(&filter, remove_sockets);
+    filter_build(&filter, role);
     program.len = filter.n;
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
         return vmt_err_set(err, ENOTSUP, "install the filter");

@@ -225,6 +225,7 @@ device_rx(struct vsock_device *dev)
 
         n += used;
         ring_publish(ring); /* the guest may start while we look for more */
+        vsock_mux_published(dev->mux);
         /* After asking for a notification a buffer may have come just before. */
         if (!used && !virtq_has_avail(&ring->vq))
             break;

@@ -2,10 +2,8 @@
 #include "platform/linux/vm_vsock/vhost_user.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -14,72 +12,84 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/linux/vm_vsock/device.h"
+#include "platform/linux/vm_vsock/private.h"
 #include "platform/linux/vm_vsock/vhost_user_internal.h"
 
-/* The second word of a message's header: version, and whether it is or wants a reply. */
-#define FLAG_VERSION_MASK 3u
-#define FLAG_VERSION 1u
-#define FLAG_REPLY 4u
-#define FLAG_NEED_REPLY 8u
+/* Without keeper and VMM there is nothing to serve. Not at once: whoever watches both
+ * processes should learn first that it was the VMM that ended. */
+#define ALONE_SEC 2
 
-#define ACCEPT_PAUSE_MS 100
-
-static void
-drop_fds(struct vhost_user *vu)
+void
+vhost_user_forget(struct vhost_user *vu)
 {
-    for (size_t i = 0; i < vu->nfds; i++)
-        vmt_closep(&vu->fds[i]);
-    vu->nfds = 0;
-}
-
-static void
-frontend_drop(struct vhost_user *vu)
-{
-    if (vu->io)
-        event_free(vmt_take_ptr(&vu->io));
-    vmt_closep(&vu->fd);
-    vu->fd = -1;
-    drop_fds(vu);
-    vu->got = 0;
+    vmt_closep(&vu->vmm_fd);
+    vu->vmm_fd = -1;
     vu->protocol = 0;
     vu->has_protocol = false;
     vsock_device_detach(vu->dev);
-    (void)event_add(vu->accept, NULL);
 }
 
-/* A frontend that does not read its replies is broken: they are few and small. */
-static int
-send_reply(struct vhost_user *vu, uint32_t request, struct vmt_err *err)
+static void
+on_end(evutil_socket_t fd, short what, void *arg)
 {
-    uint8_t out[HEADER_BYTES + sizeof(vu->reply)];
-    uint32_t header[3] = {request, FLAG_VERSION | FLAG_REPLY, (uint32_t)vu->reply_len};
-    size_t len = HEADER_BYTES + vu->reply_len;
-    ssize_t n;
+    struct vhost_user *vu = arg;
 
-    memcpy(out, header, HEADER_BYTES);
-    memcpy(out + HEADER_BYTES, vu->reply, vu->reply_len);
-    n = send(vu->fd, out, len, MSG_NOSIGNAL);
-    if (n != (ssize_t)len)
-        return vmt_err_set(err, n < 0 ? errno : EPIPE, "answer the frontend");
-    return 0;
+    (void)fd;
+    (void)what;
+    if (vu->owner)
+        vu->owner->on_end(vu->owner->arg);
 }
 
-/* A request that fails ends the connection, unless the frontend asked to be told. */
-static int
-message_handle(struct vhost_user *vu, const struct message *msg, struct vmt_err *err)
+static void
+connection_drop(struct vhost_user *vu)
 {
-    const struct request *req = vhost_user_request(msg->request);
-    bool ack = (msg->flags & FLAG_NEED_REPLY) && (vu->protocol & PROTOCOL_F_REPLY_ACK);
+    struct timeval alone = {.tv_sec = vu->kept ? 0 : ALONE_SEC};
+
+    if (vu->io)
+        event_free(vmt_take_ptr(&vu->io));
+    vhost_channel_close(&vu->channel);
+    vhost_user_forget(vu);
+    (void)evtimer_add(vu->end, &alone);
+}
+
+/* A peer that does not read its replies is broken: they are few and small. */
+static int
+send_reply(struct vhost_user *vu, uint32_t request, uint32_t flags, struct vmt_err *err)
+{
+    struct vhost_message msg = {.request = request,
+                                .flags = VHOST_FLAG_VERSION | VHOST_FLAG_REPLY | flags,
+                                .size = (uint32_t)vu->reply_len,
+                                .body = vu->reply};
+
+    return vhost_channel_send(&vu->channel, &msg, NULL, 0, err);
+}
+
+static int
+message_apply(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_err *err)
+{
+    const struct request *req = vhost_user_request(msg->request, vu->kept);
+
+    if (!req)
+        return vmt_err_setx(err, ENOSYS, "unknown request %u", msg->request);
+    if (msg->size < req->min || msg->size > req->max || vu->channel.nfds > req->fds_max)
+        return vmt_err_setx(err, EPROTO, "%s of %u bytes with %zu descriptors", req->name,
+                            msg->size, vu->channel.nfds);
+    return req->handle(vu, msg, err);
+}
+
+/* A request that fails ends the connection, unless the peer asked to be told; a keeper
+ * always does. */
+static int
+message_handle(struct vhost_user *vu, const struct vhost_message *msg,
+               struct vmt_err *err)
+{
+    bool ack = vu->kept || ((msg->flags & VHOST_FLAG_NEED_REPLY) &&
+                            (vu->protocol & PROTOCOL_F_REPLY_ACK));
+    uint32_t flags = 0;
     int r;
 
     vu->reply_len = 0;
-    if (!req)
-        r = vmt_err_setx(err, ENOSYS, "unknown request %u", msg->request);
-    else if (msg->size < req->min || msg->size > req->max || vu->nfds > req->fds_max)
-        r = vmt_err_setx(err, EPROTO, "%s of %u bytes with %zu descriptors", req->name,
-                         msg->size, vu->nfds);
-    else
-        r = req->handle(vu, msg, err);
+    r = message_apply(vu, msg, err);
     if (r < 0 && !ack)
         return r;
     if (r < 0 && log_limit_pass(&vu->log))
@@ -88,164 +98,103 @@ message_handle(struct vhost_user *vu, const struct message *msg, struct vmt_err 
         uint64_t failed = r < 0;
 
         vhost_user_reply(vu, &failed, sizeof(failed));
+        flags = vu->kept ? VHOST_FLAG_STATUS : 0;
     }
-    return vu->reply_len ? send_reply(vu, msg->request, err) : 0;
-}
-
-/* Keep the descriptors that came along; too many are a failure. */
-static int
-collect_fds(struct vhost_user *vu, struct msghdr *hdr)
-{
-    bool full = hdr->msg_flags & MSG_CTRUNC;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-            if (vu->nfds < FDS_MAX) {
-                vu->fds[vu->nfds++] = fd;
-            } else {
-                vmt_closep(&fd);
-                full = true;
-            }
-        }
-    }
-    return full ? -EPROTO : 0;
-}
-
-/* Read until in holds want bytes. Returns 1, 0 when more have to come, -errno. */
-static int
-read_upto(struct vhost_user *vu, size_t want, struct vmt_err *err)
-{
-    while (vu->got < want) {
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-        } control;
-        struct iovec iov = {.iov_base = vu->in + vu->got, .iov_len = want - vu->got};
-        struct msghdr hdr = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-        ssize_t n = recvmsg(vu->fd, &hdr, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return 0;
-        if (n < 0)
-            return vmt_err_set(err, errno, "read from the frontend");
-        if (collect_fds(vu, &hdr) < 0)
-            return vmt_err_setx(err, EPROTO, "too many descriptors");
-        if (n == 0)
-            return vmt_err_setx(err, ECONNRESET, "closed by the frontend");
-        vu->got += (size_t)n;
-    }
-    return 1;
+    return vu->reply_len ? send_reply(vu, msg->request, flags, err) : 0;
 }
 
 /* One message. Returns 1, 0 when it is not all there yet, -errno. */
 static int
-frontend_step(struct vhost_user *vu, struct vmt_err *err)
+connection_step(struct vhost_user *vu, struct vmt_err *err)
 {
-    uint32_t header[3];
-    struct message msg;
-    int r = read_upto(vu, HEADER_BYTES, err);
+    struct vhost_message msg;
+    int r = vhost_channel_read(&vu->channel, &msg, err);
 
     if (r <= 0)
         return r;
-    memcpy(header, vu->in, sizeof(header));
-    msg = (struct message){header[0], header[1], header[2], vu->in + HEADER_BYTES};
-    if ((msg.flags & FLAG_VERSION_MASK) != FLAG_VERSION || msg.size > BODY_MAX_BYTES)
-        return vmt_err_setx(err, EPROTO, "request %u, flags %#x, %u bytes", msg.request,
-                            msg.flags, msg.size);
-    r = read_upto(vu, HEADER_BYTES + msg.size, err);
-    if (r <= 0)
-        return r;
     r = message_handle(vu, &msg, err);
-    drop_fds(vu);
-    vu->got = 0;
+    vhost_channel_next(&vu->channel);
     return r < 0 ? r : 1;
+}
+
+static int connection_watch(struct vhost_user *vu);
+
+/* The keeper is gone. Its VMM is still there: its connection was handed to us for this.
+ */
+static int
+take_over(struct vhost_user *vu)
+{
+    int vmm_fd = vmt_take_fd(&vu->vmm_fd);
+
+    event_free(vmt_take_ptr(&vu->io));
+    vhost_channel_close(&vu->channel);
+    vu->kept = false;
+    vu->channel.fd = vmm_fd;
+    vmt_log_warning(
+        "the process that looked after this one is gone; it goes on alone, and "
+        "nobody would replace it");
+    return connection_watch(vu);
 }
 
 /* One message per turn: the rest is seen by the next, and the queues have theirs. */
 static void
-on_frontend(evutil_socket_t fd, short what, void *arg)
+on_message(evutil_socket_t fd, short what, void *arg)
 {
     struct vhost_user *vu = arg;
     struct vmt_err err = {0};
-    int r = frontend_step(vu, &err);
+    bool was_kept = vu->kept;
+    int r = connection_step(vu, &err);
 
     (void)fd;
     (void)what;
     if (r >= 0)
         return;
-    if (log_limit_pass(&vu->log))
-        vmt_log(r == -ECONNRESET && vu->got == 0 ? VMT_LOG_INFO : VMT_LOG_WARNING,
-                "frontend dropped: %s", vmt_err_text(&err));
-    frontend_drop(vu);
-}
-
-static void
-on_resume(evutil_socket_t fd, short what, void *arg)
-{
-    struct vhost_user *vu = arg;
-
-    (void)fd;
-    (void)what;
-    (void)event_add(vu->accept, NULL);
-}
-
-static void
-on_accept(evutil_socket_t listen_fd, short what, void *arg)
-{
-    struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
-    struct vhost_user *vu = arg;
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-    (void)what;
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            (void)event_del(vu->accept);
-            (void)evtimer_add(vu->resume, &pause);
-        }
+    if (was_kept && vu->vmm_fd >= 0 && take_over(vu) == 0)
         return;
-    }
-    vu->fd = fd;
-    vu->io = event_new(vu->base, fd, EV_READ | EV_PERSIST, on_frontend, vu);
-    (void)event_del(vu->accept);
-    if (!vu->io || event_add(vu->io, NULL) < 0)
-        frontend_drop(vu);
-    else if (log_limit_pass(&vu->log))
-        vmt_log_info("a frontend connected");
+    if (!was_kept && log_limit_pass(&vu->log))
+        vmt_log(r == -ECONNRESET ? VMT_LOG_INFO : VMT_LOG_WARNING, "frontend dropped: %s",
+                vmt_err_text(&err));
+    connection_drop(vu);
+}
+
+static int
+connection_watch(struct vhost_user *vu)
+{
+    vu->io = event_new(vu->base, vu->channel.fd, EV_READ | EV_PERSIST, on_message, vu);
+    return !vu->io || event_add(vu->io, NULL) < 0 ? -ENOMEM : 0;
 }
 
 VMT_DEFINE_FREEP(struct vhost_user, vhost_user_free)
 
 int
-vhost_user_new(struct event_base *base, int fd, uint32_t guest_cid,
+vhost_user_new(struct event_base *base, int fd, bool kept, uint32_t guest_cid,
                struct vsock_device *dev, struct vhost_user **ret_vu, struct vmt_err *err)
 {
     VMT_CLEANUP(vhost_user_freep) struct vhost_user *vu = calloc(1, sizeof(*vu));
+    int r;
 
     if (!vu)
         return vmt_err_set(err, ENOMEM, "create frontend server");
     vu->base = base;
     vu->guest_cid = guest_cid;
     vu->dev = dev;
-    vu->fd = vu->listen_fd = -1;
-    vu->accept = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, vu);
-    vu->resume = evtimer_new(base, on_resume, vu);
-    if (!vu->accept || !vu->resume || event_add(vu->accept, NULL) < 0)
-        return vmt_err_set(err, ENOMEM, "watch the frontend's socket");
-    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
-        return vmt_err_set(err, errno, "make the frontend's socket non-blocking");
-    vu->listen_fd = fd;
+    vu->kept = kept;
+    vu->vmm_fd = -1;
+    vu->channel.fd = fd;
+    vu->end = evtimer_new(base, on_end, vu);
+    r = vu->end ? connection_watch(vu) : -ENOMEM;
+    if (r < 0) {
+        vu->channel.fd = -1;
+        return vmt_err_set(err, -r, "watch the frontend");
+    }
     *ret_vu = vmt_take_ptr(&vu);
     return 0;
+}
+
+void
+vhost_user_set_owner(struct vhost_user *vu, const struct vhost_user_owner *owner)
+{
+    vu->owner = owner;
 }
 
 void
@@ -255,12 +204,9 @@ vhost_user_free(struct vhost_user *vu)
         return;
     if (vu->io)
         event_free(vu->io);
-    if (vu->accept)
-        event_free(vu->accept);
-    if (vu->resume)
-        event_free(vu->resume);
-    drop_fds(vu);
-    vmt_closep(&vu->fd);
-    vmt_closep(&vu->listen_fd);
+    if (vu->end)
+        event_free(vu->end);
+    vhost_channel_close(&vu->channel);
+    vmt_closep(&vu->vmm_fd);
     free(vu);
 }

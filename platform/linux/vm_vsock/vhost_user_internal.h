@@ -1,58 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* platform/linux/vm_vsock/vhost_user_internal.h - shared by vhost_user.c (messages and
- * their framing) and requests.c (what they do). */
+/* platform/linux/vm_vsock/vhost_user_internal.h - shared by vhost_user.c (the connection)
+ * and requests.c (what messages do). */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "platform/linux/vm_vsock/channel.h"
 #include "platform/linux/vm_vsock/log_limit.h"
-#include "platform/linux/vm_vsock/memory.h"
 #include "platform/linux/vm_vsock/vhost_user.h"
 
 struct event;
 
-#define HEADER_BYTES                                                                     \
-    12u /* request, flags, size of the body; in the host's byte order                    \
-         */
 #define PROTOCOL_F_REPLY_ACK (1ull << 3)
-
-#define REGION_BYTES 32u
-#define CONFIG_HEADER_BYTES 12u
-#define CONFIG_MAX_BYTES 256u /* VHOST_USER_MAX_CONFIG_SIZE */
-#define BODY_MAX_BYTES (8u + REGION_BYTES * GUEST_MEMORY_REGIONS_MAX)
-#define FDS_MAX GUEST_MEMORY_REGIONS_MAX
 
 struct vhost_user {
     struct event_base *base; /* borrowed */
     struct vsock_device *dev;
+    const struct vhost_user_owner *owner; /* borrowed; NULL: none */
     uint32_t guest_cid;
-    int listen_fd;        /* owned */
-    struct event *accept; /* owned; pending while there is no frontend */
-    struct event *resume; /* owned */
-    int fd;               /* owned; the frontend, -1: none */
-    struct event *io;     /* owned */
-    uint64_t protocol;    /* protocol features that were agreed */
-    bool has_protocol;    /* F_PROTOCOL_FEATURES was agreed */
-    uint8_t in[HEADER_BYTES + BODY_MAX_BYTES];
-    size_t got;
-    int fds[FDS_MAX]; /* owned; came with the message that is being read */
-    size_t nfds;
-    uint8_t reply[CONFIG_HEADER_BYTES + CONFIG_MAX_BYTES];
+    struct vhost_channel channel;
+    bool kept;         /* a keeper is at the other end */
+    int vmm_fd;        /* owned; the VMM's own connection, -1: none */
+    struct event *io;  /* owned */
+    struct event *end; /* owned; time until we give up being alone */
+    uint64_t protocol; /* protocol features that were agreed */
+    bool has_protocol; /* F_PROTOCOL_FEATURES was agreed */
+    uint8_t reply[VHOST_CONFIG_HEADER_BYTES + VHOST_CONFIG_MAX_BYTES];
     size_t reply_len;
     struct log_limit log;
 };
 
-/* A message of the frontend; body is borrowed and has size bytes. */
-struct message {
-    uint32_t request, flags, size;
-    const uint8_t *body;
-};
-
 /* Returns 0, then reply_len tells whether there is an answer; or -errno. Takes what it
- * keeps of vu->fds. */
-typedef int request_fn(struct vhost_user *vu, const struct message *msg,
+ * keeps of the channel's descriptors. */
+typedef int request_fn(struct vhost_user *vu, const struct vhost_message *msg,
                        struct vmt_err *err);
 
 struct request {
@@ -62,8 +40,11 @@ struct request {
     uint16_t fds_max;
 };
 
-/* NULL: not a request that is served here. */
-const struct request *vhost_user_request(uint32_t number);
+/* NULL: not a request that is served here; the private ones only for a keeper. */
+const struct request *vhost_user_request(uint32_t number, bool kept);
 
 /* The body of the answer, at most sizeof(vu->reply) bytes. */
 void vhost_user_reply(struct vhost_user *vu, const void *data, size_t len);
+
+/* The VMM begins, or is gone: forget what the last one set up. */
+void vhost_user_forget(struct vhost_user *vu);

@@ -100,6 +100,12 @@ virtq_start(struct virtq *vq, uint16_t size, void *desc, void *avail, void *used
 }
 
 void
+virtq_resume(struct virtq *vq)
+{
+    vq->last_avail = vq->next_used;
+}
+
+void
 virtq_stop(struct virtq *vq)
 {
     vq->size = 0;

@@ -52,6 +52,10 @@ int virtq_start(struct virtq *vq, uint16_t size, void *desc, void *avail, void *
                 uint16_t base);
 void virtq_stop(struct virtq *vq);
 
+/* Right after virtq_start: take the entry after the last one that was returned. The guest
+ * wrote where that is, as it did the entries: virtq_pop checks both. */
+void virtq_resume(struct virtq *vq);
+
 /* Take the next chain. iov has room for max pieces. Returns 1, 0 when there is none,
  * -E2BIG when only a larger max can hold it (and max was below VIRTQ_PIECES_MAX), or
  * -EPROTO when the guest broke the rules: vq->fault says how, and the ring stays broken.

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/integration/vsock/driver_internal.h"
@@ -59,19 +60,51 @@ driver_spawn(struct driver *d)
         exec_device(d, vhost, vsock);
     (void)close(vhost);
     (void)close(vsock);
+    d->worker = driver_worker(d, 0);
+}
+
+pid_t
+driver_worker(const struct driver *d, pid_t old)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", d->pid, d->pid);
+    for (int ms = 0; ms < DEADLINE_MS; ms++) {
+        FILE *f = fopen(path, "re");
+        long pid = 0;
+
+        assert_non_null(f);
+        if (fscanf(f, "%ld", &pid) != 1)
+            pid = 0;
+        (void)fclose(f);
+        if (pid && pid != old)
+            return (pid_t)pid;
+        (void)nanosleep(&pause, NULL);
+    }
+    fail_msg("vm_vsock has no worker");
+    return 0;
+}
+
+void
+driver_remove(struct driver *d)
+{
+    char command[128];
+
+    (void)snprintf(command, sizeof(command), "rm -r %s", d->dir);
+    assert_int_equal(system(command), 0);
 }
 
 void
 driver_reap(struct driver *d)
 {
-    char command[128];
     int status = -1;
 
     driver_detach(d);
+    driver_assert_alive(d);
     assert_int_equal(kill(d->pid, SIGTERM), 0);
     assert_int_equal(waitpid(d->pid, &status, 0), d->pid);
-    (void)snprintf(command, sizeof(command), "rm -r %s", d->dir);
-    assert_int_equal(system(command), 0);
+    driver_remove(d);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -79,7 +112,12 @@ driver_reap(struct driver *d)
 void
 driver_assert_alive(struct driver *d)
 {
+    if (!d->pid) { /* the worker is on its own */
+        assert_int_equal(waitpid(d->worker, NULL, WNOHANG), 0);
+        return;
+    }
     assert_int_equal(waitpid(d->pid, NULL, WNOHANG), 0);
+    assert_int_equal(driver_worker(d, 0), d->worker);
 }
 
 long
@@ -89,7 +127,7 @@ driver_rss_kib(const struct driver *d)
     long kib = -1;
     FILE *f;
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/status", d->pid);
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", driver_worker(d, 0));
     f = fopen(path, "re");
     assert_non_null(f);
     while (fgets(line, sizeof(line), f)) {

@@ -76,7 +76,8 @@ struct queue {
 };
 
 struct driver {
-    pid_t pid; /* of vm_vsock */
+    pid_t pid;    /* of vm_vsock, the keeper; 0: it was killed, and the worker is ours */
+    pid_t worker; /* the one that was there first; see driver_worker */
     char dir[64];
     int sock; /* vhost-user, -1: not connected */
     int memfd;
@@ -89,10 +90,16 @@ struct driver {
 
 /* A process; its directory is new. */
 void driver_spawn(struct driver *d);
-/* SIGTERM; asserts that it ends with exit code 0. */
+/* SIGTERM; asserts that it ends with exit code 0, which is its worker's, too. */
 void driver_reap(struct driver *d);
+/* Its directory goes. */
+void driver_remove(struct driver *d);
+/* And that its worker is the one that it was: nothing that a guest or VMM does ends it.
+ */
 void driver_assert_alive(struct driver *d);
-/* Private memory of the process in KiB. */
+/* The worker that serves now; waits until there is one other than old. */
+pid_t driver_worker(const struct driver *d, pid_t old);
+/* Private memory of the worker in KiB. */
 long driver_rss_kib(const struct driver *d);
 /* As much of it as a hostile guest may cost, in KiB. */
 long driver_rss_max_kib(void);

@@ -12,7 +12,10 @@
  *                      end; answer "<errno> <bytes> <crc32>\n"
  *   ping CID PORT N    connect out, N round trips of one byte; "<errno> <microseconds>\n"
  *   pump CID PORT N    connect out, send N bytes in writes of 64 KiB and the end, wait
- * for one byte; "<errno> <microseconds>\n" poweroff
+ * for one byte; "<errno> <microseconds>\n"
+ *   uptime             answer "<milliseconds since boot>\n"
+ *   children           answer "<connections that are served, this one too>\n"
+ *   poweroff
  *
  * Byte i of the pattern is the low byte of (i * 2654435761) >> 13, so that a lost,
  * doubled or moved part changes the checksum. */
@@ -274,6 +277,39 @@ cmd_pump(int fd, const unsigned long long *arg)
 }
 
 static void
+cmd_uptime(int fd, const unsigned long long *arg)
+{
+    char text[64];
+    struct timespec ts;
+
+    (void)arg;
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    (void)snprintf(text, sizeof(text), "%llu\n",
+                   (unsigned long long)ts.tv_sec * 1000u +
+                       (unsigned long long)ts.tv_nsec / 1000000u);
+    (void)answer(fd, text);
+}
+
+static void
+cmd_children(int fd, const unsigned long long *arg)
+{
+    FILE *f;
+    int n = 0, pid;
+    char text[64];
+
+    (void)arg;
+    (void)mkdir("/proc", 0755);
+    (void)mount("proc", "/proc", "proc", 0, NULL);
+    f = fopen("/proc/1/task/1/children", "re");
+    while (f && fscanf(f, "%d", &pid) == 1)
+        n++;
+    (void)snprintf(text, sizeof(text), "%d\n", f ? n : -1);
+    if (f)
+        (void)fclose(f);
+    (void)answer(fd, text);
+}
+
+static void
 cmd_poweroff(int fd, const unsigned long long *arg)
 {
     (void)fd;
@@ -285,9 +321,10 @@ static const struct {
     const char *name;
     void (*run)(int fd, const unsigned long long *arg);
 } commands[] = {
-    {"echo", cmd_echo},     {"sink", cmd_sink}, {"discard", cmd_discard},
-    {"source", cmd_source}, {"deaf", cmd_deaf}, {"dial", cmd_dial},
-    {"ping", cmd_ping},     {"pump", cmd_pump}, {"poweroff", cmd_poweroff},
+    {"echo", cmd_echo},     {"sink", cmd_sink},         {"discard", cmd_discard},
+    {"source", cmd_source}, {"deaf", cmd_deaf},         {"dial", cmd_dial},
+    {"ping", cmd_ping},     {"pump", cmd_pump},         {"poweroff", cmd_poweroff},
+    {"uptime", cmd_uptime}, {"children", cmd_children},
 };
 
 static void

@@ -24,6 +24,10 @@ def skip(reason):
     sys.exit(77)
 
 
+def program():
+    return os.environ.get("VMT_VM_VSOCK", os.path.join(os.environ["VMT_BIN"], "vm_vsock"))
+
+
 def requirements():
     """The environment, or a skip that names what is missing."""
     for name in ("VMT_TEST_KERNEL", "VMT_TEST_MODULES"):
@@ -98,9 +102,11 @@ class Guest:
     def __init__(self):
         self.bin = os.environ["VMT_BIN"]
         self.procs = []
+        self.program = program()
 
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix="vmt-vsock-")
+        self.log_file = open(f"{self.dir}/log", "w+", encoding="utf-8")
         try:
             self.start()
         except BaseException:
@@ -111,9 +117,9 @@ class Guest:
     def start_device(self):
         vhost, vsock = listen(f"{self.dir}/vhost.sock"), listen(f"{self.dir}/vsock")
         self.device = subprocess.Popen(
-            [os.environ.get("VMT_VM_VSOCK", f"{self.bin}/vm_vsock"), f"--guest-cid={CID}", f"--vhost-fd={vhost.fileno()}",
+            [self.program, f"--guest-cid={CID}", f"--vhost-fd={vhost.fileno()}",
              f"--vsock-fd={vsock.fileno()}", f"--uds-dir={self.dir}"],
-            pass_fds=[vhost.fileno(), vsock.fileno()])
+            pass_fds=[vhost.fileno(), vsock.fileno()], stderr=self.log_file)
         self.procs.append(self.device)
         vhost.close()
         vsock.close()
@@ -159,6 +165,11 @@ class Guest:
         except OSError:
             return "(none)"
 
+    def log(self):
+        """What vm_vsock wrote so far."""
+        with open(self.log_file.name, encoding="utf-8") as f:
+            return f.read()
+
     def connect(self, port=COMMAND_PORT):
         """A connection to a port of the guest, or None when it is refused."""
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -197,6 +208,8 @@ class Guest:
                 except subprocess.TimeoutExpired:
                     p.kill()
                     p.wait()
+        sys.stderr.write(self.log())
+        self.log_file.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
