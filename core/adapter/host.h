@@ -58,9 +58,10 @@ struct host_file_ops {
     int (*dir_each)(struct host *host, void (*fn)(void *arg, const char *path), void *arg,
                     struct vmt_err *err);
     /* Processes of our own uid, but not ourselves, whose command line names path, which
-     * must be a directory of dir_make. Writes at most max. Returns how many. */
-    size_t (*dir_users)(struct host *host, const char *path, struct spawn_id *ids,
-                        size_t max);
+     * must be a directory of dir_make, and begins an argument with mark (NULL: any).
+     * Writes at most max. Returns how many. */
+    size_t (*dir_users)(struct host *host, const char *path, const char *mark,
+                        struct spawn_id *ids, size_t max);
 };
 
 /* Logs that another process writes to: console output, last words. A path below is

@@ -31,7 +31,7 @@ kill_leftovers(struct concierge *c, const char *run_dir, int32_t watched_pid)
     struct host *host = c->config.host;
     struct spawn *spawn = c->config.spawn;
     struct spawn_id ids[LEFTOVERS_MAX];
-    size_t n = host->files->dir_users(host, run_dir, ids, VMT_ARRAY_SIZE(ids));
+    size_t n = host->files->dir_users(host, run_dir, NULL, ids, VMT_ARRAY_SIZE(ids));
 
     for (size_t i = 0; i < n; i++) {
         struct spawn_child *child = NULL;
@@ -64,9 +64,10 @@ static int
 adopt_companion(struct concierge_vm *vm, struct vmt_err *err)
 {
     struct spawn *spawn = vm->c->config.spawn;
+    int r = spawn->ops->adopt(spawn, &vm->companion_id, vm_on_companion_exit, vm,
+                              &vm->companion, err);
 
-    return spawn->ops->adopt(spawn, &vm->companion_id, vm_on_companion_exit, vm,
-                             &vm->companion, err);
+    return r < 0 && vm_companion_survives(vm) ? 0 : r;
 }
 
 /* Where the earlier daemon had got to. */

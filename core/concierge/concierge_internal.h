@@ -199,6 +199,9 @@ void vm_act_finish(struct concierge_vm *vm);
 void vm_probe(struct concierge_vm *vm);
 extern const struct hypervisor_events vm_hypervisor_events;
 void vm_on_companion_exit(void *arg, const struct spawn_exit *how);
+/* What is left of the vsock device when the process that we knew is gone. Returns whether
+ * there is something: then that is the companion now. */
+bool vm_companion_survives(struct concierge_vm *vm);
 /* Make vm reachable and serve its StartupListener calls. */
 int vm_connect(struct concierge_vm *vm, struct vmt_err *err);
 /* Look for progress until the guest is ready. */

@@ -183,47 +183,6 @@ const struct hypervisor_events vm_hypervisor_events = {
     .on_exit = on_exit,
 };
 
-/* The last line that a process wrote, for a sentence. */
-static void
-last_words(struct concierge_vm *vm, const char *path, char *buf, size_t cap)
-{
-    struct host *host = vm->c->config.host;
-    VMT_CLEANUP(vmt_freep) char *data = NULL;
-    size_t len = 0, from;
-
-    buf[0] = '\0';
-    if (!path || host->logs->tail(host, path, 512, &data, &len, NULL) < 0)
-        return;
-    while (len > 0 && data[len - 1] == '\n')
-        len--;
-    for (from = len; from > 0 && data[from - 1] != '\n';)
-        from--;
-    (void)vmt_log_escape(buf, cap, data + from, len - from);
-}
-
-void
-vm_on_companion_exit(void *arg, const struct spawn_exit *how)
-{
-    struct concierge_vm *vm = arg;
-    char words[256], status[48] = "nobody knows how";
-
-    vm->companion = NULL;
-    vm->companion_id.pid = 0;
-    if (vm->state == VM_RELEASING) {
-        vm_post(vm, VM_EV_COMPANION_EXIT);
-        return;
-    }
-    if (how->kind == SPAWN_EXIT_CODE)
-        (void)snprintf(status, sizeof(status), "exit code %d", how->code);
-    else if (how->kind == SPAWN_EXIT_SIGNAL)
-        (void)snprintf(status, sizeof(status), "signal %d", how->code);
-    last_words(vm, vm->companion_log, words, sizeof(words));
-    vmt_log_error("vm_vsock died, the VM is stopped: %s%s%s vm=%s cid=%u", status,
-                  *words ? ": " : "", words, vm->key, vm->cid);
-    vm_fail(vm, "the vsock device (vm_vsock) of the VM died, %s%s%s", status,
-            *words ? ": " : "", words);
-}
-
 static bool
 cid_in_use(void *arg, uint32_t cid)
 {

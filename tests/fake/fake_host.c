@@ -270,10 +270,12 @@ fake_dir_each(struct host *host, void (*fn)(void *arg, const char *path), void *
 }
 
 static size_t
-fake_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_t max)
+fake_dir_users(struct host *host, const char *path, const char *mark,
+               struct spawn_id *ids, size_t max)
 {
     size_t n = 0;
 
+    (void)mark;
     VMT_LIST_FOREACH(at, following, &self_of(host)->users)
     {
         struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);

@@ -34,5 +34,6 @@ void fake_host_set_record(struct host *host, const char *name, const void *data,
 void fake_host_append(struct host *host, const char *part, const char *text);
 unsigned fake_host_trims(const struct host *host);
 
-/* A process that names dir in its command line, for dir_users. It may have ended. */
+/* A process that names dir in its command line, for dir_users. It may have ended. All of
+ * them have an argument that begins with any mark. */
 void fake_host_add_user(struct host *host, const char *dir, const struct spawn_id *id);

@@ -181,9 +181,20 @@ files_dir_each(struct host *host, void (*fn)(void *arg, const char *path), void 
     return 0;
 }
 
-/* Does a process of ours have path in its command line? */
+/* Does one of the NUL-terminated arguments begin with mark? */
 static bool
-uses(int32_t pid, const char *path)
+has_argument(const char *data, size_t len, const char *mark)
+{
+    for (size_t at = 0; at < len; at += strnlen(data + at, len - at) + 1) {
+        if (len - at >= strlen(mark) && memcmp(data + at, mark, strlen(mark)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Does a process of ours have path in its command line, and an argument with mark? */
+static bool
+uses(int32_t pid, const char *path, const char *mark)
 {
     VMT_CLEANUP(vmt_freep) char *data = NULL;
     unsigned long len = 0;
@@ -196,11 +207,13 @@ uses(int32_t pid, const char *path)
     (void)snprintf(name, sizeof(name), "/proc/%d/cmdline", pid);
     if (os_read_file(name, CMDLINE_BYTES_MAX, &data, &len, NULL) < 0)
         return false;
-    return memmem(data, len, path, strlen(path)) != NULL;
+    return memmem(data, len, path, strlen(path)) != NULL &&
+           (!mark || has_argument(data, len, mark));
 }
 
 static size_t
-files_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_t max)
+files_dir_users(struct host *host, const char *path, const char *mark,
+                struct spawn_id *ids, size_t max)
 {
     DIR *proc;
     size_t n = 0;
@@ -213,7 +226,8 @@ files_dir_users(struct host *host, const char *path, struct spawn_id *ids, size_
     for (struct dirent *e = readdir(proc); e && n < max; e = readdir(proc)) {
         uint64_t pid;
 
-        if (vmt_parse_u64(e->d_name, INT32_MAX, &pid) < 0 || !uses((int32_t)pid, path))
+        if (vmt_parse_u64(e->d_name, INT32_MAX, &pid) < 0 ||
+            !uses((int32_t)pid, path, mark))
             continue;
         ids[n].pid = (int32_t)pid;
         if (os_process_start_time(ids[n].pid, &ids[n].start_time) == 0)

@@ -48,12 +48,39 @@ class Deaths(harness.Case):
         self.assertEqual(watch.of("vmm"), [("VmStoppedSignal", 0)])
         self.world.vmc("info", "vmm", check=3)
 
-    def test_4_a_killed_vsock_device_ends_its_vm_alone(self):
+    def test_4_a_killed_vsock_device_costs_no_vm_while_a_part_of_it_lives(self):
         self.world.start("other")
         self.world.start("device")
         cid = harness.info(self.world, "device")["cid"]
+
+        def keeper():
+            return self.one("vm_vsock", f"--guest-cid={cid}", "--vhost-fd=")
+
+        def worker():
+            return self.one("vm_vsock", f"--guest-cid={cid}", "--worker-fd=")
+
+        def killed(pid):
+            os.kill(pid, signal.SIGKILL)
+            harness.eventually("it is gone", lambda: pid not in
+                               self.world.processes("vm_vsock", f"--guest-cid={cid}"))
+
+        first, kept = worker(), keeper()
+        uptime = float(self.world.guest("device", "cat /proc/uptime").split()[0])
+        killed(first)
+        harness.eventually("the VM is reachable again", lambda: self.world.vmc(
+            "exec", "device", "--", "echo", "back", check=None).stdout == "back\n", 60)
+        self.assertEqual(keeper(), kept)
+        killed(kept)
+        self.assertEqual(self.world.guest("device", "echo alone"), "alone")
+        self.assertGreater(float(self.world.guest("device", "cat /proc/uptime").split()[0]),
+                           uptime)
+        daemon = self.one("vm_concierge")
+        os.kill(daemon, signal.SIGKILL)  # the next one finds the worker as well
+        harness.eventually("the daemon is gone",
+                           lambda: daemon not in self.world.processes("vm_concierge"))
+        self.assertEqual(self.world.guest("device", "echo adopted"), "adopted")
         watch = harness.Signals(self.world)
-        os.kill(self.one("vm_vsock", f"--guest-cid={cid}"), signal.SIGKILL)
+        os.kill(worker(), signal.SIGKILL)
         harness.eventually("VmStopped",
                            lambda: any(s[0] == "VmStoppedSignal" for s in watch.of("device")))
         watch.close()

@@ -181,6 +181,34 @@ a_vm_without_its_vsock_device_is_stopped(void **state)
     world_done(&w);
 }
 
+static void
+a_vsock_device_that_lost_its_keeper_meanwhile_is_taken_over(void **state)
+{
+    struct world w;
+    struct spawn_id worker;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    world_kill_daemon(&w);
+    assert_int_equal(fake_spawn_plant(w.spawn, &worker), 0);
+    fake_host_add_user(w.host, "/run/vm.000000", &worker);
+    (void)fake_spawn_exit(w.spawn, w.companions[0], SPAWN_EXIT_SIGNAL, 9);
+    world_run(&w, 500);
+    w.journal[0] = '\0';
+    world_start_daemon(&w);
+    world_run(&w, 3000);
+    world_expect_signals(&w, "");
+    assert_int_equal(client_status(&w, "demo"),
+                     VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING);
+    assert_int_equal(fake_spawn_exit(w.spawn, worker.pid, SPAWN_EXIT_SIGNAL, 11), 0);
+    world_run(&w, 30000);
+    world_expect_signals(&w, "VmStopped demo 32 reason 0 left 0\n");
+    guest_free(g);
+    world_done(&w);
+}
+
 /* A daemon that dies between starting a process and writing that down. */
 static void
 processes_that_no_record_names_are_killed(void **state)
@@ -253,6 +281,7 @@ main(void)
         cmocka_unit_test(a_set_up_that_was_cut_short_is_made_again),
         cmocka_unit_test(a_vm_that_died_meanwhile_is_cleaned_up),
         cmocka_unit_test(a_vm_without_its_vsock_device_is_stopped),
+        cmocka_unit_test(a_vsock_device_that_lost_its_keeper_meanwhile_is_taken_over),
         cmocka_unit_test(processes_that_no_record_names_are_killed),
         cmocka_unit_test(a_directory_of_no_vm_is_removed),
         cmocka_unit_test(damaged_records_are_dropped),

@@ -274,6 +274,57 @@ a_dead_vsock_device_stops_its_vm(void **state)
     world_done(&w);
 }
 
+/* The keeper of a vsock device leaves a worker, which serves the guest like before. */
+static void
+a_vsock_device_without_its_keeper_goes_on(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct spawn_id worker;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    forget_signals(&w);
+    assert_int_equal(fake_spawn_plant(w.spawn, &worker), 0);
+    fake_host_add_user(w.host, "/run/vm.000000", &worker);
+    assert_int_equal(fake_spawn_exit(w.spawn, w.companions[0], SPAWN_EXIT_SIGNAL, 9), 0);
+    world_run(&w, 3000);
+    world_expect_signals(&w, "");
+    client_stop(&w, "demo", &call);
+    world_run(&w, 500);
+    assert_int_equal(fake_spawn_last_signal(w.spawn, worker.pid), SIGTERM);
+    (void)fake_spawn_exit(w.spawn, worker.pid, SPAWN_EXIT_CODE, 0);
+    world_run(&w, 1500);
+    assert_true(stop_reply(&call)->success);
+    client_call_done(&call);
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+and_when_that_dies_as_well_the_vm_is_stopped(void **state)
+{
+    struct world w;
+    struct spawn_id worker;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    forget_signals(&w);
+    assert_int_equal(fake_spawn_plant(w.spawn, &worker), 0);
+    fake_host_add_user(w.host, "/run/vm.000000", &worker);
+    assert_int_equal(fake_spawn_exit(w.spawn, w.companions[0], SPAWN_EXIT_SIGNAL, 9), 0);
+    world_run(&w, 500);
+    assert_int_equal(fake_spawn_exit(w.spawn, worker.pid, SPAWN_EXIT_SIGNAL, 11), 0);
+    world_run(&w, 3000);
+    world_expect_signals(&w, "VmStopped demo 32 reason 0 left 0\n");
+    guest_free(g);
+    world_done(&w);
+}
+
 static void
 a_vsock_device_that_hangs_is_killed(void **state)
 {
@@ -454,6 +505,8 @@ main(void)
         cmocka_unit_test(a_stop_during_set_up_asks_the_agent),
         cmocka_unit_test(a_killed_hypervisor_is_told_at_once_and_concerns_nobody_else),
         cmocka_unit_test(a_dead_vsock_device_stops_its_vm),
+        cmocka_unit_test(a_vsock_device_without_its_keeper_goes_on),
+        cmocka_unit_test(and_when_that_dies_as_well_the_vm_is_stopped),
         cmocka_unit_test(a_vsock_device_that_hangs_is_killed),
         cmocka_unit_test(stopping_all_goes_on_in_parallel),
         cmocka_unit_test(stopping_all_of_none_is_answered),

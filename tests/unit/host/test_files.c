@@ -166,7 +166,7 @@ processes_are_found_by_the_directory_in_their_command_line(void **state)
     pid_t pid;
 
     assert_int_equal(p->host->files->dir_make(p->host, &dir, NULL), 0);
-    assert_int_equal(p->host->files->dir_users(p->host, dir, ids, 4), 0);
+    assert_int_equal(p->host->files->dir_users(p->host, dir, NULL, ids, 4), 0);
     assert_int_equal(pipe(ready), 0);
     assert_int_equal(pipe(hold), 0);
     pid = fork();
@@ -181,7 +181,9 @@ processes_are_found_by_the_directory_in_their_command_line(void **state)
     }
     (void)close(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1); /* it is what it was asked to be */
-    assert_int_equal(p->host->files->dir_users(p->host, dir, ids, 4), 1);
+    assert_int_equal(p->host->files->dir_users(p->host, dir, NULL, ids, 4), 1);
+    assert_int_equal(p->host->files->dir_users(p->host, dir, "ech", ids, 4), 1);
+    assert_int_equal(p->host->files->dir_users(p->host, dir, "cho", ids, 4), 0);
     assert_int_equal(ids[0].pid, pid);
     assert_true(ids[0].start_time > 0);
     assert_int_equal(kill(pid, SIGKILL), 0);
