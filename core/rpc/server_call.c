@@ -35,6 +35,7 @@ static void
 call_set_method(struct rpc_server_call *call, const struct rpc_header *h)
 {
     call->is_post = h->value_len == 4 && memcmp(h->value, "POST", 4) == 0;
+    call->is_head = h->value_len == 4 && memcmp(h->value, "HEAD", 4) == 0;
 }
 
 static void

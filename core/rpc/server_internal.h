@@ -52,8 +52,9 @@ struct rpc_server_call {
     bool ended; /* the status is decided; what the handler sends is dropped */
     const struct server_service *service;   /* borrowed */
     const struct rpc_server_method *method; /* borrowed; NULL: unknown */
-    bool is_post, is_grpc, bad_timeout, has_timeout;
+    bool is_post, is_head, is_grpc, bad_timeout, has_timeout;
     bool takes_gzip;              /* the client says so */
+    bool is_plain;                /* the answer is not gRPC */
     bool opened;                  /* the request's headers are complete */
     bool answered;                /* response headers are submitted */
     bool replied;                 /* a message is queued */
@@ -92,7 +93,7 @@ struct rpc_call *rpc_server_call_new(struct rpc_conn *conn);
 /* server_reply.c: end the call with status towards the client. */
 void rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code,
                          const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Answer what is no gRPC with an HTTP status. */
+/* Answer what is no gRPC with an HTTP status and a line of text for whoever reads it. */
 void rpc_server_call_end_http(struct rpc_server_call *call, const char *http_status);
 /* Submit grpc-status and grpc-message as trailers. */
 bool rpc_server_call_on_out_end(struct rpc_call *base);

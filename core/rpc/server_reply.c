@@ -93,6 +93,8 @@ rpc_server_call_on_out_end(struct rpc_call *base)
     struct rpc_server_call *call = VMT_CONTAINER_OF(base, struct rpc_server_call, base);
     struct reply_fields f;
 
+    if (call->is_plain)
+        return false;
     f.n = 0;
     reply_add_status(&f, &call->status);
     f.n += rpc_call_metadata_nv(f.nv + f.n, &call->trailing);
@@ -159,15 +161,22 @@ rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code, const char
 void
 rpc_server_call_end_http(struct rpc_server_call *call, const char *http_status)
 {
+    static const char text[] = "gRPC only is spoken here.\n";
     struct reply_fields f;
 
     f.n = 0;
     f.nv[f.n++] = RPC_NV(":status", http_status, 3);
+    f.nv[f.n++] = RPC_NV("content-type", "text/plain", 10);
     if (strcmp(http_status, "405") == 0)
         f.nv[f.n++] = RPC_NV("allow", "POST", 4);
     call->ended = true;
+    call->is_plain = true;
     call->base.deaf = true;
-    reply_submit(call, &f, false);
+    call->base.out_end = true;
+    /* RFC 9110 section 9.3.2: HEAD is answered without a body. It can do without, too. */
+    reply_submit(call, &f,
+                 !call->is_head &&
+                     vmt_buf_append(&call->base.out, text, sizeof(text) - 1) == 0);
 }
 
 static void

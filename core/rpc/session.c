@@ -331,7 +331,8 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     if (conn->server && frame->hd.type == NGHTTP2_RST_STREAM &&
         session_is_fault(frame->rst_stream.error_code))
         session_count_reset(conn);
-    if (!conn->server || frame->hd.type != NGHTTP2_HEADERS ||
+    if (!conn->server ||
+        (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 0)
         return 0;

@@ -93,14 +93,26 @@ what_is_no_grpc_gets_an_http_error(void **state)
         NULL};
     static const char *const none[] = {
         ":method", "POST", ":scheme", "http", ":path", ECHO, ":authority", "a", NULL};
+    static const char *const head[] = {
+        ":method", "HEAD", ":scheme", "http", ":path", ECHO, ":authority", "a", NULL};
+    const char unsupported[] = ":status: 415\ncontent-type: text/plain\n";
+    const char not_allowed[] = ":status: 405\ncontent-type: text/plain\nallow: POST\n";
     VMT_CLEANUP(bed_done) struct bed bed;
+    struct raw_stream *s;
 
     (void)state;
     bed_init(&bed, NULL);
-    assert_string_equal(bed_ask(&bed, get, NULL, 0)->headers,
-                        ":status: 405\nallow: POST\n");
-    assert_string_equal(bed_ask(&bed, json, BYTES("{}"))->headers, ":status: 415\n");
-    assert_string_equal(bed_ask(&bed, none, NULL, 0)->headers, ":status: 415\n");
+    s = bed_ask(&bed, get, NULL, 0);
+    assert_string_equal(s->headers, not_allowed);
+    assert_int_equal(s->body.len, 26);
+    assert_memory_equal(s->body.data, "gRPC only", 9);
+    assert_true(s->closed);
+    s = bed_ask(&bed, head, NULL, 0);
+    assert_string_equal(s->headers, not_allowed);
+    assert_int_equal(s->body.len, 0);
+    assert_true(s->closed);
+    assert_string_equal(bed_ask(&bed, json, BYTES("{}"))->headers, unsupported);
+    assert_string_equal(bed_ask(&bed, none, NULL, 0)->headers, unsupported);
     assert_int_equal(bed.test.requests, 0);
 }
 
