@@ -13,18 +13,21 @@
 #define ECHO_TRAILING "x-grpc-test-echo-trailing-bin"
 
 /* Give two entries of the request's metadata back: one before the messages and one with
- * the status. They came in a list that may be sent, so they fit. */
-static void
+ * the status. Returns false when the call was failed: more may come than may be sent. */
+static bool
 echo_metadata(struct rpc_server_call *call)
 {
     const struct rpc_metadata *metadata = rpc_server_call_metadata(call);
     const struct rpc_metadata_entry *e = rpc_metadata_find(metadata, ECHO_INITIAL, NULL);
+    int r = e ? rpc_server_call_add_initial(call, e->key, e->value, e->len) : 0;
 
-    if (e)
-        (void)rpc_server_call_add_initial(call, e->key, e->value, e->len);
     e = rpc_metadata_find(metadata, ECHO_TRAILING, NULL);
-    if (e)
-        (void)rpc_server_call_add_trailing(call, e->key, e->value, e->len);
+    if (e && r == 0)
+        r = rpc_server_call_add_trailing(call, e->key, e->value, e->len);
+    if (r < 0)
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED,
+                             "the metadata is too large to give back");
+    return r == 0;
 }
 
 /* Was the request compressed although it says that it is not, or the other way round? */
@@ -42,8 +45,8 @@ handle_empty(void *ctx, struct rpc_server_call *call,
     const Grpc__Testing__Empty reply = GRPC__TESTING__EMPTY__INIT;
 
     (void)ctx, (void)message;
-    echo_metadata(call);
-    rpc_server_call_reply(call, &reply.base);
+    if (echo_metadata(call))
+        rpc_server_call_reply(call, &reply.base);
 }
 
 static void
@@ -56,7 +59,8 @@ handle_unary(void *ctx, struct rpc_server_call *call,
     const Grpc__Testing__EchoStatus *echo = request->response_status;
     struct interop *interop = ctx;
 
-    echo_metadata(call);
+    if (!echo_metadata(call))
+        return;
     if (compression_differs(call, request->expect_compressed)) {
         rpc_server_call_fail(call, RPC_INVALID_ARGUMENT,
                              "the request is not compressed as it says");
@@ -87,7 +91,8 @@ handle_output(void *ctx, struct rpc_server_call *call,
     struct interop *interop = ctx;
     struct responder *responder;
 
-    echo_metadata(call);
+    if (!echo_metadata(call))
+        return;
     responder = responder_new(interop->clock, call, true);
     if (responder && responder_add(responder, request))
         (void)responder_end(responder);
@@ -142,15 +147,17 @@ handle_input(void *ctx, struct rpc_server_call *call,
 {
     static const struct rpc_server_receiver receiver = {input_on_message,
                                                         input_on_half_close};
-    struct input *input = calloc(1, sizeof(*input));
+    struct input *input;
 
     (void)ctx, (void)message;
+    if (!echo_metadata(call))
+        return;
+    input = calloc(1, sizeof(*input));
     if (!input) {
         rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
     input->call = call;
-    echo_metadata(call);
     rpc_server_call_on_cancel(call, input_on_cancel, input);
     rpc_server_call_receive(call, &receiver, input);
 }
@@ -176,7 +183,8 @@ duplex_start(struct interop *interop, struct rpc_server_call *call, bool hold)
                                                         duplex_on_half_close};
     struct responder *responder;
 
-    echo_metadata(call);
+    if (!echo_metadata(call))
+        return;
     responder = responder_new(interop->clock, call, hold);
     if (!responder)
         return;
