@@ -22,9 +22,10 @@
  */
 #define REQUEST_MAX 4096u
 
-/* Answers that wait for a client which sends more requests. All files of a daemon have
- * some 30 KiB together, so that a client may ask for all there is without reading. */
-#define QUEUED_MAX (256u * 1024)
+/* Answers that may wait before no further request is looked at: what one client can make
+ * us do in one turn of the loop, and hold. All files of a daemon have some 30 KiB
+ * together, which is the most that one answer adds. */
+#define QUEUED_HIGH (64u * 1024)
 
 typedef Grpc__Reflection__V1__ServerReflectionRequest request_t;
 typedef Grpc__Reflection__V1__ServerReflectionResponse response_t;
@@ -348,18 +349,19 @@ stream_on_message(void *arg, const struct ProtobufCMessage *message)
 {
     struct reflection_stream *s = arg;
 
-    if (rpc_server_call_queued(s->call) > QUEUED_MAX) {
-        struct rpc_server_call *call = s->call;
-
-        stream_free(s);
-        rpc_server_call_abort(call);
-        return;
-    }
     if (protobuf_c_message_get_packed_size(message) > REQUEST_MAX)
         stream_end(s, RPC_INVALID_ARGUMENT, "the request is too long");
     /* -EPIPE: the client is gone, and the cancel callback is on its way. */
     else if (stream_answer(s, (const request_t *)message) == -ENOMEM)
         stream_end(s, RPC_RESOURCE_EXHAUSTED, "out of memory");
+    else if (rpc_server_call_queued(s->call) > QUEUED_HIGH)
+        rpc_server_call_pause(s->call, true);
+}
+
+static void
+stream_on_drain(void *arg)
+{
+    rpc_server_call_pause(((struct reflection_stream *)arg)->call, false);
 }
 
 static void
@@ -393,6 +395,7 @@ handle_info(void *ctx, struct rpc_server_call *call,
     s->call = call;
     vmt_list_append(&reflection->streams, &s->node);
     rpc_server_call_on_cancel(call, stream_on_cancel, s);
+    rpc_server_call_on_drain(call, stream_on_drain, s);
     rpc_server_call_receive(call, &receiver, vmt_take_ptr(&s));
 }
 
