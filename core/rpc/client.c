@@ -89,6 +89,12 @@ rpc_client_check_drained(struct rpc_client *client)
 }
 
 static void
+client_on_gone(struct rpc_conn *base)
+{
+    (void)base; /* the owner knows already */
+}
+
+static void
 client_on_free(struct rpc_conn *base)
 {
     struct rpc_client *client = VMT_CONTAINER_OF(base, struct rpc_client, base);
@@ -101,6 +107,7 @@ static const struct rpc_conn_ops client_conn_ops = {
     .on_settings = client_on_settings,
     .on_goaway = client_on_goaway,
     .on_lost = client_on_lost,
+    .on_gone = client_on_gone,
     .free = client_on_free,
 };
 
@@ -109,11 +116,12 @@ rpc_client_new(struct vmt_clock *clock, struct stream *stream,
                const struct rpc_client_config *config, struct rpc_client **ret_client,
                struct vmt_err *err)
 {
-    const struct rpc_conn_config conn = {
+    struct rpc_conn_config conn = {
         .ops = &client_conn_ops,
         .clock = clock,
         .streams_max = 0, /* nothing is ever pushed */
         .message_max = VMT_RPC_MESSAGE_MAX,
+        .keepalive = {.time_ms = RPC_NEVER_MS},
     };
     const char *authority = config && config->authority ? config->authority : "localhost";
     struct rpc_client *client = calloc(1, sizeof(*client));
@@ -121,8 +129,14 @@ rpc_client_new(struct vmt_clock *clock, struct stream *stream,
 
     if (!client)
         return vmt_err_set(err, ENOMEM, "create rpc client");
-    if (config)
+    if (config) {
         client->config = *config;
+        conn.setup_ms = config->setup_ms;
+        conn.keepalive = (struct rpc_keepalive_config){
+            .time_ms = config->keepalive_ms ? config->keepalive_ms : RPC_NEVER_MS,
+            .timeout_ms = config->keepalive_timeout_ms,
+            .without_calls = config->keepalive_without_calls};
+    }
     client->authority = strdup(authority);
     r = client->authority ? rpc_conn_init(&client->base, &conn, stream, err)
                           : vmt_err_set(err, ENOMEM, "create rpc client");

@@ -30,6 +30,17 @@ struct rpc_client_config {
      * on_closed; the client may be freed from inside. May be NULL. */
     void (*on_goaway)(void *arg, bool too_many_pings);
     void *arg; /* borrowed for the life of the client */
+    /* When nothing came for keepalive_ms the server is asked by a PING, and when then
+     * nothing comes for keepalive_timeout_ms the connection is closed and every call
+     * ends UNAVAILABLE. 0 for never and 20 s, as in grpc doc/keepalive.md. Servers
+     * refuse clients that ask more often than every 5 minutes, or without a call more
+     * often than every 2 hours, unless told otherwise; over a unix socket the kernel
+     * tells of every death, and a guest that is paused does not answer. */
+    uint32_t keepalive_ms, keepalive_timeout_ms;
+    bool keepalive_without_calls; /* ask also while no call is open */
+    /* For the server's SETTINGS, and for the rest of each header block that has begun; 0:
+     * 20 s, RPC_NEVER_MS. Then the connection is closed. */
+    uint32_t setup_ms;
 };
 
 /* Speak HTTP/2 with prior knowledge over stream, which the client owns from success on.

@@ -10,6 +10,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
+#include "core/rpc/rpc.h"
 
 /* An idle connection keeps no larger buffer than this. */
 #define OUT_KEEP_BYTES (32u * 1024)
@@ -17,6 +18,10 @@
 /* Frames that may wait while the peer does not read. What calls need is counted beside
  * it; acknowledgements and resets beyond it mean a flood. */
 #define OUT_FRAMES_MAX 4096u
+
+/* gRPC servers give a client 120 s to set up and clients a server 20 s: over local
+ * sockets 20 s are plenty for both. */
+#define SETUP_DEFAULT_MS 20000u
 
 void
 rpc_fds_close(int *fds, size_t *nfds)
@@ -26,18 +31,59 @@ rpc_fds_close(int *fds, size_t *nfds)
     *nfds = 0;
 }
 
+static void
+conn_vfail(struct rpc_conn *conn, const char *fmt, va_list args)
+{
+    if (conn->lost)
+        return;
+    conn->lost = true;
+    (void)vsnprintf(conn->reason, sizeof(conn->reason), fmt, args);
+    rpc_conn_kick(conn);
+}
+
 void
 rpc_conn_fail(struct rpc_conn *conn, const char *fmt, ...)
 {
     va_list args;
 
-    if (conn->lost)
-        return;
-    conn->lost = true;
     va_start(args, fmt);
-    (void)vsnprintf(conn->reason, sizeof(conn->reason), fmt, args);
+    conn_vfail(conn, fmt, args);
     va_end(args);
-    rpc_conn_kick(conn);
+}
+
+/* Written past the session, whose queue may be full of answers to the very frames that
+ * brought us here. conn->out ends with a whole frame, and GOAWAY belongs to no stream.
+ * Source: RFC 9113 section 6.8. */
+static bool
+conn_put_goaway(struct rpc_conn *conn, uint32_t h2_error, const char *word)
+{
+    const uint32_t fields[2] = {
+        (uint32_t)nghttp2_session_get_last_proc_stream_id(conn->session), h2_error};
+    uint8_t frame[17] = {0, 0, (uint8_t)(8 + strlen(word)), NGHTTP2_GOAWAY};
+
+    for (size_t i = 0; i < 8; i++)
+        frame[9 + i] = (uint8_t)(fields[i / 4] >> (24 - 8 * (i % 4)));
+    return vmt_buf_append(&conn->out, frame, sizeof(frame)) == 0 &&
+           vmt_buf_append(&conn->out, word, strlen(word)) == 0;
+}
+
+void
+rpc_conn_goodbye(struct rpc_conn *conn, uint32_t h2_error, const char *word,
+                 const char *fmt, ...)
+{
+    va_list args;
+
+    if (conn->lost || conn->closed)
+        return;
+    /* One that does not read would not read this either. */
+    if (conn->stream->ops->queued(conn->stream) <= VMT_STREAM_HIGH_MARK &&
+        conn_put_goaway(conn, h2_error, word)) {
+        rpc_conn_send(conn);
+        conn->lingering = !conn->lost;
+    }
+    va_start(args, fmt);
+    conn_vfail(conn, fmt, args);
+    va_end(args);
 }
 
 void
@@ -102,6 +148,30 @@ conn_drop_stream(struct rpc_conn *conn)
     conn->stream = NULL;
 }
 
+void
+rpc_conn_gone(struct rpc_conn *conn)
+{
+    conn->lingering = false;
+    rpc_life_stop(conn);
+    conn_drop_stream(conn);
+    if (!conn->closed)
+        conn->ops->on_gone(conn);
+}
+
+static void
+conn_tell_lost(struct rpc_conn *conn)
+{
+    conn->told_lost = true;
+    rpc_life_stop(conn);
+    conn->ops->on_lost(conn, conn->reason);
+    if (conn->closed)
+        return;
+    if (conn->lingering)
+        rpc_life_linger(conn);
+    else
+        conn_drop_stream(conn);
+}
+
 static void
 conn_settle(struct rpc_conn *conn)
 {
@@ -111,13 +181,12 @@ conn_settle(struct rpc_conn *conn)
         conn_flush(conn);
     }
     if (!conn->lost && !conn->closed && !nghttp2_session_want_read(conn->session) &&
-        !nghttp2_session_want_write(conn->session))
+        !nghttp2_session_want_write(conn->session)) {
         rpc_conn_fail(conn, "connection ended by GOAWAY");
-    if (conn->lost && !conn->told_lost && !conn->closed) {
-        conn->told_lost = true;
-        conn->ops->on_lost(conn, conn->reason);
-        conn_drop_stream(conn);
+        conn->lingering = true;
     }
+    if (conn->lost && !conn->told_lost && !conn->closed)
+        conn_tell_lost(conn);
 }
 
 static void
@@ -195,13 +264,18 @@ conn_on_data(void *arg, const uint8_t *data, size_t len)
     if (conn->lost)
         return;
     rpc_conn_enter(conn);
+    rpc_keepalive_heard(conn);
     n = nghttp2_session_mem_recv(conn->session, data, len);
+    if (n == NGHTTP2_ERR_FLOODED && !conn->closed)
+        rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "flood",
+                         "the peer sends too many frames that want an answer");
     if (n < 0 && !conn->closed)
         rpc_conn_fail(conn, "HTTP/2 failure: %s", nghttp2_strerror((int)n));
     conn->wants_flush = true;
     if (!conn->closed && nghttp2_session_get_outbound_queue_size(conn->session) >
                              OUT_FRAMES_MAX + 4 * conn->ncalls)
-        rpc_conn_fail(conn, "the peer sends requests and does not read answers");
+        rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "answers_not_read",
+                         "the peer sends requests and does not read answers");
     rpc_conn_leave(conn);
 }
 
@@ -221,7 +295,9 @@ conn_on_end(void *arg, int status)
     struct rpc_conn *conn = arg;
 
     rpc_conn_enter(conn);
-    if (status < 0)
+    if (conn->lingering && conn->told_lost)
+        rpc_conn_gone(conn);
+    else if (status < 0)
         rpc_conn_fail(conn, "connection broken: %s", strerror(-status));
     else
         rpc_conn_fail(conn, "connection closed by the peer");
@@ -255,6 +331,10 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
     conn->secure = peer.kind == STREAM_PEER_TLS;
     conn->stream = stream;
     stream->ops->set_handler(stream, &conn_stream_handler, conn);
+    conn->setup_ms = config->setup_ms ? config->setup_ms : SETUP_DEFAULT_MS;
+    if (conn->setup_ms != RPC_NEVER_MS)
+        rpc_life_set(conn, RPC_DUE_SETUP, conn->setup_ms);
+    rpc_keepalive_start(conn, &config->keepalive);
     rpc_conn_kick(conn);
     return 0;
 }
@@ -267,6 +347,7 @@ rpc_conn_close(struct rpc_conn *conn)
     conn->closed = true;
     conn->clock->ops->timer_cancel(conn->clock, conn->flush_timer);
     conn->flush_timer = NULL;
+    rpc_life_stop(conn);
     conn_drop_stream(conn);
     if (conn->busy == 0)
         conn_destroy(conn);

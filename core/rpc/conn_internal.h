@@ -18,6 +18,7 @@
 #include "core/base/limits.h"
 #include "core/base/list.h"
 #include "core/rpc/frame_internal.h"
+#include "core/rpc/life_internal.h"
 #include "core/rpc/metadata_internal.h"
 #include "core/rpc/rpc.h"
 
@@ -104,8 +105,17 @@ struct rpc_conn_ops {
     void (*on_settings)(struct rpc_conn *conn);
     /* The peer will not accept new streams; borrowed for the call. */
     void (*on_goaway)(struct rpc_conn *conn, const nghttp2_goaway *goaway);
-    /* Of no use any more. Runs once; the owner answers its calls and usually closes. */
+    /* Of no use any more. Runs once; the owner answers its calls and closes, unless
+     * conn->lingering: then on_gone follows. */
     void (*on_lost)(struct rpc_conn *conn, const char *reason);
+    /* The peer had time to take our last bytes. The stream is closed already. */
+    void (*on_gone)(struct rpc_conn *conn);
+    /* A time came, RPC_DUE_OWNER or above. Servers only. */
+    void (*on_due)(struct rpc_conn *conn, enum rpc_due which);
+    /* The peer answered a PING with these 8 bytes. Servers only. */
+    void (*on_pong)(struct rpc_conn *conn, const uint8_t *opaque);
+    /* A GOAWAY of ours went to the connection. Servers only. */
+    void (*on_goaway_sent)(struct rpc_conn *conn);
     /* Release the object that embeds conn. */
     void (*free)(struct rpc_conn *conn);
 };
@@ -116,6 +126,8 @@ struct rpc_conn_config {
     bool server;
     uint32_t streams_max; /* concurrent streams that the peer may open */
     uint32_t message_max; /* bytes of one received message */
+    uint32_t setup_ms;    /* for the peer's SETTINGS, and for each header block */
+    struct rpc_keepalive_config keepalive;
 };
 
 struct rpc_conn {
@@ -142,6 +154,9 @@ struct rpc_conn {
     uint8_t fds_payload[2]; /* of the announcing frame that is being received */
     size_t fds_payload_len;
     struct vmt_timer *flush_timer;
+    struct rpc_life life;
+    struct rpc_keepalive keepalive;
+    uint32_t setup_ms;
     uint64_t reset_ms; /* token bucket of received RST_STREAM: last refill */
     uint32_t reset_tokens;
     unsigned busy;
@@ -149,6 +164,7 @@ struct rpc_conn {
     bool secure; /* over TLS */
     bool wants_flush;
     bool lost, told_lost, closed;
+    bool lingering;   /* lost, but the stream stays for the peer to read our last bytes */
     char reason[160]; /* why lost */
 };
 
@@ -166,6 +182,11 @@ void rpc_conn_kick(struct rpc_conn *conn);
 /* The connection broke; on_lost follows from the loop. */
 void rpc_conn_fail(struct rpc_conn *conn, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same, but the peer is told by GOAWAY with an error code and a word for its log. */
+void rpc_conn_goodbye(struct rpc_conn *conn, uint32_t h2_error, const char *word,
+                      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Close the stream of a connection that lingers, and tell the owner. */
+void rpc_conn_gone(struct rpc_conn *conn);
 /* Hand conn->out and conn->out_fds to the stream. */
 void rpc_conn_send(struct rpc_conn *conn);
 /* Calls that waited for room read on while there is some. */

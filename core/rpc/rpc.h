@@ -19,6 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* As a time: never. */
+#define RPC_NEVER_MS UINT32_MAX
+
 /* Source: grpc doc/statuscodes.md. */
 enum rpc_code {
     RPC_OK = 0,

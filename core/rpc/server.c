@@ -13,8 +13,8 @@
 #define CONNECTIONS_DEFAULT 64u
 #define STREAMS_DEFAULT 100u
 
-/* For the last bytes of an idle connection to go out. */
-#define LEAVE_MS 5000u
+/* gRPC's own. */
+#define KEEPALIVE_DEFAULT_MS (2u * 60 * 60 * 1000)
 
 static uint64_t
 server_now(const struct rpc_server *server)
@@ -22,13 +22,12 @@ server_now(const struct rpc_server *server)
     return server->clock->ops->now_ms(server->clock);
 }
 
-static void
-server_conn_close(struct server_conn *conn)
+void
+rpc_server_conn_close(struct server_conn *conn)
 {
     vmt_list_remove(&conn->node);
     conn->server->nconns--;
-    conn->server->clock->ops->timer_cancel(conn->server->clock, conn->idle_timer);
-    conn->idle_timer = NULL;
+    rpc_server_check_drained(conn->server);
     rpc_conn_close(&conn->base);
 }
 
@@ -46,8 +45,14 @@ server_conn_on_lost(struct rpc_conn *base, const char *reason)
         rpc_call_detach(&call->base);
         rpc_server_call_gone(call);
     }
-    if (!base->closed)
-        server_conn_close(conn);
+    if (!base->closed && !base->lingering)
+        rpc_server_conn_close(conn);
+}
+
+static void
+server_conn_on_gone(struct rpc_conn *base)
+{
+    rpc_server_conn_close(VMT_CONTAINER_OF(base, struct server_conn, base));
 }
 
 static void
@@ -70,43 +75,25 @@ static const struct rpc_conn_ops server_conn_ops = {
     .on_request = rpc_server_call_new,
     .on_goaway = server_conn_on_goaway,
     .on_lost = server_conn_on_lost,
+    .on_gone = server_conn_on_gone,
+    .on_due = rpc_server_conn_on_due,
+    .on_pong = rpc_server_conn_on_pong,
+    .on_goaway_sent = rpc_server_conn_on_goaway_sent,
     .free = server_conn_free,
 };
 
-/* Say goodbye if nothing has happened for long enough. Returns how long to wait until the
- * next look. */
-static uint64_t
-server_conn_check_idle(struct server_conn *conn)
+static struct rpc_keepalive_config
+server_keepalive(const struct rpc_server_config *config)
 {
-    uint64_t idle = server_now(conn->server) - conn->active_ms;
-    uint64_t wait = conn->server->config.idle_ms;
-
-    if (conn->nhandled > 0)
-        return wait;
-    if (idle < wait)
-        return wait - idle;
-    (void)nghttp2_session_terminate_session(conn->base.session, NGHTTP2_NO_ERROR);
-    conn->base.wants_flush = true;
-    conn->leaving = true;
-    return LEAVE_MS;
-}
-
-/* Runs when the connection may have been idle for long enough; one timer per connection
- * that is not touched by calls. A peer that does not take the goodbye is cut off. */
-static void
-server_conn_on_idle(void *arg)
-{
-    struct server_conn *conn = arg;
-    struct vmt_clock *clock = conn->server->clock;
-
-    conn->idle_timer = NULL;
-    rpc_conn_enter(&conn->base);
-    if (conn->leaving)
-        rpc_conn_fail(&conn->base, "idle, and the peer does not read");
-    else if (clock->ops->timer_start(clock, server_conn_check_idle(conn),
-                                     server_conn_on_idle, conn, &conn->idle_timer) < 0)
-        rpc_conn_fail(&conn->base, "out of memory");
-    rpc_conn_leave(&conn->base);
+    return (struct rpc_keepalive_config){
+        .time_ms = config->keepalive_ms ? config->keepalive_ms : KEEPALIVE_DEFAULT_MS,
+        .timeout_ms = config->keepalive_timeout_ms,
+        .without_calls = true,
+        .enforce = true,
+        .ping_min_ms = config->ping_min_ms,
+        .ping_always = config->ping_without_calls,
+        .ping_strikes = config->ping_strikes,
+    };
 }
 
 static int
@@ -119,16 +106,13 @@ server_conn_start(struct rpc_server *server, struct server_conn *conn,
         .server = true,
         .streams_max = (uint32_t)server->config.streams_max,
         .message_max = (uint32_t)server->config.message_max,
+        .setup_ms = server->config.setup_ms,
+        .keepalive = server_keepalive(&server->config),
     };
-    int r = 0;
+    int r = rpc_conn_init(&conn->base, &config, stream, NULL);
 
-    if (server->config.idle_ms > 0)
-        r = server->clock->ops->timer_start(server->clock, server->config.idle_ms,
-                                            server_conn_on_idle, conn, &conn->idle_timer);
     if (r == 0)
-        r = rpc_conn_init(&conn->base, &config, stream, NULL);
-    if (r < 0)
-        server->clock->ops->timer_cancel(server->clock, conn->idle_timer);
+        rpc_server_conn_begin(conn);
     return r;
 }
 
@@ -139,7 +123,7 @@ rpc_server_accept(struct rpc_server *server, struct stream *stream,
     struct server_conn *conn = NULL;
     struct stream_peer found = {0};
 
-    if (server->nconns < server->config.connections_max)
+    if (!server->draining && server->nconns < server->config.connections_max)
         conn = calloc(1, sizeof(*conn));
     if (!conn) {
         vmt_log_debug("rpc connection refused: %zu are open", server->nconns);
@@ -189,6 +173,10 @@ rpc_server_free(struct rpc_server *server)
 {
     if (!server)
         return;
+    server->on_drained = NULL;
+    rpc_server_drain_stop(server);
+    if (server->freed)
+        *server->freed = true;
     VMT_LIST_FOREACH(node, next, &server->conns)
     {
         struct server_conn *conn = VMT_CONTAINER_OF(node, struct server_conn, node);
@@ -196,7 +184,7 @@ rpc_server_free(struct rpc_server *server)
         while (!vmt_list_empty(&conn->base.calls))
             rpc_server_call_drop(VMT_CONTAINER_OF(conn->base.calls.next,
                                                   struct rpc_server_call, base.node));
-        server_conn_close(conn);
+        rpc_server_conn_close(conn);
     }
     while (!vmt_list_empty(&server->orphans))
         rpc_server_call_drop(

@@ -43,7 +43,23 @@ struct rpc_server_config {
     size_t connections_max; /* further streams are closed at once; 0: 64 */
     size_t streams_max;     /* concurrent calls per connection; 0: 100 */
     size_t message_max;     /* bytes of one received message; 0: VMT_RPC_MESSAGE_MAX */
-    uint32_t idle_ms;       /* close a connection without calls after that; 0: never */
+    uint32_t idle_ms;       /* drain a connection without calls after that; 0: never */
+    /* As in grpc doc/keepalive.md: after keepalive_ms without a byte the client is asked
+     * by a PING, and closed when nothing comes for keepalive_timeout_ms. 0: 2 h and 20 s;
+     * RPC_NEVER_MS: never, for unix sockets, where the kernel tells of every death. */
+    uint32_t keepalive_ms, keepalive_timeout_ms;
+    /* PINGs of a client that come sooner than this after the one before, without a reply
+     * in between, are strikes: one more than ping_strikes gets GOAWAY too_many_pings. 0:
+     * 5 min and 2 strikes; ping_strikes of UINT32_MAX: all are forgiven. Without a call
+     * in flight it is 2 h, unless ping_without_calls. */
+    uint32_t ping_min_ms, ping_strikes;
+    bool ping_without_calls;
+    /* For a client's preface and SETTINGS, and for the rest of each header block that has
+     * begun; 0: 20 s, RPC_NEVER_MS. Then the connection is closed. */
+    uint32_t setup_ms;
+    /* Drain a connection after age_ms, 10 % more or less; 0: never. Calls that are not
+     * over age_grace_ms later are cut; 0: none is. */
+    uint32_t age_ms, age_grace_ms;
 };
 
 int rpc_server_new(struct vmt_clock *clock, const struct rpc_server_config *config,
@@ -65,6 +81,16 @@ int rpc_server_add_standard(struct rpc_server *server, struct vmt_err *err);
  * failure. */
 void rpc_server_accept(struct rpc_server *server, struct stream *stream,
                        const struct stream_peer *peer);
+
+/* Stop in peace: take no more connections, and tell the clients of those there are. Calls
+ * that they have on the way are still served, up to the moment that they know; what they
+ * send after that is not. A connection closes when its last call is over, or after
+ * grace_ms whatever happens: then handlers hear of it by their cancel callbacks.
+ * on_drained runs once, from the loop, when no connection is left; the server may be
+ * freed from inside, and must still be freed. If the server is freed before, it does not
+ * run. Returns 0, -EALREADY, -ENOMEM: nothing happens then. */
+int rpc_server_drain(struct rpc_server *server, uint32_t grace_ms,
+                     void (*on_drained)(void *arg), void *arg, struct vmt_err *err);
 
 /* The row of the method table that the client called; valid as long as the table. */
 const struct rpc_server_method *

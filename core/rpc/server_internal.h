@@ -24,9 +24,24 @@ struct rpc_server {
     struct vmt_list conns;
     size_t nconns;
     struct vmt_list
-        orphans; /* calls whose client is gone and whose handler is not done */
-    struct rpc_health *health;         /* owned; NULL: not served */
+        orphans;     /* calls whose client is gone and whose handler is not done */
+    uint32_t random; /* state of the jitter, 0: not begun */
+    bool draining;   /* no connection is taken any more */
+    void (*on_drained)(void *arg); /* NULL once it ran */
+    void *drained_arg;
+    struct vmt_timer *grace_timer, *drained_timer;
+    bool *freed;               /* borrowed; set when the server is freed, may be NULL */
+    struct rpc_health *health; /* owned; NULL: not served */
     struct rpc_reflection *reflection; /* owned; NULL: not served */
+};
+
+/* How a connection ends in peace: the first GOAWAY says that no new calls are welcome but
+ * refuses none, since some may be on their way; when the client has seen it, the second
+ * says which was the last. */
+enum server_conn_state {
+    SERVER_CONN_OPEN = 0,
+    SERVER_CONN_NOTICED, /* the first GOAWAY is submitted */
+    SERVER_CONN_LEAVING, /* the second too: closed when the last call is over */
 };
 
 struct server_conn {
@@ -34,10 +49,10 @@ struct server_conn {
     struct rpc_server *server; /* borrowed */
     struct rpc_peer *peer;     /* owned reference */
     struct vmt_list node;
-    struct vmt_timer *idle_timer;
     uint64_t active_ms; /* when the last call began or ended */
     size_t nhandled;    /* calls that went to a handler and still have a stream */
-    bool leaving;       /* GOAWAY is submitted */
+    enum server_conn_state state;
+    const char *farewell; /* borrowed; said with the last GOAWAY */
 };
 
 /* A call is being received while neither held nor ended. It is freed when it is not held
@@ -86,6 +101,25 @@ rpc_server_find(const struct rpc_server *server, const uint8_t *path, size_t len
 /* health.c, reflection.c: after the server's calls are gone. NULL is legal. */
 void rpc_health_free(struct rpc_health *health);
 void rpc_reflection_free(struct rpc_reflection *reflection);
+
+/* drain.c */
+/* Wait for the connection's idleness and age. */
+void rpc_server_conn_begin(struct server_conn *conn);
+void rpc_server_conn_on_due(struct rpc_conn *base, enum rpc_due which);
+/* The peer answered a PING / our GOAWAY went out. */
+void rpc_server_conn_on_pong(struct rpc_conn *base, const uint8_t *opaque);
+void rpc_server_conn_on_goaway_sent(struct rpc_conn *base);
+/* Let the calls in flight end within grace_ms, RPC_NEVER_MS: whenever they do. */
+void rpc_server_conn_drain(struct server_conn *conn, const char *farewell,
+                           uint32_t grace_ms);
+
+/* The last connection may be gone: say so. */
+void rpc_server_check_drained(struct rpc_server *server);
+/* Nothing is to be said any more. */
+void rpc_server_drain_stop(struct rpc_server *server);
+
+/* server.c: close at once. */
+void rpc_server_conn_close(struct server_conn *conn);
 
 /* server_call.c: make the call of a new stream, NULL without memory. */
 struct rpc_call *rpc_server_call_new(struct rpc_conn *conn);

@@ -137,7 +137,8 @@ session_count_reset(struct rpc_conn *conn)
         conn->reset_ms = now;
     }
     if (conn->reset_tokens == 0)
-        rpc_conn_fail(conn, "the peer resets too many streams");
+        rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_resets",
+                         "the peer resets too many streams");
     else
         conn->reset_tokens--;
 }
@@ -188,6 +189,15 @@ session_on_headers(struct rpc_conn *conn, const nghttp2_frame *frame, bool end)
         session_on_end_stream(conn, frame->hd.stream_id);
 }
 
+static void
+session_on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
+{
+    if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+        rpc_keepalive_pinged(conn);
+    else if (conn->server)
+        conn->ops->on_pong(conn, frame->ping.opaque_data);
+}
+
 static int
 session_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
@@ -207,7 +217,11 @@ session_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void
     case NGHTTP2_RST_STREAM:
         session_count_reset(conn);
         break;
+    case NGHTTP2_PING:
+        session_on_ping(conn, frame);
+        break;
     case NGHTTP2_SETTINGS:
+        rpc_life_clear(conn, RPC_DUE_SETUP); /* an acknowledgement cannot come first */
         if (!conn->server && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
             conn->ops->on_settings(conn);
         break;
@@ -328,6 +342,10 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     struct rpc_call *call;
 
     BAIL_IF_CLOSED(conn);
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+        rpc_keepalive_forgive(&conn->keepalive);
+    if (conn->server && frame->hd.type == NGHTTP2_GOAWAY)
+        conn->ops->on_goaway_sent(conn);
     if (conn->server && frame->hd.type == NGHTTP2_RST_STREAM &&
         session_is_fault(frame->rst_stream.error_code))
         session_count_reset(conn);

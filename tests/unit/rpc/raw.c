@@ -49,11 +49,17 @@ raw_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     struct raw *raw = arg;
 
     (void)session;
-    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
-        raw->pings_acked++;
+    if (frame->hd.type == NGHTTP2_PING) {
+        raw->pings_acked += frame->hd.flags & NGHTTP2_FLAG_ACK;
+        raw->pings += !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+    }
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         raw->goaways++;
         raw->goaway_error = frame->goaway.error_code;
+        raw->goaway_last = frame->goaway.last_stream_id;
+        (void)snprintf(raw->goaway_word, sizeof(raw->goaway_word), "%.*s",
+                       (int)frame->goaway.opaque_data_len,
+                       (const char *)frame->goaway.opaque_data);
     }
     if (frame->hd.type == NGHTTP2_WINDOW_UPDATE && frame->hd.stream_id != 0)
         raw->window_updates++;
@@ -124,6 +130,8 @@ raw_stream_on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct raw *raw = arg;
 
+    if (raw->mute)
+        return;
     assert_int_equal(nghttp2_session_mem_recv(raw->session, data, len), (ssize_t)len);
     raw_flush(raw);
 }

@@ -21,8 +21,11 @@ struct raw {
     struct stream *stream;
     bool server;
     struct raw_stream streams[RAW_STREAMS_MAX]; /* by id / 2 */
-    size_t pings_acked, goaways, fds_frames;
+    size_t pings, pings_acked, goaways, fds_frames;
     uint32_t goaway_error;
+    int32_t goaway_last;   /* of the newest */
+    char goaway_word[64];  /* likewise: its debug data */
+    bool mute;             /* what comes is not read */
     size_t window_updates; /* received for streams */
     bool ended;            /* the stream is over */
 };

@@ -483,6 +483,7 @@ a_lost_connection_is_closed_though_its_client_lives(void **state)
                      0); /* RST_STREAM for stream 0 */
     bed_settle(&bed);
     assert_int_equal(bed.closed, 1);
+    wire_advance(&bed.clock, &bed.wire, 1000); /* the server had its chance to read why */
     assert_true(bed.wire.ends[0].closed);
     assert_int_equal(rpc_client_start(bed.client, &request, &message.base, NULL, NULL),
                      -ENOTCONN);
