@@ -27,6 +27,10 @@
  * together, which is the most that one answer adds. */
 #define QUEUED_HIGH (64u * 1024)
 
+/* Calls of one connection. A client needs one; each may hold QUEUED_HIGH and a window of
+ * requests that wait. */
+#define STREAMS_MAX 16u
+
 typedef Grpc__Reflection__V1__ServerReflectionRequest request_t;
 typedef Grpc__Reflection__V1__ServerReflectionResponse response_t;
 
@@ -376,16 +380,32 @@ stream_on_cancel(void *arg)
     stream_free(arg);
 }
 
+static bool
+is_full_for(const struct rpc_reflection *reflection, const struct server_conn *conn)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(node, next, &reflection->streams)
+    n += VMT_CONTAINER_OF(node, struct reflection_stream, node)->call->conn == conn;
+    return n >= STREAMS_MAX;
+}
+
 static void
 handle_info(void *ctx, struct rpc_server_call *call,
             const struct ProtobufCMessage *message)
 {
     static const struct rpc_server_receiver receiver = {stream_on_message,
                                                         stream_on_half_close};
-    VMT_CLEANUP(stream_freep) struct reflection_stream *s = calloc(1, sizeof(*s));
+    VMT_CLEANUP(stream_freep) struct reflection_stream *s = NULL;
     struct rpc_reflection *reflection = ctx;
 
     (void)message;
+    if (is_full_for(reflection, call->conn)) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED,
+                             "a connection may have %u such calls", STREAMS_MAX);
+        return;
+    }
+    s = calloc(1, sizeof(*s));
     if (s)
         s->server = reflection->server;
     if (!s || stream_collect(s) < 0) {

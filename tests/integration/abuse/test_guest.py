@@ -14,7 +14,7 @@ import time
 
 sys.dont_write_bytecode = True
 from test_socket import (CONTINUATION, DATA, DEADLINE_S, END_HEADERS, FDS, HEADERS, HELLO, PING,
-                         SETTINGS, Daemon, frame, frame_starts, literal, message, push,
+                         SETTINGS, Daemon, ask_without_reading, frame, frame_starts, literal, message, push,
                          push_unread, request, with_fds)
 
 READY = "/vm_tools.StartupListener/VmReady"
@@ -166,6 +166,12 @@ def besiege(d, door):
     with call_guest(door) as s:
         push_unread(s, HELLO + frame(HEADERS, 0, 1, b"\x83\x86"), 1)
         push_unread(s, frame(CONTINUATION, 0, 1, literal("x", "y" * 100) * 100), 500)
+    held = [call_guest(door) for _ in range(4)]
+    for s in held:
+        ask_without_reading(s, 2)
+        d.answers()
+    for s in held:
+        s.close()
     d.answers()
     d.settles_at(before)
 

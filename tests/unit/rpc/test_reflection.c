@@ -356,6 +356,24 @@ answers_that_nobody_reads_are_bounded(void **state)
 }
 
 static void
+a_connection_has_so_many_streams(void **state)
+{
+    VMT_CLEANUP(pair_done) struct pair pair;
+    struct asked calls[17];
+
+    (void)state;
+    begin(&pair);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(calls); i++)
+        open_stream(&pair, &calls[i], V1);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_int_equal(calls[15].dones, 0);
+    assert_int_equal(calls[16].status.code, RPC_RESOURCE_EXHAUSTED);
+    rpc_client_cancel(calls[3].call);
+    open_stream(&pair, &calls[16], V1ALPHA);
+    ask(&pair, &calls[16], CASE(FILE_BY_FILENAME), "test.proto");
+}
+
+static void
 streams_end_in_every_way(void **state)
 {
     VMT_CLEANUP(pair_done) struct pair pair;
@@ -428,6 +446,7 @@ main(void)
         cmocka_unit_test(any_cut_of_the_bytes_gives_the_same),
         cmocka_unit_test(a_request_is_bounded),
         cmocka_unit_test(answers_that_nobody_reads_are_bounded),
+        cmocka_unit_test(a_connection_has_so_many_streams),
         cmocka_unit_test(streams_end_in_every_way),
         cmocka_unit_test(a_second_time_is_refused),
         cmocka_unit_test(both_versions_have_the_same_messages),
