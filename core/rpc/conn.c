@@ -265,7 +265,8 @@ conn_on_data(void *arg, const uint8_t *data, size_t len)
         return;
     rpc_conn_enter(conn);
     rpc_keepalive_heard(conn);
-    n = nghttp2_session_mem_recv(conn->session, data, len);
+    rpc_watch_feed(conn, data, len);
+    n = conn->lost ? 0 : nghttp2_session_mem_recv(conn->session, data, len);
     if (n == NGHTTP2_ERR_FLOODED && !conn->closed)
         rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "flood",
                          "the peer sends too many frames that want an answer");
@@ -331,6 +332,7 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
     conn->secure = peer.kind == STREAM_PEER_TLS;
     conn->stream = stream;
     stream->ops->set_handler(stream, &conn_stream_handler, conn);
+    rpc_watch_init(conn);
     conn->setup_ms = config->setup_ms ? config->setup_ms : SETUP_DEFAULT_MS;
     if (conn->setup_ms != RPC_NEVER_MS)
         rpc_life_set(conn, RPC_DUE_SETUP, conn->setup_ms);

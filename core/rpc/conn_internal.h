@@ -21,6 +21,7 @@
 #include "core/rpc/life_internal.h"
 #include "core/rpc/metadata_internal.h"
 #include "core/rpc/rpc.h"
+#include "core/rpc/watch_internal.h"
 
 struct rpc_call;
 struct rpc_conn;
@@ -157,8 +158,7 @@ struct rpc_conn {
     struct rpc_life life;
     struct rpc_keepalive keepalive;
     uint32_t setup_ms;
-    uint64_t reset_ms; /* token bucket of received RST_STREAM: last refill */
-    uint32_t reset_tokens;
+    struct rpc_watch watch;
     unsigned busy;
     bool server, can_fds;
     bool secure; /* over TLS */

@@ -14,11 +14,6 @@
  * it. An honest peer has one or two. */
 #define ACKS_MAX 128
 
-/* Streams that the peer may reset in one go and per second: cancelling is legal, opening
- * and resetting without end is the attack of CVE-2023-44487. */
-#define RESET_BURST 500u
-#define RESETS_PER_S 100u
-
 /* Descriptors that came for the calls of one connection which are not over. A call
  * without END_STREAM keeps its own for as long as the peer likes, and there may be
  * hundreds. */
@@ -124,25 +119,6 @@ session_on_header(nghttp2_session *session, const nghttp2_frame *frame,
     return session_after(conn);
 }
 
-static void
-session_count_reset(struct rpc_conn *conn)
-{
-    uint64_t now = conn->clock->ops->now_ms(conn->clock);
-    uint64_t fresh = (now - conn->reset_ms) * RESETS_PER_S / 1000;
-
-    if (fresh > 0) {
-        uint64_t tokens = conn->reset_tokens + fresh;
-
-        conn->reset_tokens = (uint32_t)(tokens < RESET_BURST ? tokens : RESET_BURST);
-        conn->reset_ms = now;
-    }
-    if (conn->reset_tokens == 0)
-        rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_resets",
-                         "the peer resets too many streams");
-    else
-        conn->reset_tokens--;
-}
-
 /* A stream that is reset for what the peer did on it costs as much as one that the peer
  * resets by itself: CVE-2025-8671. Refusals are not faults, they cost nothing. */
 static bool
@@ -213,9 +189,6 @@ session_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void
     case NGHTTP2_DATA:
         if (end)
             session_on_end_stream(conn, frame->hd.stream_id);
-        break;
-    case NGHTTP2_RST_STREAM:
-        session_count_reset(conn);
         break;
     case NGHTTP2_PING:
         session_on_ping(conn, frame);
@@ -342,13 +315,15 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     struct rpc_call *call;
 
     BAIL_IF_CLOSED(conn);
-    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
         rpc_keepalive_forgive(&conn->keepalive);
+        conn->watch.useful++;
+    }
     if (conn->server && frame->hd.type == NGHTTP2_GOAWAY)
         conn->ops->on_goaway_sent(conn);
     if (conn->server && frame->hd.type == NGHTTP2_RST_STREAM &&
         session_is_fault(frame->rst_stream.error_code))
-        session_count_reset(conn);
+        rpc_watch_charge(conn, RPC_WATCH_RESET);
     if (!conn->server ||
         (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
@@ -448,8 +423,6 @@ rpc_session_new(struct rpc_conn *conn, const struct rpc_conn_config *config,
     nghttp2_session *session;
     int r;
 
-    conn->reset_tokens = RESET_BURST;
-    conn->reset_ms = conn->clock->ops->now_ms(conn->clock);
     if (nghttp2_session_callbacks_new(&cbs) != 0)
         return -ENOMEM;
     session_callbacks_set(cbs);
