@@ -7,6 +7,7 @@
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/rpc/health.h"
 #include "core/rpc/server_internal.h"
 
 /* For the client to answer the PING between the two GOAWAYs; then the second follows
@@ -252,6 +253,7 @@ rpc_server_drain(struct rpc_server *server, uint32_t grace_ms,
     server->draining = true;
     server->on_drained = on_drained;
     server->drained_arg = arg;
+    rpc_health_shutdown(server);
     VMT_LIST_FOREACH(node, next, &server->conns)
     {
         struct server_conn *conn = VMT_CONTAINER_OF(node, struct server_conn, node);

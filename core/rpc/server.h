@@ -84,7 +84,8 @@ void rpc_server_accept(struct rpc_server *server, struct stream *stream,
 
 /* Stop in peace: take no more connections, and tell the clients of those there are. Calls
  * that they have on the way are still served, up to the moment that they know; what they
- * send after that is not. A connection closes when its last call is over, or after
+ * send after that is not. Health checks say NOT_SERVING, see rpc_health_shutdown. A
+ * connection closes when its last call is over, or after
  * grace_ms whatever happens: then handlers hear of it by their cancel callbacks.
  * on_drained runs once, from the loop, when no connection is left; the server may be
  * freed from inside, and must still be freed. If the server is freed before, it does not

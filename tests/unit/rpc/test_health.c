@@ -300,6 +300,31 @@ shutdown_tells_the_watchers_and_ends_their_calls(void **state)
 }
 
 static void
+on_drained(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* A call to Watch has no end of its own. */
+static void
+a_drain_tells_the_watchers_and_does_not_wait_for_them(void **state)
+{
+    VMT_CLEANUP(pair_done) struct pair pair;
+    struct asked a;
+    int drained = 0;
+
+    (void)state;
+    begin(&pair);
+    watch(&pair, &a, "", 0);
+    assert_int_equal(rpc_server_drain(pair.server, 3600000, on_drained, &drained, NULL),
+                     0);
+    wire_settle(&pair.clock, &pair.wire);
+    assert_string_equal(a.seen, "SN");
+    assert_int_equal(a.status.code, RPC_UNAVAILABLE);
+    assert_int_equal(drained, 1);
+}
+
+static void
 list_gives_every_known_name(void **state)
 {
     VMT_CLEANUP(pair_done) struct pair pair;
@@ -370,6 +395,7 @@ main(void)
         cmocka_unit_test(watchers_end_in_every_way),
         cmocka_unit_test(a_server_with_watchers_can_be_freed),
         cmocka_unit_test(shutdown_tells_the_watchers_and_ends_their_calls),
+        cmocka_unit_test(a_drain_tells_the_watchers_and_does_not_wait_for_them),
         cmocka_unit_test(list_gives_every_known_name),
         cmocka_unit_test(names_are_bounded),
         cmocka_unit_test(a_server_without_the_service_says_so),
