@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -50,6 +52,7 @@ os_loop_new(struct os_loop **ret_loop, struct vmt_err *err)
         return vmt_err_set(err, ENOMEM, "make the event loop");
     vmt_list_init(&loop->signals);
     loop->timers.timer_fd = -1;
+    os_spin_init(&loop->spin, sysconf(_SC_NPROCESSORS_ONLN));
     event_set_log_callback(loop_log);
     loop->base = event_base_new();
     if (!loop->base)
@@ -77,6 +80,65 @@ os_loop_free(struct os_loop *loop)
     free(loop);
 }
 
+static uint64_t
+loop_now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Bytes came since ran was taken: the pause before them is over. */
+static bool
+loop_note(struct os_loop *loop, uint64_t ran)
+{
+    uint64_t now;
+
+    if (loop->ran == ran)
+        return false;
+    now = loop_now_ns();
+    os_spin_event(&loop->spin, now - loop->quiet_ns);
+    loop->quiet_ns = now;
+    return true;
+}
+
+/* Look again and again for a moment. Returns whether anything came. */
+static bool
+loop_spin(struct os_loop *loop)
+{
+    uint64_t end = loop_now_ns() + OS_SPIN_NS;
+
+    while (!loop->stopped) {
+        uint64_t ran = loop->ran;
+
+        if (event_base_loop(loop->base, EVLOOP_NONBLOCK) != 0)
+            return false;
+        if (loop_note(loop, ran))
+            return true;
+        if (loop_now_ns() > end) {
+            os_spin_in_vain(&loop->spin);
+            return false;
+        }
+    }
+    return false;
+}
+
+static void
+loop_turns(struct os_loop *loop)
+{
+    loop->quiet_ns = loop_now_ns();
+    while (!loop->stopped) {
+        uint64_t ran = loop->ran;
+
+        if (os_spin_wants(&loop->spin) && loop_spin(loop))
+            continue;
+        if (loop->stopped || event_base_loop(loop->base, EVLOOP_ONCE) != 0)
+            return;
+        (void)loop_note(loop, ran);
+    }
+}
+
 int
 os_loop_run(struct os_loop *loop)
 {
@@ -84,7 +146,7 @@ os_loop_run(struct os_loop *loop)
 
     /* A stop before the run counts: libevent forgets a break when a loop begins. */
     if (!loop->stopped)
-        (void)event_base_loop(loop->base, 0);
+        loop_turns(loop);
     code = loop->code;
     loop->stopped = false;
     loop->code = 0;

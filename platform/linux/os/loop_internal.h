@@ -8,6 +8,7 @@
 
 #include "core/base/list.h"
 #include "platform/linux/os/loop.h"
+#include "platform/linux/os/spin_internal.h"
 
 struct event;
 struct event_base;
@@ -35,6 +36,9 @@ struct os_loop {
     struct os_timers timers;
     struct vmt_list signals; /* struct loop_signal, owned */
     bool stopped;
+    uint64_t ran;      /* times that a stream had bytes */
+    uint64_t quiet_ns; /* since when it had none; CLOCK_MONOTONIC */
+    struct os_spin spin;
     int code;
     uint8_t scratch[OS_LOOP_SCRATCH]; /* for the callback that runs; never kept over it */
 };

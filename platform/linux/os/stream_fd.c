@@ -283,6 +283,7 @@ stream_on_readable(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    s->loop->ran++;
     r = stream_read(s);
     if (r == -ECANCELED)
         return;

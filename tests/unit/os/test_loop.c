@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/adapter/stream.h"
+#include "platform/linux/os/stream_fd.h"
 #include "tests/unit/os/support.h"
 
 struct note {
@@ -229,6 +231,69 @@ close_from_closes_all_above(void **state)
     assert_int_equal(status, 0);
 }
 
+/* A byte that goes to and fro between two streams. */
+struct rally {
+    struct os_loop *loop;
+    struct stream *s[2];
+    unsigned turns;
+    bool timer_ran;
+};
+
+struct racket {
+    struct rally *rally;
+    int side;
+};
+
+static void
+racket_on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct racket *r = arg;
+    struct rally *rally = r->rally;
+
+    if (++rally->turns > 1000 && rally->timer_ran)
+        os_loop_stop(rally->loop, 7);
+    else
+        (void)rally->s[r->side]->ops->send(rally->s[r->side], data, len, NULL, 0);
+}
+
+static void
+racket_on_end(void *arg, int status)
+{
+    (void)arg, (void)status;
+    fail_msg("the rally broke");
+}
+
+static void
+rally_on_timer(void *arg)
+{
+    ((struct rally *)arg)->timer_ran = true;
+}
+
+/* So many events in quick succession that the loop polls: timers run all the same, a stop
+ * stops it, and without anything to wait for it ends. */
+static void
+a_loop_that_polls_does_all_else_too(void **state)
+{
+    static const struct stream_handler handler = {.on_data = racket_on_data,
+                                                  .on_end = racket_on_end};
+    struct rally rally = {.loop = *state};
+    struct racket rackets[2] = {{&rally, 0}, {&rally, 1}};
+    struct vmt_clock *clock = os_loop_clock(*state);
+    struct vmt_timer *timer;
+
+    assert_int_equal(os_stream_pair(*state, rally.s, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        rally.s[i]->ops->set_handler(rally.s[i], &handler, &rackets[i]);
+    assert_int_equal(clock->ops->timer_start(clock, 5, rally_on_timer, &rally, &timer),
+                     0);
+    assert_int_equal(rally.s[0]->ops->send(rally.s[0], "x", 1, NULL, 0), 0);
+    assert_int_equal(os_loop_run(*state), 7);
+    assert_true(rally.timer_ran);
+    for (int i = 0; i < 2; i++)
+        stream_close(rally.s[i]);
+    assert_int_equal(os_loop_run(*state), 0);
+}
+
 #define LOOP_TEST(f)                                                                     \
     cmocka_unit_test_setup_teardown(f, test_loop_setup, test_loop_teardown)
 
@@ -243,6 +308,7 @@ main(void)
         LOOP_TEST(timers_left_over_are_released_with_the_loop),
         LOOP_TEST(the_clock_goes_forward),
         LOOP_TEST(stop_gives_run_its_code_and_a_later_run_is_possible),
+        LOOP_TEST(a_loop_that_polls_does_all_else_too),
         LOOP_TEST(the_last_handler_of_a_signal_wins),
         LOOP_TEST(process_init_fills_the_standard_descriptors),
         LOOP_TEST(close_from_closes_all_above),
