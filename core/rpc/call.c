@@ -209,9 +209,3 @@ rpc_call_metadata_nv(nghttp2_nv *nv, const struct rpc_metadata *metadata)
                          strlen(e->key), e->wire_len, NGHTTP2_NV_FLAG_NONE};
     return n;
 }
-
-bool
-rpc_header_is(const struct rpc_header *header, const char *name, size_t len)
-{
-    return header->name_len == len && memcmp(header->name, name, len) == 0;
-}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <nghttp2/nghttp2.h>
 
@@ -252,7 +253,11 @@ void rpc_call_drained(struct rpc_call *call);
 size_t rpc_call_metadata_nv(nghttp2_nv *nv, const struct rpc_metadata *metadata);
 
 /* Does the header have this name? */
-bool rpc_header_is(const struct rpc_header *header, const char *name, size_t len);
+static inline bool
+rpc_header_is(const struct rpc_header *header, const char *name, size_t len)
+{
+    return header->name_len == len && memcmp(header->name, name, len) == 0;
+}
 
 /* A field for nghttp2; name is a literal, value NUL-terminated, both borrowed until the
  * submit call, which copies. */

@@ -321,6 +321,7 @@ rpc_server_call_new(struct rpc_conn *base)
     call->conn = conn;
     call->server = conn->server;
     call->peer = rpc_peer_ref(conn->peer);
-    conn->active_ms = base->clock->ops->now_ms(base->clock);
+    if (conn->server->config.idle_ms > 0)
+        conn->active_ms = base->clock->ops->now_ms(base->clock);
     return &call->base;
 }

@@ -22,7 +22,7 @@
 struct reply_fields {
     nghttp2_nv nv[REPLY_FIELDS_MAX];
     size_t n;
-    char code[4];
+    char code[2]; /* digits only */
     char fds[4];
     char text[RPC_TEXT_ENCODED_MAX];
 };
@@ -39,9 +39,14 @@ reply_add_headers(struct reply_fields *f)
 static void
 reply_add_status(struct reply_fields *f, const struct rpc_status *status)
 {
-    int n = snprintf(f->code, sizeof(f->code), "%u", (unsigned)status->code % 100);
+    unsigned code = (unsigned)status->code % 100;
+    size_t n = 0;
 
-    f->nv[f->n++] = RPC_NV("grpc-status", f->code, (size_t)n);
+    /* By hand: printf would be 2 % of a call. */
+    if (code >= 10)
+        f->code[n++] = (char)('0' + code / 10);
+    f->code[n++] = (char)('0' + code % 10);
+    f->nv[f->n++] = RPC_NV("grpc-status", f->code, n);
     if (status->text[0]) {
         size_t len = rpc_text_encode(f->text, status->text);
 
@@ -140,6 +145,17 @@ call_drop_request(struct rpc_server_call *call)
     rpc_call_release_parsed(&call->base);
 }
 
+/* The status is in call->status. */
+static void
+call_end(struct rpc_server_call *call)
+{
+    call_stop_timer(call);
+    call->ended = true;
+    if (!call->held)
+        call_drop_request(call);
+    reply_end(call);
+}
+
 void
 rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code, const char *fmt,
                     ...)
@@ -151,11 +167,20 @@ rpc_server_call_end(struct rpc_server_call *call, enum rpc_code code, const char
     va_start(args, fmt);
     (void)rpc_status_vset(&call->status, code, fmt, args);
     va_end(args);
-    call_stop_timer(call);
-    call->ended = true;
-    if (!call->held)
-        call_drop_request(call);
-    reply_end(call);
+    call_end(call);
+}
+
+/* The same with a status that is there: most have no text, and need no printf. */
+static void
+call_end_status(struct rpc_server_call *call, const struct rpc_status *status)
+{
+    if (call->ended)
+        return;
+    if (status->text[0])
+        call->status = *status;
+    else
+        call->status.code = status->code; /* the text is zeroes from the start */
+    call_end(call);
 }
 
 void
@@ -255,7 +280,8 @@ rpc_server_call_gone(struct rpc_server_call *call)
     call->ended = true;
     if (call->dispatched)
         call->conn->nhandled--;
-    call->conn->active_ms = call->server->clock->ops->now_ms(call->server->clock);
+    if (call->server->config.idle_ms > 0)
+        call->conn->active_ms = call->server->clock->ops->now_ms(call->server->clock);
     if (call->held && !call->on_cancel) {
         call->conn = NULL;
         vmt_list_append(&call->server->orphans, &call->base.node);
@@ -447,21 +473,22 @@ rpc_server_call_finish(struct rpc_server_call *call, const struct rpc_status *st
     if (status->code == RPC_OK && !call->replied && !call->method->server_streams)
         rpc_server_call_end(call, RPC_INTERNAL, "the method gave no reply");
     else
-        rpc_server_call_end(call, status->code, "%s", status->text);
+        call_end_status(call, status);
 }
 
 void
 rpc_server_call_reply(struct rpc_server_call *call,
                       const struct ProtobufCMessage *message)
 {
-    struct rpc_status ok = {.code = RPC_OK};
+    static const struct rpc_status ok = {.code = RPC_OK};
     int r = rpc_server_call_send(call, message, NULL, 0);
 
     if (r == -ENOMEM)
-        (void)rpc_status_set(&ok, RPC_RESOURCE_EXHAUSTED, "out of memory");
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
     else if (r == -EMSGSIZE)
-        (void)rpc_status_set(&ok, RPC_RESOURCE_EXHAUSTED, "the reply is too large");
-    rpc_server_call_finish(call, &ok);
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "the reply is too large");
+    else
+        rpc_server_call_finish(call, &ok);
 }
 
 void
