@@ -31,7 +31,7 @@ rpc_fds_close(int *fds, size_t *nfds)
     *nfds = 0;
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 conn_vfail(struct rpc_conn *conn, const char *fmt, va_list args)
 {
     if (conn->lost)
