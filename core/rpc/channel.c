@@ -162,13 +162,24 @@ channel_retire(struct rpc_channel *ch, const char *reason)
         channel_set_state(ch, RPC_CHANNEL_IDLE);
 }
 
+/* Source: grpc proposal A8-client-side-keepalive.md, for all later connections. */
+static void
+channel_ping_less(struct rpc_channel *ch)
+{
+    uint32_t *ms = &ch->config.client.keepalive_ms;
+
+    *ms = *ms <= UINT32_MAX / 2 ? 2 * *ms : UINT32_MAX;
+    vmt_log_debug("rpc channel keeps alive by a PING every %u ms from now on", *ms);
+}
+
 static void
 link_on_goaway(void *arg, bool too_many_pings)
 {
     struct channel_link *link = arg;
     struct rpc_channel *ch = link->channel;
 
-    (void)too_many_pings;
+    if (too_many_pings)
+        channel_ping_less(ch);
     if (ch->link != link || ch->state != RPC_CHANNEL_READY)
         return; /* on_closed follows */
     channel_enter(ch);

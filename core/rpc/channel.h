@@ -34,7 +34,8 @@ const char *rpc_channel_state_name(enum rpc_channel_state state);
 
 struct rpc_channel_config {
     /* For each connection; authority is copied, callbacks and arg are ignored: the
-     * channel has its own. */
+     * channel has its own. keepalive_ms doubles for later connections when a server says
+     * that it is too little. */
     struct rpc_client_config client;
     /* Attempts begin at least so far apart, 1.6 times as far after each that failed, 20 %
      * more or less by chance. */

@@ -375,6 +375,48 @@ goaway_lets_calls_end_while_new_ones_go_elsewhere(void **state)
     raw_done(&raw);
 }
 
+/* The next connection, to a raw server. */
+static void
+begin_raw(struct bed *bed, struct raw *raw)
+{
+    assert_int_equal(rpc_channel_connect(bed->channel), 0);
+    bed_run(bed);
+    bed_connect(bed);
+    raw_init(raw, bed->theirs, true);
+    bed->theirs = NULL;
+    raw_flush(raw);
+    bed_run(bed);
+}
+
+static void
+keepalive_is_less_eager_after_too_many_pings(void **state)
+{
+    static const char why[] = "too_many_pings";
+    const struct rpc_channel_config config = {
+        .client = {.keepalive_ms = 10000, .keepalive_without_calls = true}};
+    VMT_CLEANUP(bed_done) struct bed bed;
+
+    (void)state;
+    bed_init(&bed, &config);
+    for (uint64_t ms = 10000; ms <= 40000; ms *= 2) {
+        struct raw raw;
+
+        begin_raw(&bed, &raw);
+        bed_advance(&bed, ms - 1);
+        assert_int_equal(raw.pings, 0);
+        bed_advance(&bed, 1);
+        assert_int_equal(raw.pings, 1);
+        assert_int_equal(nghttp2_submit_goaway(raw.session, 0, 0,
+                                               NGHTTP2_ENHANCE_YOUR_CALM,
+                                               (const uint8_t *)why, sizeof(why) - 1),
+                         0);
+        raw_flush(&raw);
+        bed_run(&bed);
+        assert_int_equal(rpc_channel_state(bed.channel), RPC_CHANNEL_IDLE);
+        raw_done(&raw);
+    }
+}
+
 static void
 a_shutdown_lets_sent_calls_end(void **state)
 {
@@ -540,6 +582,7 @@ main(void)
         cmocka_unit_test(
             a_lost_connection_ends_its_calls_and_the_next_call_makes_another),
         cmocka_unit_test(goaway_lets_calls_end_while_new_ones_go_elsewhere),
+        cmocka_unit_test(keepalive_is_less_eager_after_too_many_pings),
         cmocka_unit_test(a_shutdown_lets_sent_calls_end),
         cmocka_unit_test(a_shutdown_ends_what_waits),
         cmocka_unit_test(a_channel_may_be_freed_by_each_callback),
