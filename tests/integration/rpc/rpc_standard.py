@@ -6,6 +6,7 @@ The questions are made from gRPC's own .proto files (package grpc-proto), never 
 they bring is used like any client would: to build types, and to call methods with them.
 """
 import contextlib
+import json
 import os
 import pathlib
 import queue
@@ -249,6 +250,36 @@ def changes_are_seen(path, process):
             assert state() == SERVING
 
 
+def a_channel_minds_the_health(path, process):
+    """gRPC's own health checking in the client: calls fail while the service is not serving."""
+    service = "vmt.rpctest.Test"
+    config = {"loadBalancingConfig": [{"round_robin": {}}],
+              "healthCheckConfig": {"serviceName": service}}
+    states = queue.Queue()
+    options = [("grpc.service_config", json.dumps(config))]
+    with grpc.insecure_channel(f"unix:{path}", options) as channel:
+        def until(wanted):
+            while states.get(timeout=WAIT) != wanted:
+                pass
+
+        def echo():
+            return channel.unary_unary(f"/{service}/Echo")(b"", timeout=WAIT)
+
+        channel.subscribe(states.put, try_to_connect=True)
+        until(grpc.ChannelConnectivity.READY)
+        echo()
+        process.send_signal(signal.SIGUSR1)
+        until(grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+        try:
+            echo()
+            raise AssertionError("the channel calls a service that is not serving")
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.UNAVAILABLE, e
+        process.send_signal(signal.SIGUSR2)
+        until(grpc.ChannelConnectivity.READY)
+        echo()
+
+
 def leaving_is_seen(process, paths):
     """A daemon that was asked to end says so before it is gone."""
     with contextlib.ExitStack() as stack:
@@ -271,6 +302,7 @@ def test_peer(top):
                                  "test.proto"):
             assert pool.call("vmt.rpctest.Test", "Echo", text="x", number=7).number == 7
         changes_are_seen(path, process)
+        a_channel_minds_the_health(path, process)
 
 
 def test_maitred(top):
