@@ -285,6 +285,8 @@ rpc_server_call_gone(struct rpc_server_call *call)
     if (call->held && !call->on_cancel) {
         call->conn = NULL;
         vmt_list_append(&call->server->orphans, &call->base.node);
+        /* It no longer counts as a stream, and would let the client begin another. */
+        rpc_watch_charge(conn, RPC_WATCH_FAULT);
         return;
     }
     if (call->held)

@@ -119,8 +119,8 @@ session_on_header(nghttp2_session *session, const nghttp2_frame *frame,
     return session_after(conn);
 }
 
-/* A stream that is reset for what the peer did on it costs as much as one that the peer
- * resets by itself: CVE-2025-8671. Refusals are not faults, they cost nothing. */
+/* A peer can make us reset its streams: CVE-2025-8671. Refusals are not faults, they cost
+ * nothing. */
 static bool
 session_is_fault(uint32_t h2_error)
 {
@@ -323,7 +323,7 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
         conn->ops->on_goaway_sent(conn);
     if (conn->server && frame->hd.type == NGHTTP2_RST_STREAM &&
         session_is_fault(frame->rst_stream.error_code))
-        rpc_watch_charge(conn, RPC_WATCH_RESET);
+        rpc_watch_charge(conn, RPC_WATCH_FAULT);
     if (!conn->server ||
         (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
@@ -408,6 +408,8 @@ session_create(struct rpc_conn *conn, const nghttp2_session_callbacks *cbs,
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_outbound_ack(options, ACKS_MAX);
+    /* watch.c counts them, by our clock; nghttp2 would stop stock clients at 1000. */
+    nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX);
     nghttp2_option_set_user_recv_extension_type(options, RPC_FRAME_TYPE_FDS);
     r = conn->server ? nghttp2_session_server_new2(ret_session, cbs, conn, options)
                      : nghttp2_session_client_new2(ret_session, cbs, conn, options);

@@ -22,16 +22,18 @@ _Static_assert(PREFACE_BYTES <= RPC_WATCH_HEAD_MAX, "the preface is the longest 
 
 /* Windows: some peers give back each kilobyte of each frame, for stream and connection.
  * PING: Go's bandwidth estimate asks once per round trip while data flows. SETTINGS:
- * gRPC's C core adapts its window so, some times a second. Resets: CVE-2023-44487; to
- * cancel is legal. PRIORITY: CVE-2019-9513; browsers send a few per request. Empty DATA:
- * CVE-2019-9518. */
+ * gRPC's C core adapts its window so, some times a second. Resets: CVE-2023-44487; but a
+ * call that is cancelled costs no more than one that is answered, and stock clients come
+ * with ten thousand deadlines at once. What a reset leaves behind is a fault. PRIORITY:
+ * CVE-2019-9513; browsers send a few per request. Empty DATA: CVE-2019-9518. */
 static const struct {
     uint32_t burst, per_s, per_useful;
     const char *word;
 } watch_purses[RPC_WATCH_COUNT] = {
     [RPC_WATCH_SETTINGS] = {100, 10, 0, "too_many_settings"},
     [RPC_WATCH_PING] = {500, 50, 1, "too_many_pings"},
-    [RPC_WATCH_RESET] = {500, 100, 0, "too_many_resets"},
+    [RPC_WATCH_RESET] = {20000, 10000, 0, "too_many_resets"},
+    [RPC_WATCH_FAULT] = {500, 100, 0, "too_many_faults"},
     [RPC_WATCH_WINDOW] = {5000, 1000, 32, "too_many_window_updates"},
     [RPC_WATCH_PRIORITY] = {1000, 100, 10, "too_many_priorities"},
     [RPC_WATCH_EMPTY] = {200, 20, 1, "too_many_empty_frames"},

@@ -13,7 +13,9 @@ enum rpc_watch_kind {
     RPC_WATCH_OTHER = 0, /* unknown types, acknowledgements, GOAWAY */
     RPC_WATCH_SETTINGS,
     RPC_WATCH_PING,
-    RPC_WATCH_RESET, /* and streams that we reset for the peer's faults */
+    RPC_WATCH_RESET,
+    RPC_WATCH_FAULT, /* a stream that we reset for what the peer did on it, or a call
+                        whose stream is gone and whose handler is not done: no frame */
     RPC_WATCH_WINDOW,
     RPC_WATCH_PRIORITY,
     RPC_WATCH_EMPTY, /* DATA */

@@ -29,7 +29,7 @@ static const struct flood {
      false},
     {"too_many_pings", {HEAD(8, NGHTTP2_PING, 0, 0)}, 17, 100, false},
     {"too_many_frames", {HEAD(8, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0)}, 17, 500, false},
-    {"too_many_resets", {HEAD(4, NGHTTP2_RST_STREAM, 0, 1), 0, 0, 0, 8}, 13, 400, true},
+    {"too_many_resets", {HEAD(4, NGHTTP2_RST_STREAM, 0, 1), 0, 0, 0, 8}, 13, 15000, true},
     {"too_many_window_updates",
      {HEAD(4, NGHTTP2_WINDOW_UPDATE, 0, 0), 0, 0, 0, 1},
      13,
@@ -203,7 +203,7 @@ check_flood(struct bed *bed, const struct flood *f)
     if (bed->raw.goaways > 0)
         fail_msg("%s: GOAWAY %u %s", f->word, bed->raw.goaway_error,
                  bed->raw.goaway_word);
-    for (; n < 20000 && bed->raw.goaways == 0; n++)
+    for (; n < 30000 && bed->raw.goaways == 0; n++)
         bed_send(bed, f->frame, f->len);
     if (bed->raw.goaways != 1 || strcmp(bed->raw.goaway_word, f->word) != 0)
         fail_msg("%zu times %s: GOAWAY %u %s", n, f->word, bed->raw.goaway_error,
@@ -254,8 +254,7 @@ what_comes_slowly_is_no_flood(void **state)
 
         bed_init_server(&bed);
         bed_listen(&bed);
-        /* nghttp2 counts resets too, by a clock that is not ours, from 1000 on. */
-        for (int n = 0; n < (floods[i].server_only ? 900 : 2000); n++) {
+        for (int n = 0; n < 2000; n++) {
             bed_send(&bed, floods[i].frame, floods[i].len);
             wire_advance(&bed.clock, &bed.wire, 110);
         }
