@@ -48,6 +48,7 @@ struct ipc_method {
     enum ipc_fds fds_in, fds_out;
     enum ipc_access access;
     ipc_handler_fn *handle;
+    bool refused; /* only says why it does nothing here */
 };
 
 struct ipc_signal {

@@ -117,7 +117,8 @@ ipc_access_judge(const struct ipc *ipc, const struct ipc_call *call)
     return privileged ? IPC_BY_PRIVILEGE : IPC_REFUSED;
 }
 
-static void
+/* Count one more; whether it is the 1st, 2nd, 4th, 8th ... of its row. */
+static bool
 ipc_refusals_count(struct ipc_refusals *r, uint32_t uid)
 {
     if (r->uid != uid && r->rows < IPC_REFUSAL_ROWS_MAX) {
@@ -127,6 +128,7 @@ ipc_refusals_count(struct ipc_refusals *r, uint32_t uid)
     r->uid = uid;
     if (r->count < UINT32_MAX) /* which is no power of two: nothing more is logged */
         r->count++;
+    return (r->count & (r->count - 1)) == 0;
 }
 
 /* The audit line of a refusal. A row of refusals of one uid is logged at its 1st, 2nd,
@@ -138,14 +140,24 @@ ipc_access_log_refusal(struct ipc *ipc, const struct ipc_call *call)
     const char *owner = ipc_owner_of(call->request);
     char text[IPC_OWNER_LOG_MAX];
 
-    ipc_refusals_count(r, call->caller.uid);
-    if ((r->count & (r->count - 1)) != 0)
+    if (!ipc_refusals_count(r, call->caller.uid))
         return;
     vmt_log_warning("call refused: method=%s needs=%s uid=%" PRIu32 " pid=%" PRId32
                     " owner=%s times=%" PRIu32,
                     call->method->name, ipc_access_names[call->method->access],
                     call->caller.uid, call->caller.pid,
                     vmt_log_escape(text, sizeof(text), owner, strlen(owner)), r->count);
+}
+
+void
+ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why)
+{
+    struct ipc_refusals *r = &ipc->bad[in->method - ipc->service->methods];
+
+    if (ipc_refusals_count(r, in->caller.uid))
+        vmt_log_warning("bad request: %s method=%s uid=%" PRIu32 " pid=%" PRId32
+                        " times=%" PRIu32,
+                        why, in->method->name, in->caller.uid, in->caller.pid, r->count);
 }
 
 /* The audit line of what was done by privilege. In user mode there is nobody else. */

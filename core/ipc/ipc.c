@@ -44,11 +44,13 @@ ipc_new(const struct ipc_service *service, void *ctx, const struct ipc_identity 
         return vmt_err_set(err, ENOMEM, "create ipc");
     vmt_list_init(&ipc->calls);
     ipc->refusals = calloc(service->nmethods + 1, sizeof(*ipc->refusals));
-    if (!ipc->refusals)
+    ipc->bad = calloc(service->nmethods + 1, sizeof(*ipc->bad));
+    if (!ipc->refusals || !ipc->bad)
         return vmt_err_set(err, ENOMEM, "create ipc");
     ipc->service = service;
     ipc->ctx = ctx;
     ipc->self = *self;
+    ipc->properties.version = VMT_VERSION;
     *ret_ipc = vmt_take_ptr(&ipc);
     return 0;
 }
@@ -67,6 +69,7 @@ ipc_free(struct ipc *ipc)
         ipc->servers[i]->ops->free(ipc->servers[i]);
     free(ipc->servers);
     free(ipc->refusals);
+    free(ipc->bad);
     free(ipc);
 }
 
@@ -117,6 +120,19 @@ ipc_service(const struct ipc *ipc)
     return ipc->service;
 }
 
+const struct ipc_properties *
+ipc_properties(const struct ipc *ipc)
+{
+    return &ipc->properties;
+}
+
+void
+ipc_set_capabilities(struct ipc *ipc, const char *const *capabilities, size_t n)
+{
+    ipc->properties.capabilities = capabilities;
+    ipc->properties.ncapabilities = n;
+}
+
 const struct ipc_method *
 ipc_find_method(const struct ipc *ipc, const char *name)
 {
@@ -162,6 +178,8 @@ ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
     enum ipc_error e = ipc_call_new(in, &call, &text);
 
     if (e) {
+        if (e == IPC_ERROR_INVALID_ARGS)
+            ipc_log_bad(ipc, in, text);
         answer->fail(in->token, e, text);
         return;
     }

@@ -44,6 +44,17 @@ bool ipc_may_hear(const struct ipc *ipc, uint32_t uid,
 
 const struct ipc_service *ipc_service(const struct ipc *ipc);
 
+/* What a daemon says about itself to everybody. */
+struct ipc_properties {
+    const char *version;
+    /* "hypervisor:qemu", "method:StartVm"; borrowed for the life of ipc. */
+    const char *const *capabilities;
+    size_t ncapabilities;
+};
+/* The version is that of the project, there are no capabilities until they are set. */
+const struct ipc_properties *ipc_properties(const struct ipc *ipc);
+void ipc_set_capabilities(struct ipc *ipc, const char *const *capabilities, size_t n);
+
 /* The owner id that stands for a uid: hex of "uid:<decimal>", so that it fits
  * [0-9A-Fa-f]+ and can be read back. buf has room for IPC_OWNER_MAX bytes. */
 #define IPC_OWNER_MAX 32

@@ -31,9 +31,11 @@ struct ipc {
     const struct ipc_service *service; /* borrowed */
     void *ctx;                         /* borrowed */
     struct ipc_identity self;
+    struct ipc_properties properties;
     struct ipc_server **servers; /* owned, nservers of them */
     size_t nservers;
     struct ipc_refusals *refusals; /* owned, one per method of the service */
+    struct ipc_refusals *bad;      /* owned, likewise: requests that are none */
     struct vmt_list calls;         /* dispatched and not answered yet */
 };
 
@@ -65,6 +67,9 @@ void ipc_call_abandon(struct ipc_call *call);
 
 /* A daemon of the set, or root. */
 bool ipc_is_service(const struct ipc *ipc, uint32_t uid);
+
+/* Log that in is no request of its method, and why, but not each time. */
+void ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why);
 
 /* Whether the caller may do what the request asks. Logged are refusals, and what is done
  * by privilege: a method that is not for users, or somebody else's property. */

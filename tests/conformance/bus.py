@@ -85,9 +85,9 @@ def compare_xml(methods, signals, program):
         yield f"the interfaces are {names}"
     have = {}
     for member in node[-1]:
-        args = [(a.get("type"), a.get("direction")) for a in member]
+        args = [(a.get("type"), a.get("direction")) for a in member if a.tag == "arg"]
         have[member.tag, member.get("name")] = args or member.get("type")
-    want = {("property", "Version"): "s"}
+    want = {("property", "Version"): "s", ("property", "Capabilities"): "as"}
     for name, (request, reply, fds_in, fds_out) in methods.items():
         args = [("ay", "in")] * (request != "-") + [(fds_in.rstrip("?"), "in")] * bool(fds_in)
         args += [("ay", "out")] * (reply != "-") + [(fds_out, "out")] * bool(fds_out)

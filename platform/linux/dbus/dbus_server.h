@@ -2,8 +2,8 @@
 /* platform/linux/dbus/dbus_server.h - the IPC of a daemon on D-Bus.
  *
  * The service's dbus_name is requested as sole primary owner and its interface exported
- * at dbus_path, with Introspectable, Properties (Version, read-only) and Peer. Each
- * message is one "ay" argument, descriptors follow as "h" or "ah". Source:
+ * at dbus_path, with Introspectable, Properties (see struct ipc_properties; read-only)
+ * and Peer. Each message is one "ay" argument, descriptors follow as "h" or "ah". Source:
  * tests/data/wire/dbus.txt; D-Bus specification 0.41. */
 #pragma once
 

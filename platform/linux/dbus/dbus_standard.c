@@ -8,34 +8,62 @@
 #include "core/base/cleanup.h"
 #include "platform/linux/dbus/dbus_internal.h"
 
-#define DBUS_PROPERTY "Version"
-
 static bool
-append_version(DBusMessageIter *it)
+append_version(DBusMessageIter *it, const struct ipc_properties *p)
 {
-    const char *version = VMT_VERSION;
     DBusMessageIter sub;
 
     return dbus_message_iter_open_container(it, DBUS_TYPE_VARIANT,
                                             DBUS_TYPE_STRING_AS_STRING, &sub) &&
-           dbus_message_iter_append_basic(&sub, DBUS_TYPE_STRING, &version) &&
+           dbus_message_iter_append_basic(&sub, DBUS_TYPE_STRING, &p->version) &&
            dbus_message_iter_close_container(it, &sub);
 }
 
-/* {"Version": version}, or {} */
 static bool
-append_properties(DBusMessageIter *it, bool all)
+append_capabilities(DBusMessageIter *it, const struct ipc_properties *p)
 {
-    const char *name = DBUS_PROPERTY;
+    DBusMessageIter sub, list;
+
+    if (!dbus_message_iter_open_container(it, DBUS_TYPE_VARIANT, "as", &sub) ||
+        !dbus_message_iter_open_container(&sub, DBUS_TYPE_ARRAY,
+                                          DBUS_TYPE_STRING_AS_STRING, &list))
+        return false;
+    for (size_t i = 0; i < p->ncapabilities; i++)
+        if (!dbus_message_iter_append_basic(&list, DBUS_TYPE_STRING, &p->capabilities[i]))
+            return false;
+    return dbus_message_iter_close_container(&sub, &list) &&
+           dbus_message_iter_close_container(it, &sub);
+}
+
+static const struct property {
+    const char *name;
+    bool (*append)(DBusMessageIter *it, const struct ipc_properties *p);
+} properties[] = {{"Version", append_version}, {"Capabilities", append_capabilities}};
+
+static const struct property *
+property_find(const char *name)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(properties); i++)
+        if (strcmp(properties[i].name, name) == 0)
+            return &properties[i];
+    return NULL;
+}
+
+/* All of them by name, or {} */
+static bool
+append_properties(DBusMessageIter *it, const struct ipc_properties *p, bool all)
+{
     DBusMessageIter sub, entry;
 
     if (!dbus_message_iter_open_container(it, DBUS_TYPE_ARRAY, "{sv}", &sub))
         return false;
-    if (all &&
-        (!dbus_message_iter_open_container(&sub, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
-         !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &name) ||
-         !append_version(&entry) || !dbus_message_iter_close_container(&sub, &entry)))
-        return false;
+    for (size_t i = 0; all && i < VMT_ARRAY_SIZE(properties); i++)
+        if (!dbus_message_iter_open_container(&sub, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
+            !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING,
+                                            &properties[i].name) ||
+            !properties[i].append(&entry, p) ||
+            !dbus_message_iter_close_container(&sub, &entry))
+            return false;
     return dbus_message_iter_close_container(it, &sub);
 }
 
@@ -65,6 +93,7 @@ on_get(struct dbus_ipc *d, DBusMessage *msg)
 {
     VMT_CLEANUP(dbus_message_unrefp)
     DBusMessage *reply = dbus_message_new_method_return(msg);
+    const struct property *property;
     const char *interface, *name;
     DBusMessageIter it;
 
@@ -73,14 +102,15 @@ on_get(struct dbus_ipc *d, DBusMessage *msg)
         dbus_send_error(d, msg, DBUS_ERROR_INVALID_ARGS, "Get takes two strings");
         return;
     }
-    if (!interface_is_ours(d, interface) || strcmp(name, DBUS_PROPERTY) != 0) {
+    property = interface_is_ours(d, interface) ? property_find(name) : NULL;
+    if (!property) {
         dbus_send_error(d, msg, DBUS_ERROR_UNKNOWN_PROPERTY,
-                        "there is only " DBUS_PROPERTY);
+                        "there are only Version and Capabilities");
         return;
     }
     if (reply)
         dbus_message_iter_init_append(reply, &it);
-    if (reply && append_version(&it))
+    if (reply && property->append(&it, ipc_properties(d->ipc)))
         dbus_send(d, vmt_take_ptr(&reply));
     else
         dbus_send_error(d, msg, DBUS_ERROR_NO_MEMORY, "out of memory");
@@ -101,7 +131,8 @@ on_get_all(struct dbus_ipc *d, DBusMessage *msg)
     }
     if (reply)
         dbus_message_iter_init_append(reply, &it);
-    if (reply && append_properties(&it, interface_is_ours(d, interface)))
+    if (reply &&
+        append_properties(&it, ipc_properties(d->ipc), interface_is_ours(d, interface)))
         dbus_send(d, vmt_take_ptr(&reply));
     else
         dbus_send_error(d, msg, DBUS_ERROR_NO_MEMORY, "out of memory");
@@ -110,7 +141,23 @@ on_get_all(struct dbus_ipc *d, DBusMessage *msg)
 static void
 on_set(struct dbus_ipc *d, DBusMessage *msg)
 {
-    dbus_send_error(d, msg, DBUS_ERROR_PROPERTY_READ_ONLY, "no property can be set");
+    const char *interface = "", *name = "";
+    DBusMessageIter it;
+
+    if (!dbus_message_has_signature(msg, "ssv")) {
+        dbus_send_error(d, msg, DBUS_ERROR_INVALID_ARGS,
+                        "Set takes two strings and a variant");
+        return;
+    }
+    (void)dbus_message_iter_init(msg, &it);
+    dbus_message_iter_get_basic(&it, &interface);
+    (void)dbus_message_iter_next(&it);
+    dbus_message_iter_get_basic(&it, &name);
+    if (interface_is_ours(d, interface) && property_find(name))
+        dbus_send_error(d, msg, DBUS_ERROR_PROPERTY_READ_ONLY, "no property can be set");
+    else
+        dbus_send_error(d, msg, DBUS_ERROR_UNKNOWN_PROPERTY,
+                        "there are only Version and Capabilities");
 }
 
 static const struct {

@@ -61,6 +61,19 @@ xml_method(FILE *f, const struct ipc_method *m)
     (void)fputs("  </method>\n", f);
 }
 
+/* A property that stays as it is while the daemon lives. */
+static void
+xml_property(FILE *f, const char *name, const char *type)
+{
+    (void)fprintf(
+        f,
+        "  <property name=\"%s\" type=\"%s\" access=\"read\">\n"
+        "   <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\""
+        " value=\"const\"/>\n"
+        "  </property>\n",
+        name, type);
+}
+
 char *
 dbus_server_xml(const struct ipc_service *service)
 {
@@ -80,10 +93,9 @@ dbus_server_xml(const struct ipc_service *service)
                       "   <arg name=\"signal\" type=\"ay\"/>\n"
                       "  </signal>\n",
                       service->signals[i].name);
-    (void)fputs("  <property name=\"Version\" type=\"s\" access=\"read\"/>\n"
-                " </interface>\n"
-                "</node>\n",
-                f);
+    xml_property(f, "Version", "s");
+    xml_property(f, "Capabilities", "as");
+    (void)fputs(" </interface>\n</node>\n", f);
     if (fclose(f) == 0)
         return text;
     free(text);

@@ -18,6 +18,8 @@
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/unix_socket.h"
 #include "platform/linux/unix_ipc/unix_internal.h"
+#include "vmt_ipc.file.h"
+#include "vmt_ipc.pb-c.h"
 
 #define UNIX_CONNECTIONS_MAX 256
 #define UNIX_STREAMS_MAX 256
@@ -189,6 +191,34 @@ unix_server_fill(struct unix_server *s)
     return 0;
 }
 
+static void
+unix_get_properties(void *ctx, struct rpc_server_call *call,
+                    const struct ProtobufCMessage *request)
+{
+    const struct unix_server *s = ctx;
+    const struct ipc_properties *p = ipc_properties(s->ipc);
+    Vmt__Properties m = VMT__PROPERTIES__INIT;
+
+    (void)request;
+    m.version = (char *)(uintptr_t)p->version; /* packed, not written to */
+    m.capabilities = (char **)(uintptr_t)p->capabilities;
+    m.n_capabilities = p->ncapabilities;
+    rpc_server_call_reply(call, &m.base);
+}
+
+/* What Properties are on a bus. */
+static const struct rpc_server_method unix_daemon_methods[] = {
+    {.name = "GetProperties",
+     .request = &vm_tools__empty_message__descriptor,
+     .handle = unix_get_properties},
+};
+static const struct rpc_server_service unix_daemon_service = {
+    .name = "vmt.Daemon",
+    .methods = unix_daemon_methods,
+    .nmethods = VMT_ARRAY_SIZE(unix_daemon_methods),
+    .file = &proto_file_vmt_ipc,
+};
+
 bool
 unix_is_foreign(uint32_t uid)
 {
@@ -245,6 +275,8 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
     if (r < 0)
         return r;
     r = rpc_server_add(s->rpc, &s->service, s, err);
+    if (r == 0)
+        r = rpc_server_add(s->rpc, &unix_daemon_service, s, err);
     if (r == 0)
         r = rpc_server_add_standard(s->rpc, err);
     if (r < 0)

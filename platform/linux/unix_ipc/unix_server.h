@@ -4,7 +4,8 @@
  * Each method of the service is a unary method of the same name; descriptors travel as
  * SCM_RIGHTS with the first byte of the request or reply. Each signal is a method of the
  * signal's name that streams the signal's messages, and SubscribeSignals streams all of
- * them as vmt.Signal, see proto/vmt_ipc.proto. Errors map as core/adapter/ipc.h says. */
+ * them as vmt.Signal; vmt.Daemon tells the properties: proto/vmt_ipc.proto. Errors map as
+ * core/adapter/ipc.h says. */
 #pragma once
 
 #include "core/adapter/ipc.h"

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -47,6 +48,7 @@ struct program {
     struct ipc *ipc;
     struct ipc_server *unix_server; /* borrowed: ipc's */
     struct vmt_timer *idle_timer;
+    struct vmt_argv capabilities;
     uint32_t services[OPTIONS_SERVICES_MAX];
     int lock_fd; /* one daemon per runtime directory */
     char *socket_path, *vm_vsock, *console_dir;
@@ -71,6 +73,7 @@ program_done(struct program *p)
     os_loop_free(p->loop);
     if (p->unix_server)
         (void)unlink(p->socket_path);
+    vmt_argv_done(&p->capabilities);
     free(p->socket_path);
     free(p->vm_vsock);
     free(p->console_dir);
@@ -246,6 +249,12 @@ on_no_vms(void *arg)
     check_idle(p, p->unix_server ? unix_server_clients(p->unix_server) : 0);
 }
 
+static const char *
+bus_of(const struct program *p)
+{
+    return p->opt.dbus ? p->opt.dbus : p->opt.system_mode ? "system" : "none";
+}
+
 /* The uids of --service-user. Asked once, before the loop runs. */
 static int
 find_services(struct program *p, struct vmt_err *err)
@@ -261,6 +270,28 @@ find_services(struct program *p, struct vmt_err *err)
         p->services[i] = user ? user->pw_uid : (uint32_t)uid;
     }
     return 0;
+}
+
+/* What clients may ask for before they try it. */
+static int
+list_capabilities(struct program *p, struct vmt_err *err)
+{
+    int r;
+
+    vmt_argv_addf(&p->capabilities, "hypervisor:%s", p->hypervisor->ops->name);
+    vmt_argv_addf(&p->capabilities, "transport:%s", p->transport->ops->name);
+    vmt_argv_add(&p->capabilities, "ipc:unix");
+    if (strcmp(bus_of(p), "none") != 0)
+        vmt_argv_add(&p->capabilities, "ipc:dbus");
+    for (size_t i = 0; i < concierge_service.nmethods; i++)
+        if (!concierge_service.methods[i].refused)
+            vmt_argv_addf(&p->capabilities, "method:%s",
+                          concierge_service.methods[i].name);
+    r = vmt_argv_finish(&p->capabilities, err);
+    if (r == 0)
+        ipc_set_capabilities(p->ipc, (const char *const *)p->capabilities.v,
+                             p->capabilities.n);
+    return r;
 }
 
 static int
@@ -287,6 +318,8 @@ make_concierge(struct program *p, struct vmt_err *err)
         r = concierge_new(&config, &p->concierge, err);
     if (r == 0)
         r = ipc_new(&concierge_service, p->concierge, &self, &p->ipc, err);
+    if (r == 0)
+        r = list_capabilities(p, err);
     if (r == 0)
         concierge_set_ipc(p->concierge, p->ipc);
     return r;
@@ -328,7 +361,7 @@ on_bus_lost(void *arg)
 static int
 serve(struct program *p, struct vmt_err *err)
 {
-    const char *bus = p->opt.dbus ? p->opt.dbus : p->opt.system_mode ? "system" : "none";
+    const char *bus = bus_of(p);
     int r = serve_unix(p, err);
 
     if (r == 0 && strcmp(bus, "none") != 0)

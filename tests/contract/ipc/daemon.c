@@ -69,11 +69,13 @@ run(struct os_loop *loop, char **argv, struct vmt_err *err)
                                 .services = &service,
                                 .nservices = argv[3] ? 1 : 0};
     struct ipc_server *server = NULL;
+    static const char *const capabilities[] = {"test:echo", "test:more"};
     struct echo echo = {0};
     int r = ipc_new(&echo_service, &echo, &self, &echo.ipc, err);
 
     if (r < 0)
         return r;
+    ipc_set_capabilities(echo.ipc, capabilities, VMT_ARRAY_SIZE(capabilities));
     if (strcmp(argv[1], "unix") == 0)
         r = serve_unix(loop, echo.ipc, argv[2], &server, err);
     else

@@ -62,7 +62,7 @@ def ask_gdbus(address):
     text = run("gdbus", "introspect", *where, "--xml")
     members = {m.get("name") for i in xml.etree.ElementTree.fromstring(text)
                if i.get("name") == NAME for m in i}
-    check({"Echo", "Read", "Rose", "Version"} <= members, members)
+    check({"Echo", "Read", "Rose", "Version", "Capabilities"} <= members, members)
     out = run("gdbus", "call", *where, "--method", NAME + ".Echo", "[byte 0x0a, 0x02, 0x68, 0x69]")
     check(out.strip() == "([byte 0x0a, 0x02, 0x68, 0x69],)", out)
     run("gdbus", "call", *where, "--method", NAME + ".Echo", "[byte 0x0a, 0x05, 0x68]",
@@ -77,6 +77,13 @@ def ask_busctl(address):
     check(PATH in run(*bus, "tree", "--list", NAME), "tree")
     check(".Rose" in run(*bus, "introspect", NAME, PATH), "introspect")
     check(run(*bus, "get-property", NAME, PATH, NAME, "Version").startswith('s "'), "Version")
+    out = run(*bus, "get-property", NAME, PATH, NAME, "Capabilities")
+    check(out.strip() == 'as 2 "test:echo" "test:more"', out)
+    run(*bus, "set-property", NAME, PATH, NAME, "Capabilities", "as", "0",
+        fails="no property can be set")
+    run(*bus, "set-property", NAME, PATH, NAME, "Size", "s", "", fails="there are only")
+    ids = run(*bus, "call", NAME, PATH, "org.freedesktop.DBus.Peer", "GetMachineId")
+    check(len(ids.split('"')[1]) == 32, ids)
     out = run(*bus, "call", NAME, PATH, NAME, "Echo", "ay", "4", "10", "2", "104", "105")
     check(out.strip() == "ay 4 10 2 104 105", out)
     run(*bus, "call", NAME, PATH, NAME, "Read", "ay", "0", fails="signature")
@@ -88,7 +95,9 @@ def ask_dbus_send(address):
     properties = "org.freedesktop.DBus.Properties."
     out = run(*send, PATH, properties + "Get", "string:" + NAME, "string:Version")
     check("variant" in out and "string" in out, out)
-    check('string "Version"' in run(*send, PATH, properties + "GetAll", "string:" + NAME), "GetAll")
+    out = run(*send, PATH, properties + "GetAll", "string:" + NAME)
+    check('string "Version"' in out and 'string "test:more"' in out, out)
+    run(*send, PATH, "org.example.Unknown.Method", fails="UnknownMethod")
     check("Version" not in run(*send, PATH, properties + "GetAll", "string:org.example"), "GetAll")
     run(*send, PATH, properties + "Get", "string:" + NAME, "string:Size", fails="UnknownProperty")
     run(*send, PATH, properties + "Set", "string:" + NAME, "string:Version", "variant:string:9",
@@ -125,6 +134,8 @@ def ask_grpc(grpc, path):
 
         check(call("Echo", b"\x0a\x02hi") == b"\x0a\x02hi", "Echo")
         check(call("Nothing") == b"", "Nothing")
+        got = channel.unary_unary("/vmt.Daemon/GetProperties")(b"", timeout=DEADLINE_S)
+        check(b"\x12\x09test:echo\x12\x09test:more" in got and got[0] == 10, got)
         fails("Echo", b"\x0a\x05h", grpc.StatusCode.INVALID_ARGUMENT)
         fails("NoSuchMethod", b"", grpc.StatusCode.UNIMPLEMENTED)
         check(fails("Fail", b"\x0a\x02no", grpc.StatusCode.UNKNOWN) == "no", "details")

@@ -163,18 +163,18 @@ world_start_system(struct world *w, const char *backend, const char *daemon)
     world_begin(w, backend, daemon);
 }
 
-bool
+int
 world_logged(const struct world *w, const char *text)
 {
     char path[128], line[1024];
-    bool found = false;
+    int found = 0;
     FILE *f;
 
     (void)snprintf(path, sizeof(path), "%s/log", w->dir);
     f = fopen(path, "re");
     assert_non_null(f);
-    while (!found && fgets(line, sizeof(line), f))
-        found = strstr(line, text) != NULL;
+    while (fgets(line, sizeof(line), f))
+        found += strstr(line, text) != NULL;
     (void)fclose(f);
     return found;
 }

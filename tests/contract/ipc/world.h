@@ -19,8 +19,8 @@ struct world {
 void world_start(struct world *w, const char *backend, const char *daemon);
 /* The same with a system daemon under a uid of its own; as root only. */
 void world_start_system(struct world *w, const char *backend, const char *daemon);
-/* Whether the daemon has logged a line with that text. */
-bool world_logged(const struct world *w, const char *text);
+/* How many lines with that text the daemon has logged. */
+int world_logged(const struct world *w, const char *text);
 /* Start one more daemon at the same place. Returns its exit code if it ends before it is
  * ready, or 0 and *ret_pid. */
 int world_start_daemon(struct world *w, const char *daemon, pid_t *ret_pid);

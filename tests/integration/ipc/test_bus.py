@@ -145,13 +145,26 @@ class BusTest(unittest.TestCase):
     def test_every_member_of_the_original_is_there(self):
         table = (harness.SOURCE / "tests/data/wire/dbus.txt").read_text()
         table = table.split("## bus name, interface: org.chromium.VmConcierge")[1].split("\n## ")[0]
-        want = set(re.findall(r"^(?:method|signal) (\w+):", table, re.M)) | {"Version"}
+        want = set(re.findall(r"^(?:method|signal) (\w+):", table, re.M))
+        want |= {"Version", "Capabilities"}
         text = subprocess.run(["gdbus", "introspect", "--address", self.address, "--dest", NAME,
                                "--object-path", PATH, "--xml"], capture_output=True, text=True,
                               timeout=harness.PATIENCE, check=True).stdout
         have = {m.get("name") for i in xml.etree.ElementTree.fromstring(text)
                 if i.get("name") == NAME for m in i}
         self.assertEqual(have, want)
+
+    def test_capabilities_are_the_same_both_ways(self):
+        p = subprocess.run(
+            ["busctl", f"--address={self.address}", "get-property", NAME, PATH, NAME,
+             "Capabilities"], capture_output=True, text=True, timeout=harness.PATIENCE, check=True)
+        have = re.findall(r'"(.+?)"', p.stdout)
+        for capability in ("hypervisor:qemu", "transport:hybrid", "ipc:dbus", "method:StartVm"):
+            self.assertIn(capability, have)
+        self.assertNotIn("method:StartPluginVm", have)
+        data = self.socket.channel.unary_unary("/vmt.Daemon/GetProperties")(
+            b"", timeout=harness.PATIENCE)
+        self.assertTrue(data.endswith(b"".join(field(2, c) for c in have)), data)
 
     def test_questions_get_the_same_answer_both_ways(self):
         me = owner_of(os.getuid())
