@@ -97,7 +97,7 @@ socket_vm_add(struct transport *base, uint32_t cid, const char *address,
     if (r < 0)
         return vmt_err_wrap(err, r, "add vm %u", cid);
     /* Two VMs at one address could not be told apart. */
-    if (vm_find(t, cid) || vm_find_host(t, &vm->address))
+    if (vm_find(t, cid) || (!t->family->anybody && vm_find_host(t, &vm->address)))
         return vmt_err_set(err, EEXIST, "add vm %u", cid);
     vm->cid = cid;
     vmt_list_append(&t->vms, &vm->node);
@@ -196,17 +196,19 @@ socket_admit(void *arg, const struct sockaddr *from, struct stream_peer *ret_pee
     struct transport_listener *listener = arg;
     struct socket_transport *t = listener->t;
     union socket_address address;
-    struct socket_vm *vm;
+    struct socket_vm *vm = NULL;
 
     memset(&address, 0, sizeof(address));
     memcpy(&address.storage, from, sizeof(address.storage));
-    vm = vm_find_host(t, &address);
-    if (!vm) {
+    if (!t->family->anybody)
+        vm = vm_find_host(t, &address);
+    if (!vm && !t->family->anybody) {
         vmt_log_debug("connection of a stranger refused: transport=%s", t->family->name);
         return false;
     }
-    *ret_peer = (struct stream_peer){
-        .kind = t->family->peer_kind, .cid = vm->cid, .port = t->family->port(&address)};
+    *ret_peer = (struct stream_peer){.kind = t->family->peer_kind,
+                                     .cid = vm ? vm->cid : 0,
+                                     .port = t->family->port(&address)};
     return true;
 }
 

@@ -27,6 +27,8 @@ union socket_address {
 struct socket_family {
     const char *name;
     enum stream_peer_kind peer_kind;
+    /* Addresses tell nothing: everybody is let in, as cid 0, and VMs may share one. */
+    bool anybody;
     uint32_t port_max;
     /* Words for EAFNOSUPPORT. */
     const char *missing;

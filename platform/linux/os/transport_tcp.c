@@ -88,28 +88,38 @@ tcp_tune(int fd, bool listening, unsigned timeout_ms)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
-const struct socket_family transport_tcp_family = {
-    .name = "tcp",
-    .peer_kind = STREAM_PEER_TCP,
-    .port_max = 65535,
-    .missing = "this kernel has no such IP version: use the other one, or the hybrid "
-               "transport",
-    .vm_address = tcp_vm_address,
-    .set_port = tcp_set_port,
-    .port = tcp_port,
-    .same_host = tcp_same_host,
-    .tune = tcp_tune,
-};
+#define TCP_FAMILY                                                                       \
+    .name = "tcp", .peer_kind = STREAM_PEER_TCP, .port_max = 65535,                      \
+    .missing = "this kernel has no such IP version: use the other one, or the hybrid "   \
+               "transport",                                                              \
+    .vm_address = tcp_vm_address, .set_port = tcp_set_port, .port = tcp_port,            \
+    .same_host = tcp_same_host, .tune = tcp_tune
 
-int
-transport_tcp_new(struct os_loop *loop, const char *bind_address,
-                  struct transport **ret_transport, struct vmt_err *err)
+const struct socket_family transport_tcp_family = {TCP_FAMILY};
+static const struct socket_family tcp_open_family = {TCP_FAMILY, .anybody = true};
+
+static int
+tcp_new(struct os_loop *loop, const struct socket_family *family,
+        const char *bind_address, struct transport **ret_transport, struct vmt_err *err)
 {
     union socket_address address;
     int r = tcp_parse(bind_address ? bind_address : "127.0.0.1", &address, err);
 
     if (r < 0)
         return vmt_err_wrap(err, r, "make the tcp transport");
-    return transport_socket_new(loop, &transport_tcp_family, &address, ret_transport,
-                                err);
+    return transport_socket_new(loop, family, &address, ret_transport, err);
+}
+
+int
+transport_tcp_new(struct os_loop *loop, const char *bind_address,
+                  struct transport **ret_transport, struct vmt_err *err)
+{
+    return tcp_new(loop, &transport_tcp_family, bind_address, ret_transport, err);
+}
+
+int
+transport_tcp_open_new(struct os_loop *loop, const char *bind_address,
+                       struct transport **ret_transport, struct vmt_err *err)
+{
+    return tcp_new(loop, &tcp_open_family, bind_address, ret_transport, err);
 }

@@ -26,3 +26,8 @@ int transport_hybrid_new(struct os_loop *loop, struct transport **ret_transport,
  * number. listen binds to bind_address (numeric; NULL: 127.0.0.1). */
 int transport_tcp_new(struct os_loop *loop, const char *bind_address,
                       struct transport **ret_transport, struct vmt_err *err);
+
+/* The same below a layer that finds out itself who calls, as TLS does: lets everybody in,
+ * as cid 0, and VMs may have the same address. */
+int transport_tcp_open_new(struct os_loop *loop, const char *bind_address,
+                           struct transport **ret_transport, struct vmt_err *err);

@@ -36,7 +36,7 @@ verify_identity(struct tls_stream *s, X509 *cert)
     if (r < 0)
         return r == -ENOMEM ? X509_V_ERR_OUT_OF_MEM : X509_V_ERR_APPLICATION_VERIFICATION;
     s->peer.identity = s->identity;
-    if (s->want_identity && (!s->identity || strcmp(s->identity, s->want_identity) != 0))
+    if (s->want_identity && !tls_identity_is(&s->peer, s->want_identity))
         return X509_V_ERR_HOSTNAME_MISMATCH;
     /* Whom could a server take an unnamed client for? */
     if (SSL_is_server(s->ssl) && !s->identity)

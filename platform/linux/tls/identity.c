@@ -107,3 +107,12 @@ tls_identity(const X509 *cert, enum stream_identity_kind *ret_kind, char **ret_i
         r = identity_of_subject(cert, ret_kind, ret_identity);
     return r;
 }
+
+bool
+tls_identity_is(const struct stream_peer *peer, const char *want)
+{
+    bool is_uri = peer->identity_kind == STREAM_IDENTITY_URI;
+
+    return peer->identity && strcmp(peer->identity, want) == 0 &&
+           is_uri == (strstr(want, "://") != NULL);
+}

@@ -104,6 +104,10 @@ int tls_err(struct vmt_err *err, int code, const char *fmt, ...)
 int tls_identity(const X509 *cert, enum stream_identity_kind *ret_kind,
                  char **ret_identity);
 
+/* Whether the peer goes by this very name. What looks like a URI has to be one: an
+ * authority that gives out common names does not thereby give out URIs. */
+bool tls_identity_is(const struct stream_peer *peer, const char *want);
+
 /* stream.c */
 extern const struct stream_ops tls_stream_ops;
 extern const struct stream_handler tls_lower_handler;

@@ -229,6 +229,17 @@ a_name_is_never_cut_or_guessed(void **state)
     expect_no_identity(w, &(struct cert_plan){.ip = "::1"});
 }
 
+static void
+a_common_name_that_looks_like_a_uri_is_none(void **state)
+{
+    struct tls_world *w = *state;
+
+    use_server(w, &(struct cert_plan){.cn = "spiffe://test/server"});
+    assert_int_equal(shake_with(w, NULL, "spiffe://test/server"), EACCES);
+    use_server(w, &(struct cert_plan){.cn = "plain"});
+    assert_int_equal(shake_with(w, NULL, "plain"), 0);
+}
+
 /* A server that names itself in a way that nobody can tell is no server either. */
 static void
 a_server_with_two_identities_is_refused(void **state)
@@ -541,6 +552,7 @@ main(void)
         SHAKE_TEST(a_client_has_to_say_whom_it_wants),
         SHAKE_TEST(an_identity_is_the_best_name_there_is),
         SHAKE_TEST(a_name_is_never_cut_or_guessed),
+        SHAKE_TEST(a_common_name_that_looks_like_a_uri_is_none),
         SHAKE_TEST(a_server_with_two_identities_is_refused),
         SHAKE_TEST(tls_1_2_is_too_old),
         SHAKE_TEST(a_client_without_h2_is_refused),
