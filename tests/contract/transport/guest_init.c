@@ -93,7 +93,8 @@ main(void)
     os_process_init();
     failed = check_missing_family();
     load_modules();
-    failed += transport_contract_run("vsock");
+    os_raise_nofile();
+    failed += transport_contract_run("vsock", contract_world_vsock);
     (void)printf("contract: %d failed\n", failed);
     (void)fflush(stdout);
     (void)reboot(RB_POWER_OFF);

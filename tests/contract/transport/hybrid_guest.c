@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/adapter/clock.h"
@@ -180,24 +182,39 @@ guest_cancel(struct transport_op *op)
     free(op);
 }
 
+/* Returns -EAGAIN when the backlog is full. */
+static int
+op_open(const struct transport_op *op, struct stream **ret_s, struct vmt_err *err)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    VMT_CLEANUP(vmt_closep)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int r;
+
+    (void)snprintf(to.sun_path, sizeof(to.sun_path), "%s/vsock_%u", op->g->dir,
+                   op->dial.port);
+    if (fd < 0 || connect(fd, (struct sockaddr *)(void *)&to, sizeof(to)) < 0)
+        return vmt_err_set(err, errno, "connect to %s", to.sun_path);
+    r = os_stream_new(op->g->loop, fd, NULL, ret_s, err);
+    if (r == 0)
+        fd = -1;
+    return r;
+}
+
 static void
 op_on_step(void *arg)
 {
     struct transport_op *op = arg;
-    struct hybrid_guest *g = op->g;
+    struct vmt_clock *clock = os_loop_clock(op->g->loop);
     struct transport_dial dial = op->dial;
-    VMT_CLEANUP(vmt_freep) char *path = NULL;
     struct stream *s = NULL;
     struct vmt_err err;
-    int fd, r;
+    int r = op_open(op, &s, &err);
 
     op->step = NULL;
+    if (r == -EAGAIN && clock->ops->timer_start(clock, 1, op_on_step, op, &op->step) == 0)
+        return;
     guest_cancel(op);
-    if (asprintf(&path, "%s/vsock_%u", g->dir, dial.port) < 0)
-        abort();
-    r = os_unix_connect(path, &fd, &err);
-    if (r == 0)
-        r = os_stream_new(g->loop, fd, NULL, &s, &err);
     dial.on_done(dial.arg, s, r < 0 ? &err : NULL);
 }
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tests/contract/transport/worlds.c - a host and a guest for each transport. */
+#include <arpa/inet.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include <event2/event.h>
 #include <linux/vm_sockets.h>
 
 #include "core/adapter/transport.h"
@@ -12,21 +15,16 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "platform/linux/os/loop.h"
-#include "platform/linux/os/paths.h"
 #include "platform/linux/os/transports.h"
+#include "platform/linux/os/unix_socket.h"
 #include "tests/contract/transport/hybrid_guest.h"
 #include "tests/contract/transport/transport_contract.h"
+#include "tests/contract/transport/worlds.h"
 #include "tests/fake/fake_clock.h"
 #include "tests/fake/fake_transport.h"
 
-#define WORLD_DEADLINE_MS 30000
-
-/* A world on the real loop. */
-struct real_world {
-    struct contract_world base;
-    struct os_loop *loop;
-    char dir[64]; /* hybrid: the sockets; "" otherwise */
-};
+/* It allocates what it carries. */
+#define FAKE_BULK (64u << 20)
 
 struct fake_world {
     struct contract_world base;
@@ -34,77 +32,82 @@ struct fake_world {
     struct fake_net *net;
 };
 
-static void
-real_on_deadline(void *arg)
-{
-    bool *late = arg;
-
-    *late = true;
-}
-
-static bool
-real_run_until(struct contract_world *w, const bool *done)
-{
-    struct real_world *self = VMT_CONTAINER_OF(w, struct real_world, base);
-    struct vmt_clock *clock = os_loop_clock(self->loop);
-    struct vmt_timer *timer;
-    bool late = false;
-
-    if (clock->ops->timer_start(clock, WORLD_DEADLINE_MS, real_on_deadline, &late,
-                                &timer) < 0)
-        return false;
-    while (!*done && !late)
-        (void)event_base_loop(os_loop_base(self->loop), EVLOOP_ONCE);
-    if (!late)
-        clock->ops->timer_cancel(clock, timer);
-    return *done;
-}
-
-static void
-real_run_turns(struct contract_world *w)
-{
-    struct real_world *self = VMT_CONTAINER_OF(w, struct real_world, base);
-
-    for (int i = 0; i < 20; i++)
-        (void)event_base_loop(os_loop_base(self->loop), EVLOOP_NONBLOCK);
-}
-
-static void
-real_free(struct contract_world *w)
-{
-    struct real_world *self = VMT_CONTAINER_OF(w, struct real_world, base);
-
-    if (w->host)
-        w->host->ops->free(w->host);
-    if (w->guest)
-        w->guest->ops->free(w->guest);
-    os_loop_free(self->loop);
-    if (self->dir[0])
-        (void)os_remove_tree(self->dir, NULL);
-    free(self);
-}
-
 static struct real_world *
-real_new(void)
+real_of(struct contract_world *w)
 {
-    struct real_world *self = calloc(1, sizeof(*self));
-
-    if (!self || os_loop_new(&self->loop, NULL) < 0) {
-        free(self);
-        return NULL;
-    }
-    self->base.run_until = real_run_until;
-    self->base.run_turns = real_run_turns;
-    self->base.free = real_free;
-    self->base.checks_callers = true;
-    self->base.names_vm = true;
-    return self;
+    return VMT_CONTAINER_OF(w, struct real_world, base);
 }
 
-static struct contract_world *
-tcp_world_new(void)
+int
+real_world_hold(struct real_world *self, int fd)
 {
-    struct real_world *self = real_new();
+    if (fd < 0 || self->nheld == VMT_ARRAY_SIZE(self->held))
+        abort();
+    self->held[self->nheld++] = fd;
+    return fd;
+}
+
+static int
+tcp_socket(struct real_world *self, int flags)
+{
+    return real_world_hold(self, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+}
+
+struct sockaddr_in
+tcp_world_address(uint32_t port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+void
+tcp_world_hang(struct contract_world *w, int backlog)
+{
+    int fd = tcp_socket(real_of(w), 0);
+    struct sockaddr_in to = tcp_world_address(w->port);
+
+    while (bind(fd, (struct sockaddr *)(void *)&to, sizeof(to)) < 0)
+        to = tcp_world_address(++w->port);
+    if (listen(fd, backlog) < 0)
+        abort();
+}
+
+/* Nobody accepts and the backlog is full: the kernel lets new ones wait without a word.
+ */
+static void
+tcp_set_hung(struct contract_world *w, bool hung)
+{
+    struct sockaddr_in to;
+    int pending = 1;
+
+    (void)hung;
+    tcp_world_hang(w, 0);
+    to = tcp_world_address(w->port);
+    while (pending) {
+        int fd = tcp_socket(real_of(w), SOCK_NONBLOCK);
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+        (void)connect(fd, (struct sockaddr *)(void *)&to, sizeof(to));
+        pending = poll(&p, 1, 200);
+    }
+}
+
+static void
+tcp_speak_and_wait(struct contract_world *w, uint32_t port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in to = tcp_world_address(port);
+
+    (void)w;
+    if (connect(fd, (struct sockaddr *)(void *)&to, sizeof(to)) == 0)
+        real_world_wait(fd);
+}
+
+struct contract_world *
+contract_world_tcp(void)
+{
+    struct real_world *self = real_world_new();
 
     if (!self)
         return NULL;
@@ -112,27 +115,54 @@ tcp_world_new(void)
     self->base.host_cid = VMT_CID_HOST;
     self->base.vm_address = self->base.host_address = "127.0.0.1";
     self->base.port = 20000 + (uint32_t)rand() % 20000;
+    self->base.peer_kind = STREAM_PEER_TCP;
+    self->base.set_hung = tcp_set_hung;
+    self->base.speak_and_wait = tcp_speak_and_wait;
     if (transport_tcp_new(self->loop, NULL, &self->base.host, NULL) < 0 ||
         transport_tcp_new(self->loop, NULL, &self->base.guest, NULL) < 0) {
-        real_free(&self->base);
+        real_world_free(&self->base);
         return NULL;
     }
     return &self->base;
 }
 
-/* Both sides in one guest, by the loopback cid. Source: vsock(7), VMADDR_CID_LOCAL. */
-static struct contract_world *
-vsock_world_new(void)
+/* The host behind the device of this guest has a listener that accepts nobody. */
+static void
+vsock_set_hung(struct contract_world *w, bool hung)
 {
-    struct real_world *self = real_new();
+    (void)hung;
+    w->vm_cid = VMADDR_CID_HOST;
+    if (w->host->ops->vm_add(w->host, w->vm_cid, NULL, NULL) < 0)
+        abort();
+}
+
+static void
+vsock_speak_and_wait(struct contract_world *w, uint32_t port)
+{
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_vm to = {
+        .svm_family = AF_VSOCK, .svm_cid = w->host_cid, .svm_port = port};
+
+    if (connect(fd, (struct sockaddr *)(void *)&to, sizeof(to)) == 0)
+        real_world_wait(fd);
+}
+
+/* Both sides in one guest, by the loopback cid. Source: vsock(7), VMADDR_CID_LOCAL. */
+struct contract_world *
+contract_world_vsock(void)
+{
+    struct real_world *self = real_world_new();
 
     if (!self)
         return NULL;
     self->base.vm_cid = self->base.host_cid = VMADDR_CID_LOCAL;
     self->base.port = 20000;
+    self->base.peer_kind = STREAM_PEER_VSOCK;
+    self->base.set_hung = vsock_set_hung;
+    self->base.speak_and_wait = vsock_speak_and_wait;
     if (transport_vsock_new(self->loop, &self->base.host, NULL) < 0 ||
         transport_vsock_new(self->loop, &self->base.guest, NULL) < 0) {
-        real_free(&self->base);
+        real_world_free(&self->base);
         return NULL;
     }
     return &self->base;
@@ -144,10 +174,21 @@ hybrid_set_hung(struct contract_world *w, bool hung)
     hybrid_guest_set_hung(w->guest, hung);
 }
 
-static struct contract_world *
-hybrid_world_new(void)
+static void
+hybrid_speak_and_wait(struct contract_world *w, uint32_t port)
 {
-    struct real_world *self = real_new();
+    char path[128];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/vsock_%u", real_of(w)->dir, port);
+    if (os_unix_connect(path, &fd, NULL) == 0)
+        real_world_wait(fd);
+}
+
+struct contract_world *
+contract_world_hybrid(void)
+{
+    struct real_world *self = real_world_new();
 
     if (!self)
         return NULL;
@@ -158,11 +199,13 @@ hybrid_world_new(void)
     self->base.host_cid = VMT_CID_HOST;
     self->base.vm_address = self->dir;
     self->base.port = 20000;
+    self->base.peer_kind = STREAM_PEER_VM;
     self->base.set_hung = hybrid_set_hung;
+    self->base.speak_and_wait = hybrid_speak_and_wait;
     self->base.guest = self->dir[0] ? hybrid_guest_new(self->loop, self->dir) : NULL;
     if (!self->base.guest ||
         transport_hybrid_new(self->loop, &self->base.host, NULL) < 0) {
-        real_free(&self->base);
+        real_world_free(&self->base);
         return NULL;
     }
     return &self->base;
@@ -180,6 +223,13 @@ static void
 fake_run_turns(struct contract_world *w)
 {
     fake_clock_advance(VMT_CONTAINER_OF(w, struct fake_world, base)->clock, 0);
+}
+
+static unsigned
+fake_turns_within(struct contract_world *w, unsigned ms)
+{
+    fake_clock_advance(VMT_CONTAINER_OF(w, struct fake_world, base)->clock, ms);
+    return 1;
 }
 
 static void
@@ -202,8 +252,8 @@ fake_free(struct contract_world *w)
     free(self);
 }
 
-static struct contract_world *
-fake_world_new(void)
+struct contract_world *
+contract_world_fake(void)
 {
     struct fake_world *self = calloc(1, sizeof(*self));
 
@@ -215,6 +265,9 @@ fake_world_new(void)
     self->base.names_vm = self->base.checks_callers = true;
     self->base.run_until = fake_run_until;
     self->base.run_turns = fake_run_turns;
+    self->base.turns_within = fake_turns_within;
+    self->base.bulk_bytes = FAKE_BULK;
+    self->base.peer_kind = STREAM_PEER_VM;
     self->base.set_hung = fake_set_hung;
     self->base.free = fake_free;
     self->clock = fake_clock_new();
@@ -225,26 +278,4 @@ fake_world_new(void)
         return NULL;
     }
     return &self->base;
-}
-
-static const struct {
-    const char *name;
-    struct contract_world *(*make)(void);
-} worlds[] = {
-    {"fake", fake_world_new},
-    {"hybrid", hybrid_world_new},
-    {"tcp", tcp_world_new},
-    {"vsock", vsock_world_new},
-};
-
-struct contract_world *
-contract_world_new(const char *name)
-{
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(worlds); i++) {
-        if (strcmp(worlds[i].name, name) == 0)
-            return worlds[i].make();
-    }
-    (void)fprintf(stderr, "transport_contract: %s: not fake, hybrid, tcp or vsock\n",
-                  name);
-    return NULL;
 }
