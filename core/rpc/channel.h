@@ -10,6 +10,7 @@
  * doc/connection-backoff.md. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -95,8 +96,14 @@ int rpc_channel_start(struct rpc_channel *channel,
 /* As rpc_client_send; -ENOBUFS when too much waits for the connection. */
 int rpc_channel_send(struct rpc_channel_call *call,
                      const struct ProtobufCMessage *message);
+/* As rpc_client_compress. */
+void rpc_channel_compress(struct rpc_channel_call *call, bool on);
+/* As rpc_client_compressed. */
+bool rpc_channel_compressed(const struct rpc_channel_call *call);
 /* As rpc_client_queued. */
 size_t rpc_channel_queued(const struct rpc_channel_call *call);
+/* As rpc_client_pause. */
+void rpc_channel_pause(struct rpc_channel_call *call, bool paused);
 /* As rpc_client_half_close. */
 void rpc_channel_half_close(struct rpc_channel_call *call);
 /* As rpc_client_cancel, in every state. */

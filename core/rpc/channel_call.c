@@ -200,11 +200,13 @@ pending_send(struct rpc_channel_call *call, const struct channel_pending *p)
             VMT_CONTAINER_OF(node, struct channel_message, node);
         struct ProtobufCMessage *message = r == 0 ? message_unpack(m) : NULL;
 
+        rpc_client_compress(call->call, m->compress);
         if (r == 0)
             r = message ? rpc_client_send(call->call, message) : -ENOMEM;
         if (message)
             protobuf_c_message_free_unpacked(message, NULL);
     }
+    rpc_client_compress(call->call, p->compress);
     if (r == 0 && p->half_closed)
         rpc_client_half_close(call->call);
     return r;
@@ -235,9 +237,14 @@ pending_start(struct rpc_channel_call *call, struct vmt_err *err)
     r = call_start(call, &p->request, message, err);
     if (message)
         protobuf_c_message_free_unpacked(message, NULL);
-    else if (r == 0 && pending_send(call, p) < 0)
-        r = vmt_err_set(err, ENOMEM, "call %s", p->path);
-    return r;
+    if (r < 0)
+        return r;
+    r = p->request.client_streams ? pending_send(call, p) : 0;
+    if (r < 0)
+        return vmt_err_set(err, -r, "call %s", p->path);
+    if (p->paused)
+        rpc_client_pause(call->call, true);
+    return 0;
 }
 
 static void
@@ -300,6 +307,7 @@ pending_add(struct rpc_channel *ch, struct channel_pending *p,
     if (!m)
         return -ENOMEM;
     m->type = message->descriptor;
+    m->compress = p->compress;
     m->len = protobuf_c_message_pack(message, m->bytes);
     vmt_list_append(&p->messages, &m->node);
     p->bytes += framed;
@@ -368,6 +376,7 @@ call_queue(struct rpc_channel_call *call, const struct rpc_client_request *reque
     call->pending = p;
     ch->nwaiting++;
     vmt_list_init(&p->messages);
+    p->compress = true;
     p->request = *request;
     p->path = strdup(request->path);
     r = p->path ? pending_copy_fds(p) : -ENOMEM;
@@ -434,6 +443,30 @@ rpc_channel_send(struct rpc_channel_call *call, const struct ProtobufCMessage *m
     if (!p->request.client_streams || p->half_closed)
         return -EPIPE;
     return pending_add(call->channel, p, message);
+}
+
+void
+rpc_channel_compress(struct rpc_channel_call *call, bool on)
+{
+    if (call->pending)
+        call->pending->compress = on;
+    else
+        rpc_client_compress(call->call, on);
+}
+
+bool
+rpc_channel_compressed(const struct rpc_channel_call *call)
+{
+    return !call->pending && rpc_client_compressed(call->call);
+}
+
+void
+rpc_channel_pause(struct rpc_channel_call *call, bool paused)
+{
+    if (call->pending)
+        call->pending->paused = paused;
+    else
+        rpc_client_pause(call->call, paused);
 }
 
 size_t

@@ -55,6 +55,7 @@ struct rpc_channel {
 struct channel_message {
     struct vmt_list node;
     const struct ProtobufCMessageDescriptor *type; /* borrowed */
+    bool compress; /* rpc_client_compress when it was sent */
     size_t len;
     uint8_t bytes[];
 };
@@ -68,7 +69,8 @@ struct channel_pending {
     size_t nfds;
     struct vmt_list messages; /* struct channel_message, owned */
     size_t bytes;             /* of those, framed */
-    bool half_closed;
+    bool half_closed, paused;
+    bool compress;              /* what is sent from now on */
     uint64_t due_ms;            /* with a deadline only */
     struct vmt_timer *deadline; /* NULL: none */
 };

@@ -254,7 +254,8 @@ bed_start(struct bed *bed, struct probe *probe, const char *path, uint32_t numbe
                                                .nfds = probe->nfds,
                                                .client_streams = probe->client_streams,
                                                .metadata = probe->metadata,
-                                               .wait_for_ready = probe->wait_for_ready};
+                                               .wait_for_ready = probe->wait_for_ready,
+                                               .encoding = probe->encoding};
     Vmt__Rpctest__Request message = rpctest_request();
     char text[] = "text";
     int r;
@@ -273,8 +274,11 @@ bed_start(struct bed *bed, struct probe *probe, const char *path, uint32_t numbe
 int
 probe_send(struct probe *probe, uint32_t number)
 {
+    static uint8_t zeroes[500];
     Vmt__Rpctest__Request message = rpctest_request();
 
     message.number = number;
+    message.data.data = zeroes;
+    message.data.len = probe->data_len;
     return rpc_channel_send(probe->call, &message.base);
 }

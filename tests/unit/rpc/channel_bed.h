@@ -57,6 +57,8 @@ struct probe {
     char text[100];
     bool started;
     bool wait_for_ready, client_streams;
+    enum rpc_encoding encoding;
+    size_t data_len; /* of zeroes in what probe_send sends, at most 500 */
     bool free_on_done, cancel_on_message;
     const struct rpc_metadata *metadata;
     const int *fds;

@@ -175,6 +175,48 @@ a_stream_takes_messages_before_there_is_a_connection(void **state)
 }
 
 static void
+a_call_may_be_paused_before_it_has_a_connection(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe probe = {0};
+
+    (void)state;
+    bed_init(&bed, NULL);
+    assert_int_equal(bed_start(&bed, &probe, RPCTEST_PATH("Count"), 5, 0), 0);
+    rpc_channel_pause(probe.call, true);
+    bed_run(&bed);
+    bed_serve(&bed);
+    assert_int_equal(bed.test.requests, 1);
+    assert_int_equal(probe.messages + probe.dones, 0);
+    rpc_channel_pause(probe.call, false);
+    bed_run(&bed);
+    assert_int_equal(probe.messages, 5);
+    assert_ended(&probe, RPC_OK, "");
+}
+
+static void
+what_waits_is_compressed_as_it_was_asked_for(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe probe = {.client_streams = true, .encoding = RPC_GZIP, .data_len = 500};
+
+    (void)state;
+    bed_init(&bed, NULL);
+    assert_int_equal(bed_start(&bed, &probe, RPCTEST_PATH("Collect"), 0, 0), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        rpc_channel_compress(probe.call, i % 2 == 0);
+        assert_int_equal(probe_send(&probe, 1 + i), 0);
+    }
+    assert_false(rpc_channel_compressed(probe.call));
+    rpc_channel_half_close(probe.call);
+    bed_run(&bed);
+    bed_serve(&bed);
+    assert_ended(&probe, RPC_OK, "");
+    assert_int_equal(probe.number, 1 + 2 + 3 + 4);
+    assert_int_equal(bed.test.compressed, 2);
+}
+
+static void
 metadata_is_copied_for_the_wait(void **state)
 {
     VMT_CLEANUP(rpc_metadata_done) struct rpc_metadata metadata = {0};
@@ -276,6 +318,8 @@ main(void)
         cmocka_unit_test(a_cancelled_call_is_not_heard_of_in_any_state),
         cmocka_unit_test(a_call_on_a_connection_that_just_broke_ends_once),
         cmocka_unit_test(a_stream_takes_messages_before_there_is_a_connection),
+        cmocka_unit_test(a_call_may_be_paused_before_it_has_a_connection),
+        cmocka_unit_test(what_waits_is_compressed_as_it_was_asked_for),
         cmocka_unit_test(metadata_is_copied_for_the_wait),
         cmocka_unit_test(descriptors_wait_with_their_call_and_go_with_it),
         cmocka_unit_test(what_waits_is_bounded),
