@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A hostile server: the input is what it sends to a client with four calls open, after
- * one byte that says in how large pieces it arrives. Whatever comes, every call is
- * answered exactly once. */
+ * one byte that says in how large pieces it arrives, and by its high bit whether calls
+ * pause at each reply. Whatever comes, every call is answered exactly once. */
 #include <stdlib.h>
 
 #include "core/base/cleanup.h"
@@ -10,9 +10,12 @@
 #include "tests/unit/rpc/service.h"
 #include "tests/unit/rpc/wire.h"
 
+#define PAUSE 0x80u
+
 struct fuzz_call {
+    struct rpc_client_call *call; /* NULL when over */
     size_t messages, dones;
-    bool server_streams;
+    bool server_streams, pause;
 };
 
 static void
@@ -23,6 +26,8 @@ fuzz_on_message(void *arg, const struct ProtobufCMessage *reply, const int *fds,
 
     (void)reply, (void)fds, (void)nfds;
     call->messages++;
+    if (call->pause)
+        rpc_client_pause(call->call, true);
     if (call->dones > 0 || (!call->server_streams && call->messages > 1))
         abort();
 }
@@ -32,6 +37,7 @@ fuzz_on_done(void *arg, const struct rpc_status *status)
 {
     struct fuzz_call *call = arg;
 
+    call->call = NULL;
     if (call->dones++ > 0 || (unsigned)status->code >= RPC_CODE_COUNT)
         abort();
 }
@@ -51,8 +57,26 @@ fuzz_start(struct rpc_client *client, struct fuzz_call *call, bool streams)
                                                .arg = call};
 
     call->server_streams = streams;
-    if (rpc_client_start(client, &request, &message.base, NULL, NULL) < 0)
+    if (rpc_client_start(client, &request, &message.base, &call->call, NULL) < 0)
         abort();
+}
+
+/* Let each call take one more reply. Returns whether any did or ended. */
+static bool
+fuzz_resume(struct fuzz_call *calls, size_t n, struct wire_clock *clock,
+            struct wire *wire)
+{
+    size_t before = 0, after = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        before += calls[i].messages + calls[i].dones;
+        if (calls[i].call)
+            rpc_client_pause(calls[i].call, false);
+    }
+    wire_settle(clock, wire);
+    for (size_t i = 0; i < n; i++)
+        after += calls[i].messages + calls[i].dones;
+    return after > before;
 }
 
 int
@@ -69,14 +93,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     wire_init(&wire);
     if (rpc_client_new(&clock.base, &wire.ends[0].base, NULL, &client, NULL) < 0)
         abort();
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(calls); i++)
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(calls); i++) {
+        calls[i].pause = data[0] & PAUSE;
         fuzz_start(client, &calls[i], i % 2 == 1);
+    }
     while (wire_clock_run(&clock))
         continue;
-    wire.chunk = data[0];
+    wire.chunk = data[0] & ~PAUSE;
     if (vmt_buf_append(&wire.ends[1].out, data + 1, size - 1) < 0)
         abort();
     wire_settle(&clock, &wire);
+    while (fuzz_resume(calls, VMT_ARRAY_SIZE(calls), &clock, &wire))
+        continue;
     wire_advance(&clock, &wire, 60000);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(calls); i++) {
         if (calls[i].dones != 1)

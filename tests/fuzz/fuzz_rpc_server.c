@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A hostile client: the input is what it sends, after one byte that says in how large
- * pieces it arrives. */
+ * pieces it arrives, and by its high bit whether the handlers of streams pause at each
+ * request. */
 #include <stdlib.h>
 
 #include "core/base/cleanup.h"
@@ -8,6 +9,24 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/rpc/service.h"
 #include "tests/unit/rpc/wire.h"
+
+#define PAUSE 0x80u
+
+/* Let the handlers that paused take one more request each, until none is left. */
+static void
+fuzz_resume(struct rpctest *test, struct wire_clock *clock, struct wire *wire)
+{
+    size_t taken;
+
+    do {
+        taken = test->taken;
+        for (size_t i = 0; i < VMT_ARRAY_SIZE(test->streams); i++) {
+            if (test->streams[i].call)
+                rpc_server_call_pause(test->streams[i].call, false);
+        }
+        wire_settle(clock, wire);
+    } while (test->taken > taken);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,10 +47,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rpc_server_add_standard(server, NULL) < 0)
         abort();
     rpc_server_accept(server, &wire.ends[1].base, NULL);
-    wire.chunk = data[0];
+    wire.chunk = data[0] & ~PAUSE;
+    test.pause_each = data[0] & PAUSE;
     if (vmt_buf_append(&wire.ends[0].out, data + 1, size - 1) < 0)
         abort();
     wire_settle(&clock, &wire);
+    fuzz_resume(&test, &clock, &wire);
     (void)rpc_health_set(server, "", RPC_HEALTH_NOT_SERVING); /* somebody may watch */
     wire_settle(&clock, &wire);
     wire_advance(&clock, &wire, 60000); /* deadlines and the idle limit */

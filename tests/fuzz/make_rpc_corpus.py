@@ -3,7 +3,8 @@
 """Write the seeds of fuzz_rpc_server and fuzz_rpc_client into tests/fuzz/corpus.
 
 Frames are built by hand (RFC 9113), headers as literals without indexing (RFC 7541 6.2.2), so
-that each seed says one thing. Byte 0 of a seed is the size of the pieces that it arrives in.
+that each seed says one thing. Byte 0 of a seed is the size of the pieces that it arrives in, and
+its high bit makes the receiver pause at each message.
 """
 import gzip
 import pathlib
@@ -103,6 +104,10 @@ SERVER = {
     "gzip-bomb": request(1, body=gz(b"\x12\x80\x80\x40" + bytes(1 << 20)), flag=1,
                          extra=GZIP),
     "gzip-cut": request(1, body=gz(ECHO)[:-5], flag=1, extra=GZIP),
+    "stream": headers(1, [(":method", "POST"), (":scheme", "http"),
+                          (":path", "/vmt.rpctest.Test/Chat"),
+                          ("content-type", "application/grpc")]) +
+    b"".join(frame(DATA, 0, 1, message(ECHO)) for _ in range(3)) + frame(DATA, END_STREAM, 1),
     "gzip-stream": headers(1, [(":method", "POST"), (":scheme", "http"),
                                (":path", "/vmt.rpctest.Test/Chat"),
                                ("content-type", "application/grpc"), *GZIP]) +
@@ -180,6 +185,7 @@ CLIENT = {
     "compressed": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, flag=1)),
     "gzip": headers(1, OK + GZIP[:1]) + frame(DATA, 0, 1, message(gz(ECHO), 1)) +
     headers(1, STATUS, END),
+    "stream": headers(3, OK) + frame(DATA, 0, 3, message(ECHO) * 5) + headers(3, STATUS, END),
     "gzip-stream": headers(3, OK + GZIP[:1]) +
     frame(DATA, 0, 3, message(gz(ECHO), 1) + message(ECHO) + message(gz(ECHO)[:9], 1)),
     "large": headers(1, OK) + frame(DATA, 0, 1, message(ECHO, length=1 << 30)),
@@ -196,6 +202,8 @@ def write(target, seeds, start):
     for name, body in seeds.items():
         (folder / name).write_bytes(b"\0" + start + body)
     (folder / "by-bytes").write_bytes(b"\1" + start + next(iter(seeds.values())))
+    (folder / "paused").write_bytes(b"\x80" + start + seeds["gzip-stream"])
+    (folder / "paused-pieces").write_bytes(b"\x87" + start + seeds["stream"])
 
 
 write("rpc_server", SERVER, PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))
