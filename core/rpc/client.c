@@ -7,6 +7,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
+#include "core/base/log.h"
 #include "core/rpc/client_internal.h"
 #include "core/rpc/compress_internal.h"
 #include "core/rpc/metadata_internal.h"
@@ -74,6 +75,11 @@ client_on_goaway(struct rpc_conn *base, const nghttp2_goaway *goaway)
 {
     struct rpc_client *client = VMT_CONTAINER_OF(base, struct rpc_client, base);
 
+    if (!client->farewell[0] && goaway->opaque_data_len > 0) {
+        memcpy(client->farewell, ": ", 2);
+        (void)vmt_log_escape(client->farewell + 2, sizeof(client->farewell) - 2,
+                             (const char *)goaway->opaque_data, goaway->opaque_data_len);
+    }
     if (!client->draining && client->config.on_goaway)
         client->config.on_goaway(client->config.arg, client_pinged_too_often(goaway));
     client->draining = true;
@@ -85,7 +91,7 @@ void
 rpc_client_check_drained(struct rpc_client *client)
 {
     if (client->draining && client->base.ncalls == 0)
-        rpc_conn_fail(&client->base, "the server is going away");
+        rpc_conn_fail(&client->base, "the server is going away%s", client->farewell);
 }
 
 static void

@@ -293,8 +293,11 @@ call_on_close(struct rpc_call *base, uint32_t h2_error)
     struct rpc_client_call *call = call_of(base);
     struct rpc_status status;
 
-    if (call->client->draining && h2_error == NGHTTP2_REFUSED_STREAM)
-        (void)rpc_status_set(&status, RPC_UNAVAILABLE, "the server is going away");
+    /* The session gives up what it has not sent when GOAWAY comes, as it gives up what
+     * the server has not looked at: RFC 9113 section 6.8. */
+    if (call->client->draining && (h2_error == NGHTTP2_REFUSED_STREAM || base->unsent))
+        (void)rpc_status_set(&status, RPC_UNAVAILABLE, "the server is going away%s",
+                             call->client->farewell);
     else
         (void)rpc_status_set(&status, rpc_code_from_h2(h2_error),
                              "the server reset the call (%s)",

@@ -10,10 +10,11 @@
 struct rpc_client {
     struct rpc_conn base;
     struct rpc_client_config config;
-    char *authority; /* owned */
-    bool ready;      /* the server's SETTINGS came */
-    bool draining;   /* GOAWAY came: no new calls */
-    bool ended;      /* on_closed is due or has run */
+    char *authority;   /* owned */
+    bool ready;        /* the server's SETTINGS came */
+    bool draining;     /* GOAWAY came: no new calls */
+    bool ended;        /* on_closed is due or has run */
+    char farewell[64]; /* ": " and what the server said with GOAWAY, escaped; or "" */
 };
 
 struct rpc_client_call {

@@ -88,12 +88,13 @@ struct rpc_call {
     size_t parsed;     /* bytes of a message that waits or is served, in conn->parsed */
     size_t nfds_held;  /* descriptors that came, in conn->nfds_held */
     size_t unconsumed; /* received bytes that the stream's window does not get back yet */
-    size_t header_bytes;      /* of the current block */
-    struct vmt_buf out;       /* framed messages that wait for the peer's window */
-    bool out_end;             /* nothing follows what is in out */
-    bool deferred;            /* the session waits for rpc_call_resume */
-    bool deaf;                /* received data is dropped */
-    bool answered_early;      /* see on_answered_early */
+    size_t header_bytes; /* of the current block */
+    struct vmt_buf out;  /* framed messages that wait for the peer's window */
+    bool out_end;        /* nothing follows what is in out */
+    bool deferred;       /* the session waits for rpc_call_resume */
+    bool unsent;         /* its HEADERS never went out: said by a client's on_close */
+    bool deaf;           /* received data is dropped */
+    bool answered_early; /* see on_answered_early */
     int fds_out[RPC_FDS_MAX]; /* owned; travel with the next HEADERS of this stream */
     size_t nfds_out;
     int fds_in[RPC_FDS_MAX]; /* owned; came with HEADERS of this stream */
@@ -153,6 +154,7 @@ struct rpc_conn {
     int in_fds[RPC_FDS_MAX]; /* owned; for the next frame if it is HEADERS of in_stream */
     size_t nin_fds;
     int32_t in_stream;
+    int32_t sent_stream;    /* newest whose HEADERS went out */
     uint8_t fds_payload[2]; /* of the announcing frame that is being received */
     size_t fds_payload_len;
     struct vmt_timer *flush_timer;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nghttp2's callbacks, turned into those of calls. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/adapter/clock.h"
@@ -227,6 +228,8 @@ session_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8
     return session_after(conn);
 }
 
+/* Never fails: a session that sends would lose the frame in its hands. The next callback
+ * stops it. */
 static int
 session_on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
 {
@@ -234,18 +237,17 @@ session_on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, vo
     struct rpc_call *call;
 
     (void)session;
-    if (conn->closed)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    call = session_call(conn, id);
+    call = conn->closed ? NULL : session_call(conn, id);
     if (!call)
         return 0;
     if (call->end_pending && !conn->server) {
         call->stream_closed = true; /* the answer is complete and not handed out yet */
         return 0;
     }
+    call->unsent = id > conn->sent_stream;
     rpc_call_detach(call);
     call->ops->on_close(call, error);
-    return session_after(conn);
+    return 0;
 }
 
 static int
@@ -318,6 +320,8 @@ session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
     if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
         rpc_keepalive_forgive(&conn->keepalive);
         conn->watch.useful++;
+        if (frame->hd.stream_id > conn->sent_stream)
+            conn->sent_stream = frame->hd.stream_id;
     }
     if (conn->server && frame->hd.type == NGHTTP2_GOAWAY)
         conn->ops->on_goaway_sent(conn);
@@ -396,6 +400,39 @@ session_submit_settings(nghttp2_session *session, const struct rpc_conn_config *
     return 0;
 }
 
+/* nghttp2 calls its allocator by pointers anyway; with ours a test can let it fail, which
+ * it cannot inside a shared library. */
+static void *
+session_malloc(size_t size, void *arg)
+{
+    (void)arg;
+    return malloc(size);
+}
+
+static void
+session_free(void *p, void *arg)
+{
+    (void)arg;
+    free(p);
+}
+
+static void *
+session_calloc(size_t n, size_t size, void *arg)
+{
+    (void)arg;
+    return calloc(n, size);
+}
+
+static void *
+session_realloc(void *p, size_t size, void *arg)
+{
+    (void)arg;
+    return realloc(p, size);
+}
+
+static nghttp2_mem session_mem = {NULL, session_malloc, session_free, session_calloc,
+                                  session_realloc};
+
 static int
 session_create(struct rpc_conn *conn, const nghttp2_session_callbacks *cbs,
                nghttp2_session **ret_session)
@@ -411,8 +448,9 @@ session_create(struct rpc_conn *conn, const nghttp2_session_callbacks *cbs,
     /* watch.c counts them, by our clock; nghttp2 would stop stock clients at 1000. */
     nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX);
     nghttp2_option_set_user_recv_extension_type(options, RPC_FRAME_TYPE_FDS);
-    r = conn->server ? nghttp2_session_server_new2(ret_session, cbs, conn, options)
-                     : nghttp2_session_client_new2(ret_session, cbs, conn, options);
+    r = conn->server
+            ? nghttp2_session_server_new3(ret_session, cbs, conn, options, &session_mem)
+            : nghttp2_session_client_new3(ret_session, cbs, conn, options, &session_mem);
     nghttp2_option_del(options);
     return r == 0 ? 0 : -ENOMEM;
 }

@@ -66,6 +66,8 @@ handle_echo(void *ctx, struct rpc_server_call *call,
     reply.data = request->data;
     reply.number = request->number;
     if (echo_metadata(call) < 0) {
+        for (size_t i = 0; i < test->nfds; i++)
+            vmt_closep(&test->fds[i]);
         rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "metadata not given back");
         return;
     }

@@ -291,6 +291,39 @@ goaway_lets_served_calls_end_and_no_new_ones_begin(void **state)
 }
 
 static void
+goaway_ends_calls_that_wait_for_their_turn(void **state)
+{
+    const nghttp2_settings_entry one = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+    struct answer first, second;
+    VMT_CLEANUP(bed_done) struct bed bed;
+
+    (void)state;
+    bed_init(&bed);
+    assert_int_equal(nghttp2_submit_settings(bed.raw.session, 0, &one, 1), 0);
+    raw_flush(&bed.raw);
+    bed_settle(&bed);
+    assert_int_equal(bed_start(&bed, &first, false, 0), 0);
+    assert_int_equal(bed_start(&bed, &second, false, 0), 0);
+    bed_settle(&bed);
+    /* The first of two: it refuses nothing that was sent. */
+    assert_int_equal(nghttp2_submit_goaway(bed.raw.session, 0, INT32_MAX,
+                                           NGHTTP2_NO_ERROR, (const uint8_t *)"a\nb", 3),
+                     0);
+    raw_flush(&bed.raw);
+    bed_settle(&bed);
+    assert_int_equal(first.dones, 0);
+    assert_int_equal(nghttp2_submit_rst_stream(bed.raw.session, 0, 1, NGHTTP2_CANCEL), 0);
+    raw_flush(&bed.raw);
+    bed_settle(&bed);
+    assert_int_equal(first.dones, 1);
+    assert_int_equal(first.status.code, RPC_CANCELLED);
+    assert_int_equal(second.dones, 1);
+    assert_int_equal(second.status.code, RPC_UNAVAILABLE);
+    assert_string_equal(second.status.text, "the server is going away: a\\x0ab");
+    assert_int_equal(bed.closed, 1);
+}
+
+static void
 goaway_without_calls_closes(void **state)
 {
     VMT_CLEANUP(bed_done) struct bed bed;
@@ -497,6 +530,7 @@ main(void)
         cmocka_unit_test(every_kind_of_answer_gives_one_status),
         cmocka_unit_test(resets_are_told_by_their_reason),
         cmocka_unit_test(goaway_lets_served_calls_end_and_no_new_ones_begin),
+        cmocka_unit_test(goaway_ends_calls_that_wait_for_their_turn),
         cmocka_unit_test(goaway_without_calls_closes),
         cmocka_unit_test(the_first_settings_say_that_the_server_is_there),
         cmocka_unit_test(goaway_tells_of_too_many_pings),

@@ -260,7 +260,11 @@ end_move_fds(struct wire_end *from, struct wire_end *to, size_t upto)
 static size_t
 end_readable(const struct wire *wire, const struct wire_end *from)
 {
+    size_t split = wire->split_at[from - wire->ends];
     size_t n = from->out.len;
+
+    if (from->moved_total < split && n > split - from->moved_total)
+        n = split - from->moved_total;
 
     if (wire->chunk && n > wire->chunk)
         n = wire->chunk;

@@ -41,6 +41,7 @@ struct wire_end {
 struct wire {
     struct wire_end ends[2];
     size_t chunk;         /* most bytes moved at a time; 0: all */
+    size_t split_at[2];   /* from end i nothing is moved across this byte; 0: none */
     size_t stop_after[2]; /* the direction from end i breaks after so many bytes */
     bool stall[2];        /* nothing is moved from end i */
     int cut_status;       /* what on_end says then */
