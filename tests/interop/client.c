@@ -155,31 +155,47 @@ program_run_case(struct program *p, const struct interop_case *c)
     return ok;
 }
 
-/* Returns the exit code. */
-static int
-program_run(struct program *p, const char *cases)
+/* Take the next name off a list with commas. Returns its case, NULL if there is none;
+ * name gets a copy, cut when it is too long to be one. */
+static const struct interop_case *
+next_case(const char **list, char *name, size_t cap)
 {
-    const bool all = strcmp(cases, "all") == 0;
+    size_t len = strcspn(*list, ",");
+
+    (void)snprintf(name, cap, "%.*s", (int)len, *list);
+    *list += len + ((*list)[len] == ',');
+    return interop_case_find(name);
+}
+
+static bool
+check_cases(const char *list)
+{
+    char name[64];
+
+    if (strcmp(list, "all") == 0)
+        return true;
+    while (*list)
+        if (!next_case(&list, name, sizeof(name))) {
+            (void)fprintf(stderr, "grpc_interop_client: no test case %s\n", name);
+            return false;
+        }
+    return true;
+}
+
+/* Returns the exit code. list has been checked. */
+static int
+program_run(struct program *p, const char *list)
+{
+    const bool all = strcmp(list, "all") == 0;
+    char name[64];
     int code = 0;
 
     for (size_t i = 0; all && i < ninterop_cases; i++)
         if (!program_run_case(p, &interop_cases[i]))
             code = 1;
-    while (!all && *cases) {
-        size_t len = strcspn(cases, ",");
-        char name[64];
-        const struct interop_case *c;
-
-        (void)snprintf(name, sizeof(name), "%.*s", (int)len, cases);
-        c = interop_case_find(name);
-        if (!c) {
-            (void)fprintf(stderr, "grpc_interop_client: no test case %s\n", name);
-            return 2;
-        }
-        if (!program_run_case(p, c))
+    while (!all && *list)
+        if (!program_run_case(p, next_case(&list, name, sizeof(name))))
             code = 1;
-        cases += len + (cases[len] == ',');
-    }
     return code;
 }
 
@@ -216,6 +232,8 @@ main(int argc, char **argv)
     r = flags_parse(flags, VMT_ARRAY_SIZE(flags), argc, argv);
     if (r != 0)
         return r < 0 ? 2 : 0;
+    if (!check_cases(options.cases))
+        return 2;
     r = os_loop_new(&p.loop, &err);
     if (r == 0)
         r = program_read_metadata(&p, options.metadata, &err);

@@ -55,6 +55,8 @@ METHODS = {
                            False),
     "FullDuplexCall": (PB.StreamingOutputCallRequest, PB.StreamingOutputCallResponse, True,
                        True),
+    "HalfDuplexCall": (PB.StreamingOutputCallRequest, PB.StreamingOutputCallResponse, True,
+                       True),
     "UnimplementedCall": (EMPTY.Empty, EMPTY.Empty, False, False),
 }
 

@@ -130,6 +130,8 @@ program_start(struct program *p, const struct options *options, struct vmt_err *
                    (int)getpid());
     r = rpc_server_add(p->server, &interop_service, &p->interop, err);
     if (r == 0)
+        r = rpc_server_add_standard(p->server, err);
+    if (r == 0)
         r = program_secure(p, options, err);
     return r == 0 ? program_listen(p, options, err) : r;
 }

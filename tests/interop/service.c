@@ -8,6 +8,7 @@
 
 #include "grpc/testing/empty.pb-c.h"
 #include "grpc/testing/messages.pb-c.h"
+#include "grpc/testing/test.file.h"
 
 #define ECHO_INITIAL "x-grpc-test-echo-initial"
 #define ECHO_TRAILING "x-grpc-test-echo-trailing-bin"
@@ -240,6 +241,7 @@ static const struct rpc_server_method interop_methods[] = {
 
 const struct rpc_server_service interop_service = {
     .name = "grpc.testing.TestService",
+    .file = &proto_file_grpc_testing_test,
     .methods = interop_methods,
     .nmethods = VMT_ARRAY_SIZE(interop_methods),
 };
