@@ -301,7 +301,10 @@ channel_on_retry(void *arg)
 
     ch->deadline = NULL;
     channel_enter(ch);
-    channel_attempt(ch);
+    if (ch->config.lazy && vmt_list_empty(&ch->waiting))
+        channel_set_state(ch, RPC_CHANNEL_IDLE);
+    else
+        channel_attempt(ch);
     channel_leave(ch);
 }
 

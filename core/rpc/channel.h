@@ -25,7 +25,7 @@ enum rpc_channel_state {
     RPC_CHANNEL_IDLE = 0,   /* no connection, and nobody wants one */
     RPC_CHANNEL_CONNECTING, /* until the server's SETTINGS came */
     RPC_CHANNEL_READY,
-    RPC_CHANNEL_TRANSIENT_FAILURE, /* the next attempt follows by itself */
+    RPC_CHANNEL_TRANSIENT_FAILURE, /* the next attempt follows; see lazy */
     RPC_CHANNEL_SHUTDOWN,          /* for good */
     RPC_CHANNEL_STATE_COUNT
 };
@@ -43,7 +43,8 @@ struct rpc_channel_config {
     uint32_t backoff_initial_ms; /* 0: 1000 */
     uint32_t backoff_max_ms;     /* 0: 120000 */
     uint32_t connect_timeout_ms; /* the least that an attempt gets; 0: 20000 */
-    uint64_t seed;               /* of that chance; 0: another for each channel */
+    bool lazy; /* after a pause nobody waited for go to IDLE: no attempt without a call */
+    uint64_t seed; /* of that chance; 0: another for each channel */
     /* Calls that wait for a connection, and the bytes of their messages. */
     size_t waiting_max;       /* 0: 1024 */
     size_t waiting_bytes_max; /* 0: 16 MiB */

@@ -25,6 +25,10 @@
 
 #define UNIX_PATH_MAX 256
 
+/* Asking the kernel whether a daemon listens again costs it and us next to nothing. */
+#define RECONNECT_MIN_MS 50
+#define RECONNECT_MAX_MS 1000
+
 struct unix_client {
     struct rpc_channel *rpc; /* owned */
     char *service;           /* owned */
@@ -207,7 +211,11 @@ static int
 client_open_channel(struct os_loop *loop, struct unix_client *client, const char *path,
                     struct vmt_err *err)
 {
-    struct rpc_channel_config config = {.on_state = client_on_state, .arg = client};
+    struct rpc_channel_config config = {.backoff_initial_ms = RECONNECT_MIN_MS,
+                                        .backoff_max_ms = RECONNECT_MAX_MS,
+                                        .lazy = true,
+                                        .on_state = client_on_state,
+                                        .arg = client};
     struct connector *connector = NULL;
     int r = connector_unix_new(loop, path, &connector, err);
 

@@ -222,6 +222,33 @@ a_reset_of_the_backoff_tries_at_once(void **state)
 }
 
 static void
+a_lazy_channel_makes_no_attempt_that_nobody_waits_for(void **state)
+{
+    const struct rpc_channel_config config = {.lazy = true};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe probes[3];
+
+    (void)state;
+    memset(probes, 0, sizeof(probes));
+    bed_init(&bed, &config);
+    assert_int_equal(bed_start(&bed, &probes[0], ECHO, 1, 0), 0);
+    bed_run(&bed);
+    bed_refuse(&bed, ECONNREFUSED, "no");
+    bed_advance(&bed, 1000000);
+    assert_int_equal(bed.attempts, 1);
+    assert_string_equal(bed.states, "CONNECTING TRANSIENT_FAILURE IDLE ");
+    assert_int_equal(bed_start(&bed, &probes[1], ECHO, 1, 0), 0);
+    bed_run(&bed);
+    bed_refuse(&bed, ECONNREFUSED, "no");
+    probes[2].wait_for_ready = true;
+    assert_int_equal(bed_start(&bed, &probes[2], ECHO, 1, 0), 0);
+    bed_advance(&bed, 10000);
+    assert_int_equal(bed.attempts, 3); /* somebody waits */
+    bed_serve(&bed);
+    assert_ended(&probes[2], RPC_OK, "");
+}
+
+static void
 a_seed_replays_the_chance(void **state)
 {
     uint64_t pauses[3][8];
@@ -575,6 +602,7 @@ main(void)
         cmocka_unit_test(attempts_back_off_as_grpc_has_it),
         cmocka_unit_test(success_begins_the_backoff_anew),
         cmocka_unit_test(a_reset_of_the_backoff_tries_at_once),
+        cmocka_unit_test(a_lazy_channel_makes_no_attempt_that_nobody_waits_for),
         cmocka_unit_test(a_seed_replays_the_chance),
         cmocka_unit_test(who_accepts_and_says_nothing_is_not_ready),
         cmocka_unit_test(who_accepts_and_closes_is_not_run_after),
