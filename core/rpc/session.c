@@ -42,6 +42,23 @@ session_call(struct rpc_conn *conn, int32_t id)
     return nghttp2_session_get_stream_user_data(conn->session, id);
 }
 
+/* A client that opens a stream has closed all below it that it left out: to open one of
+ * those is an error of the connection, RFC 9113 section 5.1.1. nghttp2 takes it for a
+ * late frame of a stream that was there. The last gap is enough to know an honest client
+ * from others. */
+static bool
+session_is_left_out(struct rpc_conn *conn, int32_t id)
+{
+    if (id < conn->next_id)
+        return id >= conn->gap_from && id < conn->gap_to;
+    if (id > conn->next_id) {
+        conn->gap_from = conn->next_id;
+        conn->gap_to = id;
+    }
+    conn->next_id = id + 2;
+    return false;
+}
+
 /* Descriptors that no HEADERS claimed belong to a call that is gone. */
 static int
 session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
@@ -53,7 +70,11 @@ session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, voi
     if (hd->type != NGHTTP2_HEADERS || hd->stream_id != conn->in_stream)
         rpc_fds_close(conn->in_fds, &conn->nin_fds);
     conn->fds_payload_len = 0;
-    return 0;
+    if (conn->server && hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 &&
+        session_is_left_out(conn, hd->stream_id))
+        rpc_conn_goodbye(conn, NGHTTP2_PROTOCOL_ERROR, "stream_id_left_out",
+                         "the client opens stream %d late", hd->stream_id);
+    return session_after(conn);
 }
 
 static void

@@ -374,6 +374,36 @@ resets_whose_handlers_go_on_are_few(void **state)
     wire_done(&other);
 }
 
+static void
+a_stream_that_was_left_out_is_not_opened_later(void **state)
+{
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    static const uint8_t order[] = {3, 5, 9, 5, 7};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct wire other;
+    struct stream *s;
+
+    (void)state;
+    bed_init(&bed, NULL);
+    wire_init(&other);
+    s = &other.ends[0].base;
+    rpc_server_accept(bed.server, &other.ends[1].base, NULL);
+    assert_int_equal(s->ops->send(s, BYTES(NGHTTP2_CLIENT_MAGIC), NULL, 0), 0);
+    assert_int_equal(s->ops->send(s, settings, sizeof(settings), NULL, 0), 0);
+    for (size_t i = 0; i < sizeof(order); i++) {
+        uint8_t frame[sizeof(storm_headers)];
+
+        assert_false(other.ends[1].shut); /* 5 again is late, but it was there */
+        memcpy(frame, storm_headers, sizeof(frame));
+        frame[4] |= NGHTTP2_FLAG_END_STREAM;
+        frame[8] = order[i];
+        assert_int_equal(s->ops->send(s, frame, sizeof(frame) - 1, NULL, 0), 0);
+        wire_settle(&bed.clock, &other);
+    }
+    assert_true(other.ends[1].shut);
+    wire_done(&other);
+}
+
 /* A request for Count: data of 20000 bytes, number 100. */
 static void
 count_body(uint8_t body[9 + 20000 + 2])
@@ -622,6 +652,7 @@ main(void)
         cmocka_unit_test(endless_refusals_that_nobody_reads_end_the_connection),
         cmocka_unit_test(endless_resets_end_the_connection_but_thousands_are_fine),
         cmocka_unit_test(resets_whose_handlers_go_on_are_few),
+        cmocka_unit_test(a_stream_that_was_left_out_is_not_opened_later),
         cmocka_unit_test(replies_wait_for_a_client_that_does_not_read),
         cmocka_unit_test(half_received_messages_are_bounded_and_all_arrive),
         cmocka_unit_test(parsed_requests_are_bounded_and_their_room_comes_back),
