@@ -253,7 +253,8 @@ rows_fill(struct health_rows *r, const struct rpc_health *health)
     VMT_LIST_FOREACH(node, next, &health->server->services)
     max++;
     r->rows = calloc(max, sizeof(*r->rows));
-    r->entries = calloc(max, sizeof(struct health_row *));
+    r->entries =
+        calloc(max, sizeof(Grpc__Health__V1__HealthListResponse__StatusesEntry *));
     if (!r->rows || !r->entries)
         return -ENOMEM;
     rows_add(r, health, "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "core/rpc/reflection.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,8 +298,9 @@ answer_services(struct reflection_stream *s, const request_t *request)
 
     VMT_LIST_FOREACH(node, next, &s->server->services)
     n++;
+    assert(n > 0); /* at least our own */
     services = calloc(n, sizeof(*services));
-    pointers = calloc(n, sizeof(services));
+    pointers = calloc(n, sizeof(Grpc__Reflection__V1__ServiceResponse *));
     if (!services || !pointers)
         return -ENOMEM;
     n = 0;

@@ -79,6 +79,9 @@ def check(path):
         yield "header without #pragma once"
     if re.search(r"^\s*goto\s", text, re.M):
         yield "goto"
+    if ("rpc_server_new(" in text and "rpc_server_add_standard(" not in text and
+            path.startswith(("core/", "platform/")) and not path.startswith("core/rpc/")):
+        yield "a server without health and reflection: rpc_server_add_standard"
     if re.search(r"^\s*#\s*define\s+_(GNU|POSIX_C)_SOURCE", text, re.M):
         yield "_GNU_SOURCE is a target definition, not written in a file"
     for kind, name in INCLUDE.findall(text):

@@ -48,6 +48,19 @@ def processes(vm):
     assert first.result(timeout=guest.PATIENCE).status == EXITED
 
 
+def it_says_what_it_serves(vm):
+    """Reflection and health in bytes, as any gRPC client sends them."""
+    for version in ("v1", "v1alpha"):
+        ask = vm.channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+        services, file = ask(iter([b"\x3a\0", b"\x22\x10vm_tools.Maitred"]), timeout=guest.PATIENCE)
+        for name in (b"vm_tools.Maitred", b"vmt.Agent", b"grpc.health.v1.Health"):
+            assert name in services, services
+        assert b"vm_guest.proto" in file and b"common.proto" in file, file
+    check = vm.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert check(b"\x0a\x10vm_tools.Maitred", timeout=guest.PATIENCE) == b"\x08\x01"
+
+
 def orphans_are_reaped(vm):
     vm.sh("i=0; while [ $i -lt 200 ]; do (sh -c 'true &' &); i=$((i+1)); done")
     vm.sh("i=0; while grep -qs '^State:.Z' /proc/[0-9]*/status; do sleep 0.2; i=$((i+1)); "
@@ -251,8 +264,8 @@ def all_calls_work_on_one_guest(top):
                                "virtio-net-pci,netdev=n"]
     with guest.Guest(top, root=f"{top}/root", extra=extra) as vm:
         vm.wait_ready()
-        for check in (network, processes, orphans_are_reaped, mounts, shares, the_rest,
-                      clock_and_zone, what_fails_all_the_time_is_given_up, only_the_host_gets_in,
+        for check in (network, processes, it_says_what_it_serves, orphans_are_reaped, mounts,
+                      shares, the_rest, clock_and_zone, what_fails_all_the_time_is_given_up, only_the_host_gets_in,
                       strange_bytes_and_signals_cost_nothing):
             check(vm)
             print(f"  ok {check.__name__}", flush=True)
