@@ -77,7 +77,7 @@ tls_side_start(struct tls_side *side, struct tls_context *context, const char *n
                                   .arg = side};
 
     assert_int_equal(tls_handshake_start(context, &dial, &side->handshake, NULL), 0);
-    side->raw = NULL;
+    side->below = vmt_take_ptr(&side->raw);
     assert_false(side->done); /* never from inside the call */
 }
 

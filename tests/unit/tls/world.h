@@ -19,8 +19,9 @@ struct tls_world;
 /* One side, and what it learned. */
 struct tls_side {
     struct tls_world *w;
-    struct stream *raw; /* its end below TLS; owned until the handshake begins */
-    struct stream *s;   /* owned; after the handshake */
+    struct stream *raw;   /* its end below TLS; owned until the handshake begins */
+    struct stream *below; /* borrowed; what raw was */
+    struct stream *s;     /* owned; after the handshake */
     struct tls_handshake *handshake;
     bool done; /* on_done ran */
     unsigned times;
