@@ -175,7 +175,7 @@ conn_tell_lost(struct rpc_conn *conn)
 static void
 conn_settle(struct rpc_conn *conn)
 {
-    while ((conn->wants_flush || !vmt_list_empty(&conn->resumed)) && !conn->lost &&
+    while ((conn->wants_flush || rpc_conn_can_go_on(conn)) && !conn->lost &&
            !conn->closed) {
         rpc_conn_go_on(conn);
         conn_flush(conn);
@@ -215,7 +215,8 @@ conn_destroy(struct rpc_conn *conn)
 void
 rpc_conn_enter(struct rpc_conn *conn)
 {
-    conn->busy++;
+    if (conn->busy++ == 0)
+        conn->inflated = 0;
 }
 
 void
@@ -226,10 +227,13 @@ rpc_conn_leave(struct rpc_conn *conn)
         conn_settle(conn);
     if (--conn->busy > 0)
         return;
-    if (conn->closed)
+    if (conn->closed) {
         conn_destroy(conn);
-    else
-        conn_bury(conn);
+        return;
+    }
+    conn_bury(conn);
+    if (!vmt_list_empty(&conn->resumed))
+        rpc_conn_kick(conn);
 }
 
 static void

@@ -146,6 +146,7 @@ struct rpc_conn {
     struct rpc_call *favourite; /* the one call that may read on above the budget */
     size_t held;                /* bytes of partial messages of all calls */
     size_t parsed;              /* bytes of parsed messages of all calls */
+    size_t inflated;            /* bytes that were decompressed in this turn */
     size_t nfds_held;           /* descriptors that came for calls */
     uint32_t message_max;
     struct vmt_buf out;       /* bytes for the stream */
@@ -238,7 +239,9 @@ void rpc_call_deafen(struct rpc_call *call);
 void rpc_call_pause(struct rpc_call *call, bool paused);
 /* Hand out now what was put off, up to the end if that came. */
 void rpc_call_go_on(struct rpc_call *call);
-/* The same for all calls that were resumed. */
+/* The same for all calls that were resumed, and for those that had made us decompress
+ * too much, as far as this turn of the loop allows. */
+bool rpc_conn_can_go_on(const struct rpc_conn *conn);
 void rpc_conn_go_on(struct rpc_conn *conn);
 /* What to say of an error that on_frame_error gave. Returns status. */
 struct rpc_status *rpc_call_frame_status(const struct rpc_call *call, int error,

@@ -25,6 +25,17 @@
  * both ends would wait for each other. */
 #define QUEUED_HIGH (256u * 1024)
 
+/* Bytes that decompression makes for one connection before others get their turn. 64 KiB
+ * that came at once could make a thousand times as much. */
+#define INFLATE_TURN (1024u * 1024)
+
+/* Is there something that must be passed on before what comes now? */
+static bool
+call_lags(const struct rpc_call *call)
+{
+    return call->paused || call->backlog.len > 0;
+}
+
 /* Give the window of a call back unless the connection is over its budget. */
 static void
 call_consume(struct rpc_call *call)
@@ -34,7 +45,7 @@ call_consume(struct rpc_call *call)
 
     /* Such a call comes back by itself: who waits for the budget must be able to use it,
      * or feeding would never end. */
-    if (n == 0 || call->paused || (conn->server && call->out.len > QUEUED_HIGH)) {
+    if (n == 0 || call_lags(call) || (conn->server && call->out.len > QUEUED_HIGH)) {
         vmt_list_remove(&call->starved_node);
         return;
     }
@@ -128,6 +139,7 @@ call_pass_compressed(struct rpc_call *call, const struct rpc_frame *frame)
     else if (call->in_encoding == RPC_ENCODING_COUNT)
         r = -ENOTSUP;
     plain.data = data;
+    call->conn->inflated += plain.len;
     if (r < 0)
         call_fail_frame(call, r);
     else
@@ -144,7 +156,7 @@ call_pass(struct rpc_call *call, const struct rpc_frame *frame)
         call->ops->on_message(call, frame);
 }
 
-/* Keep bytes that came while the call was paused. */
+/* Keep bytes until the call goes on. */
 static void
 call_put_off(struct rpc_call *call, const uint8_t *data, size_t len)
 {
@@ -152,10 +164,20 @@ call_put_off(struct rpc_call *call, const uint8_t *data, size_t len)
         call_fail_frame(call, -ENOMEM);
 }
 
+/* Must the rest wait for the next turn of the loop? Not when there will be none. */
+static bool
+conn_had_its_turn(const struct rpc_conn *conn)
+{
+    return conn->inflated > INFLATE_TURN && !conn->lost;
+}
+
 static void
 call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
 {
-    while (len > 0 && call->id != 0 && !call->deaf && !call->paused) {
+    struct rpc_conn *conn = call->conn;
+
+    while (len > 0 && call->id != 0 && !call->deaf && !call->paused &&
+           !conn_had_its_turn(conn)) {
         struct rpc_frame frame;
         bool complete;
         ssize_t n = rpc_frame_decode(&call->in, data, len, &frame, &complete);
@@ -169,8 +191,11 @@ call_decode(struct rpc_call *call, const uint8_t *data, size_t len)
         if (complete)
             call_pass(call, &frame);
     }
-    if (len > 0 && call->id != 0 && !call->deaf)
-        call_put_off(call, data, len);
+    if (len == 0 || call->id == 0 || call->deaf)
+        return;
+    if (!call->paused)
+        vmt_list_append(&conn->resumed, &call->resumed_node);
+    call_put_off(call, data, len);
 }
 
 /* Count anew what the call holds, and let it and others read on. */
@@ -187,13 +212,6 @@ call_account(struct rpc_call *call)
     if (!call->answered_early)
         call_consume(call);
     rpc_conn_feed_starved(conn);
-}
-
-/* Is there something that must be passed on before what comes now? */
-static bool
-call_lags(const struct rpc_call *call)
-{
-    return call->paused || call->backlog.len > 0;
 }
 
 void
@@ -266,10 +284,17 @@ rpc_call_go_on(struct rpc_call *call)
     }
 }
 
+bool
+rpc_conn_can_go_on(const struct rpc_conn *conn)
+{
+    return !vmt_list_empty(&conn->resumed) && !conn->lost && !conn->closed &&
+           !conn_had_its_turn(conn);
+}
+
 void
 rpc_conn_go_on(struct rpc_conn *conn)
 {
-    while (!vmt_list_empty(&conn->resumed) && !conn->lost && !conn->closed)
+    while (rpc_conn_can_go_on(conn))
         rpc_call_go_on(
             VMT_CONTAINER_OF(conn->resumed.next, struct rpc_call, resumed_node));
 }

@@ -24,6 +24,8 @@ void *__wrap_realloc(void *p, size_t size);
 static const char echo_path[] = RPCTEST_PATH("Echo");
 static const char chat_path[] = RPCTEST_PATH("Chat");
 
+static const char collect_path[] = RPCTEST_PATH("Collect");
+
 static size_t largest;                   /* allocation since it was set to 0 */
 static size_t alloc_left = SIZE_MAX - 1; /* this many succeed, then one fails */
 
@@ -355,17 +357,23 @@ struct bed {
 };
 
 static void
+bed_init_with(struct bed *bed, const struct rpc_server_config *config)
+{
+    memset(bed, 0, sizeof(*bed));
+    wire_clock_init(&bed->clock);
+    wire_init(&bed->wire);
+    assert_int_equal(rpc_server_new(&bed->clock.base, config, &bed->server, NULL), 0);
+    assert_int_equal(rpc_server_add(bed->server, &rpctest_service, &bed->test, NULL), 0);
+    rpc_server_accept(bed->server, &bed->wire.ends[1].base, NULL);
+    raw_init(&bed->raw, &bed->wire.ends[0].base, false);
+}
+
+static void
 bed_init(struct bed *bed)
 {
     const struct rpc_server_config config = {.message_max = 1000};
 
-    memset(bed, 0, sizeof(*bed));
-    wire_clock_init(&bed->clock);
-    wire_init(&bed->wire);
-    assert_int_equal(rpc_server_new(&bed->clock.base, &config, &bed->server, NULL), 0);
-    assert_int_equal(rpc_server_add(bed->server, &rpctest_service, &bed->test, NULL), 0);
-    rpc_server_accept(bed->server, &bed->wire.ends[1].base, NULL);
-    raw_init(&bed->raw, &bed->wire.ends[0].base, false);
+    bed_init_with(bed, &config);
 }
 
 static void
@@ -375,6 +383,17 @@ bed_done(struct bed *bed)
     rpc_server_free(bed->server);
     wire_done(&bed->wire);
     assert_int_equal(bed->clock.ntimers, 0);
+}
+
+/* The prefix of n compressed bytes that are at out + 5. */
+static void
+make_frame(uint8_t *out, ssize_t n)
+{
+    assert_true(n > 0 && n < 65536);
+    out[0] = 1;
+    out[1] = out[2] = 0;
+    out[3] = (uint8_t)(n >> 8);
+    out[4] = (uint8_t)n;
 }
 
 /* gzip of a message with data of size zeroes and number 7, behind its prefix; then what
@@ -393,10 +412,7 @@ make_message(uint8_t *out, size_t size, const char *tail, size_t tail_len)
     assert_true(n > 0);
     memcpy(out + 5 + n, tail, tail_len);
     n += (ssize_t)tail_len;
-    out[0] = 1;
-    out[1] = out[2] = 0;
-    out[3] = (uint8_t)(n >> 8);
-    out[4] = (uint8_t)n;
+    make_frame(out, n);
     return (size_t)n + 5;
 }
 
@@ -469,6 +485,46 @@ a_server_compresses_only_for_who_offers(void **state)
         assert_int_equal(s->body.data[0], i == 2);
         assert_int_equal(s->body.len < 100, i == 2);
     }
+}
+
+/* 60 KiB of bombs in one piece make 20 MiB. They are taken some at a time, in order, and
+ * the end behind them; and what waits is bounded by the window. */
+static void
+bombs_take_turns(void **state)
+{
+    enum { N = 1000, SIZE = 20000 };
+    const char *fields[] = {RAW_FIELDS(""), "grpc-encoding", "gzip", NULL};
+    static uint8_t packed[SIZE + 10], data[SIZE], out[100];
+    Vmt__Rpctest__Request request = rpctest_request();
+    VMT_CLEANUP(bed_done) struct bed bed;
+    const struct rpc_server_config config = {.message_max = SIZE + 10};
+    VMT_CLEANUP(vmt_buf_done) struct vmt_buf body = {0};
+    size_t turns = 0;
+    int32_t id;
+
+    (void)state;
+    bed_init_with(&bed, &config);
+    request.data.data = data;
+    request.data.len = SIZE;
+    request.number = 1;
+    make_frame(out, rpc_gzip(packed, protobuf_c_message_pack(&request.base, packed),
+                             out + 5, sizeof(out) - 5));
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(vmt_buf_append(&body, out, 5 + out[4]), 0);
+    fields[5] = collect_path;
+    id = raw_request(&bed.raw, fields, body.data, body.len, true);
+    while (bed.test.half_closes == 0) {
+        size_t before = bed.test.taken;
+
+        if (!wire_clock_run(&bed.clock))
+            assert_true(wire_step(&bed.wire));
+        assert_true(bed.test.taken - before <= (1u << 20) / SIZE + 2);
+        turns += bed.test.taken > before;
+    }
+    assert_true(turns >= N * SIZE / (1u << 20));
+    assert_int_equal(bed.test.taken, N);
+    wire_settle(&bed.clock, &bed.wire);
+    assert_true(raw_has(&bed.raw, id, "grpc-status: 0\n"));
 }
 
 static void
@@ -565,6 +621,7 @@ main(void)
         cmocka_unit_test(each_message_of_a_stream_is_as_asked),
         cmocka_unit_test(a_server_answers_each_fault_as_the_protocol_says),
         cmocka_unit_test(a_server_compresses_only_for_who_offers),
+        cmocka_unit_test(bombs_take_turns),
         cmocka_unit_test(a_client_ends_on_each_fault_as_the_protocol_says),
     };
 
