@@ -389,7 +389,8 @@ on_stop_signal(void *arg, int sig)
     }
     vmt_log_notice("signal %d: stopping all VMs", sig);
     p->stopping = true;
-    unix_server_leaving(p->unix_server);
+    if (p->unix_server) /* else it was just about to begin */
+        unix_server_leaving(p->unix_server);
     concierge_shutdown(p->concierge, on_all_stopped, p);
 }
 

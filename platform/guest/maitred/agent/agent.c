@@ -72,7 +72,8 @@ agent_shut_down(struct agent *agent, struct vmt_err *err)
     if (agent->shutdown)
         return 0;
     vmt_log_notice("shutdown begins");
-    rpc_health_shutdown(agent->server);
+    if (agent->server) /* PID 1 goes on without one */
+        rpc_health_shutdown(agent->server);
     r = shutdown_start(&config, &agent->shutdown);
     return r < 0 ? vmt_err_set(err, -r, "begin shutdown") : 0;
 }
