@@ -352,11 +352,12 @@ def test_concierge(top):
     args = [BIN / "vm_concierge", "--user", "--dbus=none", *c.options]
     (top / "kernel").write_bytes(b"\x7fELF" + bytes(4096))
     with running(args, pathlib.Path(c.path), c.env) as process:
-        for pool in check_server(c.path, ["vm_tools.concierge.VmConcierge"], SOURCE / "proto",
-                                 "vm_concierge_ipc.proto"):
+        for pool in check_server(c.path, ["vm_tools.concierge.VmConcierge", "vmt.Daemon"],
+                                 SOURCE / "proto", "vm_concierge_ipc.proto"):
             owner = f"uid:{os.getuid()}".encode().hex()
             reply = pool.call("vm_tools.concierge.VmConcierge", "ListVms", owner_id=owner)
             assert reply.success and not reply.vms, reply
+            assert pool.call("vmt.Daemon", "GetProperties").version
         kernel = os.open(top / "kernel", os.O_RDONLY)
         with c.abuse.start_vm(c, "a", kernel):
             door = c.abuse.doors(c, 1)[0]
