@@ -111,7 +111,7 @@ rpc_call_queue(struct rpc_call *call, const struct ProtobufCMessage *message)
     uint8_t *tail;
     int r;
 
-    if (len > UINT32_MAX)
+    if (len > call->conn->send_max)
         return -EMSGSIZE;
     r = vmt_buf_reserve(&call->out, RPC_FRAME_PREFIX + len);
     if (r < 0)

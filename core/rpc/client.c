@@ -126,7 +126,9 @@ rpc_client_new(struct vmt_clock *clock, struct stream *stream,
         .ops = &client_conn_ops,
         .clock = clock,
         .streams_max = 0, /* nothing is ever pushed */
-        .message_max = VMT_RPC_MESSAGE_MAX,
+        .message_max =
+            config && config->message_max ? config->message_max : VMT_RPC_MESSAGE_MAX,
+        .send_max = config ? config->send_max : 0,
         .keepalive = {.time_ms = RPC_NEVER_MS},
     };
     const char *authority = config && config->authority ? config->authority : "localhost";

@@ -30,6 +30,10 @@ struct rpc_client_config {
      * on_closed; the client may be freed from inside. May be NULL. */
     void (*on_goaway)(void *arg, bool too_many_pings);
     void *arg; /* borrowed for the life of the client */
+    /* Bytes of one reply, decompressed, above which a call ends RESOURCE_EXHAUSTED; 0:
+     * VMT_RPC_MESSAGE_MAX. And of one request, before compression, which is not sent; 0:
+     * no limit, as with gRPC. */
+    uint32_t message_max, send_max;
     /* When nothing came for keepalive_ms the server is asked by a PING, and when then
      * nothing comes for keepalive_timeout_ms the connection is closed and every call
      * ends UNAVAILABLE. 0 for never and 20 s, as in grpc doc/keepalive.md. Servers

@@ -330,6 +330,7 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
     conn->server = config->server;
     conn->next_id = 1;
     conn->message_max = config->message_max;
+    conn->send_max = config->send_max ? config->send_max : UINT32_MAX;
     if (rpc_session_new(conn, config, &conn->session) < 0)
         return vmt_err_set(err, ENOMEM, "start HTTP/2");
     stream->ops->peer(stream, &peer);

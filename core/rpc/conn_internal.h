@@ -129,6 +129,7 @@ struct rpc_conn_config {
     bool server;
     uint32_t streams_max; /* concurrent streams that the peer may open */
     uint32_t message_max; /* bytes of one received message */
+    uint32_t send_max;    /* bytes of one message that is sent; 0: no limit */
     uint32_t setup_ms;    /* for the peer's SETTINGS, and for each header block */
     struct rpc_keepalive_config keepalive;
 };
@@ -148,7 +149,7 @@ struct rpc_conn {
     size_t parsed;              /* bytes of parsed messages of all calls */
     size_t inflated;            /* bytes that were decompressed in this turn */
     size_t nfds_held;           /* descriptors that came for calls */
-    uint32_t message_max;
+    uint32_t message_max, send_max;
     struct vmt_buf out;       /* bytes for the stream */
     int out_fds[RPC_FDS_MAX]; /* owned; travel with the first byte of out */
     size_t nout_fds;

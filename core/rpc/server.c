@@ -106,6 +106,7 @@ server_conn_start(struct rpc_server *server, struct server_conn *conn,
         .server = true,
         .streams_max = (uint32_t)server->config.streams_max,
         .message_max = (uint32_t)server->config.message_max,
+        .send_max = server->config.send_max,
         .setup_ms = server->config.setup_ms,
         .keepalive = server_keepalive(&server->config),
     };

@@ -42,7 +42,10 @@ struct rpc_server_service {
 struct rpc_server_config {
     size_t connections_max; /* further streams are closed at once; 0: 64 */
     size_t streams_max;     /* concurrent calls per connection; 0: 100 */
-    size_t message_max;     /* bytes of one received message; 0: VMT_RPC_MESSAGE_MAX */
+    size_t message_max;     /* bytes of one received message, decompressed, above which
+                             * a call ends RESOURCE_EXHAUSTED; 0: VMT_RPC_MESSAGE_MAX */
+    uint32_t send_max;      /* bytes of one message that is sent, before compression; 0:
+                             * no limit, as with gRPC */
     uint32_t idle_ms;       /* drain a connection without calls after that; 0: never */
     /* As in grpc doc/keepalive.md: after keepalive_ms without a byte the client is asked
      * by a PING, and closed when nothing comes for keepalive_timeout_ms. 0: 2 h and 20 s;

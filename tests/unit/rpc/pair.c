@@ -18,8 +18,19 @@ pair_on_closed(void *arg, const char *reason)
 void
 pair_init(struct pair *pair, const struct rpc_server_config *config)
 {
-    const struct rpc_client_config client = {.on_closed = pair_on_closed, .arg = pair};
+    const struct rpc_client_config client = {0};
 
+    pair_init_both(pair, config, &client);
+}
+
+void
+pair_init_both(struct pair *pair, const struct rpc_server_config *config,
+               const struct rpc_client_config *client_config)
+{
+    struct rpc_client_config client = *client_config;
+
+    client.on_closed = pair_on_closed;
+    client.arg = pair;
     memset(pair, 0, sizeof(*pair));
     wire_clock_init(&pair->clock);
     wire_init(&pair->wire);

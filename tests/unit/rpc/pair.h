@@ -21,6 +21,9 @@ struct pair {
 
 /* config may be NULL. */
 void pair_init(struct pair *pair, const struct rpc_server_config *config);
+/* The same with a configuration of the client but for its callbacks. */
+void pair_init_both(struct pair *pair, const struct rpc_server_config *config,
+                    const struct rpc_client_config *client_config);
 /* Frees all, checks that no timer is left. */
 void pair_done(struct pair *pair);
 

@@ -221,6 +221,44 @@ a_broken_connection_answers_every_call_once(void **state)
                      -ENOTCONN);
 }
 
+/* Each side bounds what it takes and what it sends, before compression and after. */
+static void
+messages_are_bounded_both_ways(void **state)
+{
+    /* Whose limit is 2000 bytes: what the server takes or sends, what the client does. */
+    const struct {
+        struct rpc_server_config server;
+        struct rpc_client_config client;
+    } cases[] = {{.server.message_max = 2000},
+                 {.server.send_max = 2000},
+                 {.client.message_max = 2000},
+                 {.client.send_max = 2000}};
+    static uint8_t data[2000];
+
+    (void)state;
+    for (size_t i = 0; i < 2 * VMT_ARRAY_SIZE(cases); i++) {
+        VMT_CLEANUP(pair_done) struct pair pair;
+        Vmt__Rpctest__Request request = rpctest_request();
+        struct pair_call call = {0};
+
+        pair_init_both(&pair, &cases[i / 2].server, &cases[i / 2].client);
+        pair.encoding = pair.test.encoding = i % 2 ? RPC_GZIP : RPC_IDENTITY;
+        request.data.data = data;
+        request.data.len = 2000 - 3; /* and a tag, and a length of 2 bytes */
+        pair_run(&pair, &call, RPCTEST_PATH("Echo"), &request);
+        assert_int_equal(call.status.code, RPC_OK);
+        request.data.len++;
+        if (i / 2 == 3) {
+            assert_int_equal(pair_start(&pair, &call, RPCTEST_PATH("Echo"), &request, 0),
+                             -EMSGSIZE);
+            continue;
+        }
+        pair_run(&pair, &call, RPCTEST_PATH("Echo"), &request);
+        assert_int_equal(call.status.code, RPC_RESOURCE_EXHAUSTED);
+        assert_int_equal(call.messages, 0);
+    }
+}
+
 int
 main(void)
 {
@@ -235,6 +273,7 @@ main(void)
         cmocka_unit_test(a_cancel_reaches_the_handler_and_nobody_else),
         cmocka_unit_test(a_handler_without_cancel_callback_finishes_into_the_void),
         cmocka_unit_test(a_method_that_does_not_stream_sends_one_message),
+        cmocka_unit_test(messages_are_bounded_both_ways),
         cmocka_unit_test(a_broken_connection_answers_every_call_once),
     };
 
