@@ -69,6 +69,7 @@ bus_export(struct dbus_ipc *d)
 
     dbus_connection_set_exit_on_disconnect(d->conn, FALSE);
     dbus_connection_set_max_message_unix_fds(d->conn, DBUS_MESSAGE_FDS_MAX);
+    dbus_connection_set_max_received_size(d->conn, DBUS_INCOMING_MAX);
     return dbus_connection_add_filter(d->conn, dbus_server_filter, d, NULL) &&
            dbus_connection_try_register_object_path(
                d->conn, ipc_service(d->ipc)->dbus_path, &vtable, d, NULL);
@@ -145,7 +146,7 @@ dbus_disconnect(struct dbus_ipc *d)
     (void)dbus_connection_unregister_object_path(d->conn, ipc_service(d->ipc)->dbus_path);
     dbus_connection_close(d->conn);
     dbus_connection_unref(vmt_take_ptr(&d->conn));
-    d->lost = d->paused = false;
+    d->lost = false;
 }
 
 void

@@ -11,10 +11,12 @@
 struct event;
 struct event_base;
 
+/* Bytes of messages in our hands above which libdbus stops reading. */
+#define DBUS_INCOMING_MAX (32L * 1024 * 1024)
+
 /* Calls of one client that wait for the bus to say whose they are; a client that sends
  * more in that short time is told so. Bytes and descriptors are those of all clients: the
- * bus's answer stands behind what else it has for us, and libdbus stops reading when 63
- * MiB are in our hands. */
+ * bus's answer stands behind what else it has for us, so they must leave room for it. */
 #define DBUS_CALLER_WAITING_MAX 512
 #define DBUS_WAITING_BYTES_MAX (16u * 1024 * 1024)
 #define DBUS_WAITING_WITH_FDS_MAX 16
@@ -42,7 +44,7 @@ struct dbus_ipc {
     struct vmt_list callers;
     struct vmt_list calls;                  /* that ipc has and has not answered */
     size_t waiting_bytes, waiting_with_fds; /* of calls of unknown callers */
-    bool paused; /* no message is dispatched: the bus does not read */
+    size_t dropped;                         /* signals in a row */
     bool lost;
     void (*on_lost)(void *arg);
     void (*on_back)(void *arg);

@@ -35,6 +35,30 @@ dispatch_is_paused(const struct dbus_ipc *d)
            dbus_connection_get_is_connected(d->conn);
 }
 
+/* Handle what has been read, up to a batch of it. */
+static void
+dispatch_run(struct dbus_ipc *d)
+{
+    DBusDispatchStatus status = dbus_connection_get_dispatch_status(d->conn);
+
+    if (dispatch_is_paused(d))
+        return;
+    for (int i = 0; i < DBUS_DISPATCH_BATCH && status == DBUS_DISPATCH_DATA_REMAINS; i++)
+        status = dbus_connection_dispatch(d->conn);
+    if (status != DBUS_DISPATCH_COMPLETE)
+        dispatch_schedule(d);
+    else
+        (void)event_del(d->dispatch);
+}
+
+static void
+dispatch_on_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    dispatch_run(arg);
+}
+
 static void
 watch_on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -48,8 +72,10 @@ watch_on_event(evutil_socket_t fd, short what, void *arg)
     if (what & EV_WRITE)
         flags |= DBUS_WATCH_WRITABLE;
     (void)dbus_watch_handle(w->watch, flags);
-    if (d->paused && d->conn && !dispatch_is_paused(d))
-        dispatch_schedule(d);
+    /* At once, which saves a turn of the loop for each call; libdbus is not on the stack.
+     */
+    if (d->conn)
+        dispatch_run(d);
 }
 
 static void
@@ -158,23 +184,6 @@ dispatch_status(DBusConnection *conn, DBusDispatchStatus status, void *arg)
     (void)conn;
     if (status != DBUS_DISPATCH_COMPLETE)
         dispatch_schedule(arg);
-}
-
-static void
-dispatch_on_event(evutil_socket_t fd, short what, void *arg)
-{
-    struct dbus_ipc *d = arg;
-    DBusDispatchStatus status = DBUS_DISPATCH_DATA_REMAINS;
-
-    (void)fd;
-    (void)what;
-    d->paused = dispatch_is_paused(d);
-    if (d->paused)
-        return;
-    for (int i = 0; i < DBUS_DISPATCH_BATCH && status == DBUS_DISPATCH_DATA_REMAINS; i++)
-        status = dbus_connection_dispatch(d->conn);
-    if (status != DBUS_DISPATCH_COMPLETE)
-        dispatch_schedule(d);
 }
 
 int

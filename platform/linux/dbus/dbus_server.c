@@ -33,6 +33,23 @@ dbus_send_error(struct dbus_ipc *d, DBusMessage *msg, const char *name, const ch
         dbus_send(d, dbus_message_new_error(msg, name, dbus_text(text, escaped)));
 }
 
+/* Whether the bus has too much of ours to read. The first signal of a row and their
+ * number are logged. */
+static bool
+signal_is_to_drop(struct dbus_ipc *d, const struct ipc_signal *signal)
+{
+    bool drop = dbus_connection_get_outgoing_size(d->conn) > DBUS_OUTGOING_MAX;
+
+    if (drop && d->dropped++ == 0)
+        vmt_log_warning("the bus does not read, signals are dropped: signal=%s",
+                        signal->name);
+    if (!drop && d->dropped > 0) {
+        vmt_log_warning("the bus reads again: %zu signals were dropped", d->dropped);
+        d->dropped = 0;
+    }
+    return drop;
+}
+
 static void
 dbus_ipc_emit(struct ipc_server *server, const struct ipc_signal *signal,
               const uint8_t *bytes, size_t len)
@@ -44,10 +61,8 @@ dbus_ipc_emit(struct ipc_server *server, const struct ipc_signal *signal,
 
     if (!d->up)
         return;
-    if (dbus_connection_get_outgoing_size(d->conn) > DBUS_OUTGOING_MAX) {
-        vmt_log_warning("signal dropped, the bus does not read: signal=%s", signal->name);
+    if (signal_is_to_drop(d, signal))
         return;
-    }
     msg = dbus_message_new_signal(service->dbus_path, service->dbus_name, signal->name);
     if (!msg)
         return;
