@@ -3,6 +3,7 @@
 #include "platform/linux/os/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,6 +121,9 @@ loop_spin(struct os_loop *loop)
             os_spin_in_vain(&loop->spin);
             return false;
         }
+        /* Whoever waits for this core has it, and then the try is in vain: polling is for
+         * cores that nobody else wants. */
+        (void)sched_yield();
     }
     return false;
 }
