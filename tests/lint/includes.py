@@ -33,7 +33,7 @@ PLATFORM_GUEST = ["core/", "proto", "platform/linux/os", "platform/guest/"]
 # header prefix -> rooms that may include it
 LIBRARIES = {
     "nghttp2/": ["core/rpc", "tests/unit/rpc"],
-    "dbus/": ["platform/linux/dbus", "tests/"],
+    "dbus/": ["platform/linux/dbus", "bench/", "tests/"],
     "event2/": ["platform/", "hypervisor/", "tests/"],
     "event.h": ["platform/", "hypervisor/", "tests/"],
     "jansson.h": ["hypervisor/", "platform/linux/image", "platform/linux/vmc", "tests/"],
