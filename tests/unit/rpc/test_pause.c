@@ -335,6 +335,24 @@ a_complete_answer_outlives_the_connection(void **state)
     }
 }
 
+/* The server says goodbye and closes: for it the call is over. */
+static void
+a_complete_answer_outlives_a_drain(void **state)
+{
+    VMT_CLEANUP(pair_done) struct pair pair;
+    struct pair_call call;
+
+    (void)state;
+    pair_init(&pair, NULL);
+    start_complete(&pair, &call, 0);
+    assert_int_equal(rpc_server_drain(pair.server, 1000, NULL, NULL, NULL), 0);
+    wire_advance(&pair.clock, &pair.wire, 5000);
+    assert_int_equal(pair.closed, 1);
+    assert_int_equal(call.messages, 5);
+    assert_int_equal(call.dones, 1);
+    assert_int_equal(call.status.code, RPC_OK);
+}
+
 static void
 a_call_that_the_server_ended_takes_no_more(void **state)
 {
@@ -513,6 +531,7 @@ main(void)
         cmocka_unit_test(the_status_waits_behind_the_replies),
         cmocka_unit_test(a_paused_reply_ends_by_deadline_or_cancel),
         cmocka_unit_test(a_complete_answer_outlives_the_connection),
+        cmocka_unit_test(a_complete_answer_outlives_a_drain),
         cmocka_unit_test(a_call_that_the_server_ended_takes_no_more),
         cmocka_unit_test(a_paused_call_gives_its_turn_away),
         cmocka_unit_test(a_call_may_wait_for_the_budget_and_its_reader_at_once),
