@@ -293,6 +293,47 @@ what_waits_is_bounded(void **state)
     assert_ended(&probes[0], RPC_OK, "");
 }
 
+/* A server that goes down in order while the next one is there already: the calls that
+ * cross its GOAWAY are served, too. */
+static void
+a_drain_costs_no_call(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe hangs = {0}, probes[30];
+    struct rpc_server *old;
+
+    (void)state;
+    memset(probes, 0, sizeof(probes));
+    bed_init(&bed, NULL);
+    assert_int_equal(bed_start(&bed, &hangs, HANG, 0, 0), 0);
+    bed_run(&bed);
+    bed_serve(&bed);
+    old = bed.server;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(probes); i++) {
+        if (i == 10) {
+            assert_int_equal(rpc_server_drain(old, 60000, NULL, NULL, NULL), 0);
+            assert_int_equal(rpc_server_new(bed.clock, NULL, &bed.server, NULL), 0);
+            assert_int_equal(
+                rpc_server_add(bed.server, &rpctest_service, &bed.test, NULL), 0);
+        }
+        assert_int_equal(bed_start(&bed, &probes[i], ECHO, 1, 0), 0);
+        if (i % 5 == 4)
+            bed_run(&bed);
+        if (bed.on_done)
+            bed_serve(&bed);
+    }
+    bed_run(&bed);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(probes); i++)
+        assert_ended(&probes[i], RPC_OK, "");
+    assert_int_equal(bed.attempts, 2);
+    assert_int_equal(bed.test.requests, 1 + VMT_ARRAY_SIZE(probes));
+    assert_int_equal(hangs.dones, 0);
+    rpc_server_call_fail(bed.test.hung, RPC_ABORTED, "at last");
+    bed_run(&bed);
+    assert_ended(&hangs, RPC_ABORTED, "at last");
+    rpc_server_free(old);
+}
+
 static void
 a_call_may_be_cancelled_by_its_message(void **state)
 {
@@ -323,6 +364,7 @@ main(void)
         cmocka_unit_test(metadata_is_copied_for_the_wait),
         cmocka_unit_test(descriptors_wait_with_their_call_and_go_with_it),
         cmocka_unit_test(what_waits_is_bounded),
+        cmocka_unit_test(a_drain_costs_no_call),
         cmocka_unit_test(a_call_may_be_cancelled_by_its_message),
     };
 
