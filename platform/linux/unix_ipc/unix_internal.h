@@ -38,6 +38,7 @@ struct unix_server {
     struct vmt_list conns; /* open connections */
     size_t clients;        /* how many */
     size_t connections_max;
+    bool draining; /* there are no subscriptions any more */
     void (*on_clients)(void *arg, size_t clients);
     void *arg; /* borrowed */
 };
@@ -62,5 +63,8 @@ void unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
                             const struct ProtobufCMessage *request);
 void unix_signals_emit(struct ipc_server *server, const struct ipc_signal *signal,
                        const uint8_t *bytes, size_t len);
+#define UNIX_DRAINING_TEXT "the daemon is going away"
+/* End all subscriptions: the daemon is leaving. */
+void unix_signals_end(struct unix_server *s);
 /* Forget all subscribers, whose calls are gone. */
 void unix_signals_done(struct unix_server *s);

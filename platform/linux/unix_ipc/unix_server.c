@@ -255,7 +255,10 @@ unix_server_new(struct os_loop *loop, struct ipc *ipc,
     VMT_CLEANUP(unix_server_freep) struct unix_server *s = calloc(1, sizeof(*s));
     struct rpc_server_config rpc = {.connections_max = UNIX_CONNECTIONS_MAX,
                                     .streams_max = UNIX_STREAMS_MAX,
-                                    .idle_ms = UNIX_IDLE_MS};
+                                    .idle_ms = UNIX_IDLE_MS,
+                                    /* The kernel tells of every death, and a client
+                                     * under a debugger does not answer. */
+                                    .keepalive_ms = RPC_NEVER_MS};
     int r;
 
     if (!s)
@@ -293,6 +296,20 @@ void
 unix_server_leaving(struct ipc_server *server)
 {
     rpc_health_shutdown(VMT_CONTAINER_OF(server, struct unix_server, base)->rpc);
+}
+
+int
+unix_server_drain(struct ipc_server *server, uint32_t grace_ms,
+                  void (*on_drained)(void *arg), void *arg, struct vmt_err *err)
+{
+    struct unix_server *s = VMT_CONTAINER_OF(server, struct unix_server, base);
+    int r = rpc_server_drain(s->rpc, grace_ms, on_drained, arg, err);
+
+    if (r < 0)
+        return r;
+    s->draining = true;
+    unix_signals_end(s);
+    return 0;
 }
 
 void

@@ -37,5 +37,12 @@ int unix_server_new(struct os_loop *loop, struct ipc *ipc,
  * as before. */
 void unix_server_leaving(struct ipc_server *server);
 
+/* Stop in peace, as rpc_server_drain does: subscriptions end UNAVAILABLE, calls in flight
+ * are answered, further clients are closed at once. on_drained runs once, from the loop,
+ * when the last client is gone or grace_ms are over, unless the server is freed before.
+ * Returns 0, -EALREADY, -ENOMEM: nothing happens then. */
+int unix_server_drain(struct ipc_server *server, uint32_t grace_ms,
+                      void (*on_drained)(void *arg), void *arg, struct vmt_err *err);
+
 /* How many clients are connected now; server was made by unix_server_new. */
 size_t unix_server_clients(const struct ipc_server *server);

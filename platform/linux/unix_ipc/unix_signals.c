@@ -71,6 +71,10 @@ unix_signals_subscribe(void *ctx, struct rpc_server_call *call,
     struct unix_subscriber *sub;
 
     (void)request;
+    if (s->draining) {
+        rpc_server_call_fail(call, RPC_UNAVAILABLE, UNIX_DRAINING_TEXT);
+        return;
+    }
     if (subscribers_are_full(s, uid)) {
         rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "too many subscribers");
         return;
@@ -142,6 +146,19 @@ unix_signals_emit(struct ipc_server *server, const struct ipc_signal *signal,
             subscriber_send(sub, sub->signal ? typed : &any.base);
     }
     protobuf_c_message_free_unpacked(typed, NULL);
+}
+
+void
+unix_signals_end(struct unix_server *s)
+{
+    while (!vmt_list_empty(&s->subscribers)) {
+        struct unix_subscriber *sub =
+            VMT_CONTAINER_OF(s->subscribers.next, struct unix_subscriber, node);
+        struct rpc_server_call *call = sub->call;
+
+        subscriber_free(sub);
+        rpc_server_call_fail(call, RPC_UNAVAILABLE, UNIX_DRAINING_TEXT);
+    }
 }
 
 void

@@ -35,6 +35,9 @@
 #define EXIT_USAGE 2
 #define BACKLOG 128
 
+/* For clients to take their last answers. */
+#define LEAVE_GRACE_MS 2000u
+
 /* Each member owned; NULL or -1 until it is there. */
 struct program {
     struct options opt;
@@ -370,11 +373,26 @@ serve(struct program *p, struct vmt_err *err)
 }
 
 static void
-on_all_stopped(void *arg)
+on_drained(void *arg)
 {
     struct program *p = arg;
 
     os_loop_stop(p->loop, 0);
+}
+
+/* Those who asked for what just happened get their answers first. */
+static void
+leave(struct program *p)
+{
+    if (!p->unix_server ||
+        unix_server_drain(p->unix_server, LEAVE_GRACE_MS, on_drained, p, NULL) < 0)
+        os_loop_stop(p->loop, 0);
+}
+
+static void
+on_all_stopped(void *arg)
+{
+    leave(arg);
 }
 
 /* The second signal is for somebody who cannot wait: VMs that still run are left. */
@@ -400,7 +418,8 @@ on_leave_signal(void *arg, int sig)
     struct program *p = arg;
 
     vmt_log_notice("signal %d: leaving, VMs run on", sig);
-    os_loop_stop(p->loop, 0);
+    p->stopping = true;
+    leave(p);
 }
 
 static int

@@ -16,6 +16,7 @@
 #include "platform/linux/unix_ipc/unix_server.h"
 #include "tests/contract/ipc/echo.h"
 #include "tests/unit/test.h"
+#include "vmt_ipc.pb-c.h"
 
 #define DEADLINE_MS 120000
 #define NOBODY 65534u
@@ -27,7 +28,7 @@ struct fixture {
     struct ipc_server *server; /* ipc's */
     size_t reported;           /* by on_clients */
     size_t awaited;            /* stop the loop at this number of clients */
-    int closed, done, refused;
+    int closed, done, refused, drained;
     struct rpc_status status; /* of the newest call to end */
 };
 
@@ -494,6 +495,63 @@ a_client_outlives_its_daemon(void **state)
     unix_client_free(c);
 }
 
+static void
+on_end_leaving(void *arg, const struct rpc_status *status)
+{
+    struct fixture *f = arg;
+
+    assert_int_equal(status->code, RPC_UNAVAILABLE);
+    f->refused++;
+    os_loop_stop(f->loop, 0);
+}
+
+static void
+on_drained(void *arg)
+{
+    struct fixture *f = arg;
+
+    f->drained++;
+    os_loop_stop(f->loop, 0);
+}
+
+/* The grace is longer than the test may take: only peace ends it. */
+static void
+a_daemon_that_leaves_answers_first(void **state)
+{
+    struct fixture *f = *state;
+    const struct unix_client_subscription all = {
+        .on_signal = on_signal, .on_ready = on_ready, .on_end = on_end_leaving, .arg = f};
+    Vmt__Signal message = VMT__SIGNAL__INIT;
+    const struct unix_client_request later = {.method = "Later",
+                                              .message = &message.base,
+                                              .reply = &vmt__signal__descriptor,
+                                              .on_done = on_any_end,
+                                              .arg = f};
+    struct unix_client *c = client_new(f);
+
+    f->awaited = SIZE_MAX;
+    assert_int_equal(unix_client_subscribe(c, &all, NULL, NULL), 0);
+    assert_int_equal(unix_client_start(c, &later, NULL, NULL), 0);
+    while (f->done == 0)
+        run(f);
+    assert_int_equal(call_nothing(f, c), RPC_OK); /* so the other one has come, too */
+    assert_int_equal(f->echo.nlater, 1);
+    assert_int_equal(unix_server_drain(f->server, 2 * DEADLINE_MS, on_drained, f, NULL),
+                     0);
+    while (f->refused == 0)
+        run(f);
+    assert_int_equal(f->done, 2);
+    assert_int_equal(f->drained, 0);
+    ipc_call_reply(f->echo.later[0], f->echo.requests[0], NULL, 0);
+    f->echo.nlater = 0;
+    while (f->done == 2 || f->drained == 0)
+        run(f);
+    assert_int_equal(f->status.code, RPC_OK);
+    assert_int_equal(f->drained, 1);
+    assert_int_equal(unix_server_clients(f->server), 0);
+    unix_client_free(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -510,6 +568,7 @@ main(void)
         cmocka_unit_test_setup_teardown(a_signal_of_an_owner_is_for_that_owner_and_root,
                                         setup_owned, teardown),
         TEST(a_client_outlives_its_daemon),
+        TEST(a_daemon_that_leaves_answers_first),
         TEST(a_call_that_is_cancelled_or_freed_calls_nobody_back),
     };
 
