@@ -130,6 +130,8 @@ a_bad_request_gets_the_code_that_fits(void **state)
         {"grpc-encoding", "identity", BYTES("\1\0\0\0\0"), "grpc-status: 13\n"},
         {"grpc-encoding", "br", BYTES("\1\0\0\0\0"), "grpc-status: 12\n"},
         {"grpc-encoding", "gzip", BYTES("\0\0\0\0\0"), "grpc-status: 0\n"},
+        {"grpc-encoding", "gzip", BYTES("\1\0\0\0\0"), "grpc-status: 0\n"},
+        {"grpc-encoding", "br", BYTES("\0\0\0\0\0"), "grpc-status: 0\n"},
         {"x-y", "z", BYTES("\2\0\0\0\0"), "grpc-status: 13\n"},
         {"x-y", "z", BYTES("\0\0\x40\0\1"), "grpc-status: 8\n"},
         {"x-y", "z", BYTES("\0\0\0\0\2\x18"), "grpc-status: 13\n"},
