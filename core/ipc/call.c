@@ -18,11 +18,14 @@ static void *
 ipc_call_alloc(void *data, size_t size)
 {
     struct ipc_call *call = data;
+    void *p;
 
     if (size > call->budget)
         return NULL;
     call->budget -= size;
-    return malloc(size);
+    p = malloc(size);
+    call->starved = call->starved || !p;
+    return p;
 }
 
 static void
@@ -98,6 +101,10 @@ ipc_call_parse(struct ipc_call *call, const struct ipc_incoming *in,
                                               in->bytes ? in->bytes : none);
     if (call->request)
         return 0;
+    if (call->starved) {
+        *ret_text = "out of memory";
+        return IPC_ERROR_NO_MEMORY;
+    }
     /* A request that ran out of its budget has no business being so intricate. */
     *ret_text = "the request does not parse as its message type";
     return IPC_ERROR_INVALID_ARGS;

@@ -37,6 +37,9 @@ int ipc_add_server(struct ipc *ipc, struct ipc_server *server, struct vmt_err *e
  * a name that the service does not have, or has with another message type. */
 int ipc_emit(struct ipc *ipc, const char *signal, const struct ProtobufCMessage *message);
 
+/* A daemon of the set, or root: whom no limit for users holds back. */
+bool ipc_is_service(const struct ipc *ipc, uint32_t uid);
+
 /* For backends that know their subscribers: whether uid may hear a signal. One that names
  * an owner concerns that owner, the daemons of the set and root; any other everybody. */
 bool ipc_may_hear(const struct ipc *ipc, uint32_t uid,

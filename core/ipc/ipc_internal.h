@@ -45,6 +45,7 @@ struct ipc_call {
     struct ipc_caller caller;
     struct ProtobufCMessage *request; /* owned; NULL: no argument */
     size_t budget;                    /* bytes that parsing may still take */
+    bool starved;                     /* the daemon had no memory for it */
     int fds[VMT_FDS_MAX];             /* owned, -1 when taken */
     size_t nfds;
     void *token;                         /* the backend's */
@@ -64,9 +65,6 @@ void ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *tex
 /* The same without an answer, because the client is gone. The call counts as one of its
  * caller's until its handler is done with it. */
 void ipc_call_abandon(struct ipc_call *call);
-
-/* A daemon of the set, or root. */
-bool ipc_is_service(const struct ipc *ipc, uint32_t uid);
 
 /* Log that in is no request of its method, and why, but not each time. */
 void ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why);

@@ -4,6 +4,7 @@
 
 #include "core/adapter/stream.h"
 #include "core/base/cleanup.h"
+#include "core/ipc/ipc.h"
 #include "platform/linux/unix_ipc/unix_internal.h"
 
 struct unix_conn {
@@ -118,14 +119,14 @@ unix_conn_new(struct unix_server *s, struct stream *inner, uint32_t uid)
 bool
 unix_conn_is_full(const struct unix_server *s, uint32_t uid)
 {
-    size_t own = 0, foreign = 0;
+    struct unix_share used = {0};
 
     VMT_LIST_FOREACH(node, next, &s->conns)
     {
         const struct unix_conn *c = VMT_CONTAINER_OF(node, struct unix_conn, node);
 
-        own += c->uid == uid;
-        foreign += unix_is_foreign(c->uid);
+        used.own += c->uid == uid;
+        used.foreign += !ipc_is_service(s->ipc, c->uid);
     }
-    return unix_is_full_for(uid, own, foreign, s->connections_max);
+    return unix_is_full_for(s, uid, &used, s->connections_max);
 }

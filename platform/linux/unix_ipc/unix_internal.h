@@ -17,9 +17,9 @@ struct stream;
 /* Subscriptions per daemon. */
 #define UNIX_SUBSCRIBERS_MAX 1024u
 
-/* Of connections and of subscriptions, a uid other than root and the daemon's own gets
- * this part, so that no user can lock the others out of a system daemon; and so much is
- * kept for those two, because one person may own many uids (subuid(5)). */
+/* Of connections and of subscriptions, a uid other than root and the daemons' gets this
+ * part, so that no user can lock the others out of a system daemon; and so much is
+ * kept for those, because one person may own many uids (subuid(5)). */
 #define UNIX_SHARE 4u
 
 /* A connection without calls or subscriptions is closed after this: longer than any
@@ -43,11 +43,14 @@ struct unix_server {
     void *arg; /* borrowed */
 };
 
-/* Whether a uid that has own of all places, while all uids but root's and the daemon's
- * have foreign, may have no more of them. */
-bool unix_is_full_for(uint32_t uid, size_t own, size_t foreign, size_t all);
-/* Neither root nor the daemon's own user. */
-bool unix_is_foreign(uint32_t uid);
+/* Places that are taken. */
+struct unix_share {
+    size_t own;     /* by one uid */
+    size_t foreign; /* by all who are neither root nor a daemon of the set */
+};
+/* Whether that uid may have no more of all places. */
+bool unix_is_full_for(const struct unix_server *s, uint32_t uid,
+                      const struct unix_share *used, size_t all);
 
 /* Tell who wants to know that the number of clients changed by one. */
 void unix_server_count(struct unix_server *s, int change);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -220,16 +219,12 @@ static const struct rpc_server_service unix_daemon_service = {
 };
 
 bool
-unix_is_foreign(uint32_t uid)
+unix_is_full_for(const struct unix_server *s, uint32_t uid, const struct unix_share *used,
+                 size_t all)
 {
-    return uid != 0 && uid != geteuid();
-}
-
-bool
-unix_is_full_for(uint32_t uid, size_t own, size_t foreign, size_t all)
-{
-    return unix_is_foreign(uid) && (own >= (all + UNIX_SHARE - 1) / UNIX_SHARE ||
-                                    foreign >= all - all / UNIX_SHARE);
+    return !ipc_is_service(s->ipc, uid) &&
+           (used->own >= (all + UNIX_SHARE - 1) / UNIX_SHARE ||
+            used->foreign >= all - all / UNIX_SHARE);
 }
 
 static void

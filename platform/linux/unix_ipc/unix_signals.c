@@ -47,18 +47,18 @@ signal_of_method(const struct unix_server *s, const struct rpc_server_method *me
 static bool
 subscribers_are_full(const struct unix_server *s, uint32_t uid)
 {
-    size_t own = 0, foreign = 0;
+    struct unix_share used = {0};
 
     VMT_LIST_FOREACH(node, next, &s->subscribers)
     {
         const struct unix_subscriber *sub =
             VMT_CONTAINER_OF(node, struct unix_subscriber, node);
 
-        own += sub->uid == uid;
-        foreign += unix_is_foreign(sub->uid);
+        used.own += sub->uid == uid;
+        used.foreign += !ipc_is_service(s->ipc, sub->uid);
     }
     return s->nsubscribers >= UNIX_SUBSCRIBERS_MAX ||
-           unix_is_full_for(uid, own, foreign, UNIX_SUBSCRIBERS_MAX);
+           unix_is_full_for(s, uid, &used, UNIX_SUBSCRIBERS_MAX);
 }
 
 void
