@@ -55,7 +55,7 @@ session_is_left_out(struct rpc_conn *conn, int32_t id)
         conn->gap_from = conn->next_id;
         conn->gap_to = id;
     }
-    conn->next_id = id + 2;
+    conn->next_id = id < INT32_MAX ? id + 2 : id; /* after the last there is none */
     return false;
 }
 

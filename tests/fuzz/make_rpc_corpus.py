@@ -88,6 +88,7 @@ GZIP = [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "identity, gzip")]
 SERVER = {
     "unary": request(1, body=ECHO),
     "three": b"".join(request(i, body=ECHO) for i in (1, 3, 5)),
+    "last-stream": request(0x7FFFFFFF, body=ECHO),
     "fail": request(1, "Fail", b"\x0a\x06a%\xe2\x82\xac\x18\x05"),
     "count": request(1, "Count", b"\x18\xc8\x01"),
     "hang-timeout": request(1, "Hang", extra=[("grpc-timeout", "5m")]),
