@@ -50,8 +50,10 @@ real_turns_within(struct contract_world *w, unsigned ms)
 
     if (clock->ops->timer_start(clock, ms, real_on_deadline, &over, &timer) < 0)
         abort();
-    for (; !over; n++)
+    while (!over) {
+        n++;
         (void)event_base_loop(os_loop_base(self->loop), EVLOOP_ONCE);
+    }
     return n;
 }
 
