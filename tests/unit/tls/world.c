@@ -66,19 +66,29 @@ side_on_done(void *arg, struct stream *s, const struct vmt_err *err)
         s->ops->set_handler(s, &side_handler, side);
 }
 
-void
-tls_side_start(struct tls_side *side, struct tls_context *context, const char *name,
-               const char *identity)
+int
+tls_side_try(struct tls_side *side, struct tls_context *context, const char *name,
+             const char *identity)
 {
+    int r;
     const struct tls_dial dial = {.lower = side->raw,
                                   .name = name,
                                   .identity = identity,
                                   .on_done = side_on_done,
                                   .arg = side};
 
-    assert_int_equal(tls_handshake_start(context, &dial, &side->handshake, NULL), 0);
-    side->below = vmt_take_ptr(&side->raw);
+    r = tls_handshake_start(context, &dial, &side->handshake, NULL);
+    if (r == 0)
+        side->below = vmt_take_ptr(&side->raw);
     assert_false(side->done); /* never from inside the call */
+    return r;
+}
+
+void
+tls_side_start(struct tls_side *side, struct tls_context *context, const char *name,
+               const char *identity)
+{
+    assert_int_equal(tls_side_try(side, context, name, identity), 0);
 }
 
 static void

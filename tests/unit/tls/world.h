@@ -54,6 +54,9 @@ void tls_world_connect(struct tls_world *w);
 /* Begin on one side. */
 void tls_side_start(struct tls_side *side, struct tls_context *context, const char *name,
                     const char *identity);
+/* The same, if it can. Returns what tls_handshake_start gives. */
+int tls_side_try(struct tls_side *side, struct tls_context *context, const char *name,
+                 const char *identity);
 /* Let everything happen that can without waiting for a deadline. */
 void tls_world_run(struct tls_world *w);
 void tls_world_reset(struct tls_world *w);
