@@ -170,6 +170,15 @@ static const struct {
     {DBUS_INTERFACE_PROPERTIES, "Set", on_set},
 };
 
+static bool
+interface_is_standard(const char *interface)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(standard_methods); i++)
+        if (strcmp(standard_methods[i].interface, interface) == 0)
+            return true;
+    return false;
+}
+
 DBusHandlerResult
 dbus_standard_on_message(struct dbus_ipc *d, DBusMessage *msg)
 {
@@ -181,5 +190,9 @@ dbus_standard_on_message(struct dbus_ipc *d, DBusMessage *msg)
             standard_methods[i].handle(d, msg);
         return DBUS_HANDLER_RESULT_HANDLED;
     }
-    return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    if (interface_is_standard(dbus_message_get_interface(msg)))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED; /* libdbus answers UnknownMethod */
+    dbus_send_error(d, msg, DBUS_ERROR_UNKNOWN_INTERFACE,
+                    "the object has no such interface, see Introspect");
+    return DBUS_HANDLER_RESULT_HANDLED;
 }

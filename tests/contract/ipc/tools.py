@@ -97,7 +97,9 @@ def ask_dbus_send(address):
     check("variant" in out and "string" in out, out)
     out = run(*send, PATH, properties + "GetAll", "string:" + NAME)
     check('string "Version"' in out and 'string "test:more"' in out, out)
-    run(*send, PATH, "org.example.Unknown.Method", fails="UnknownMethod")
+    run(*send, PATH, "org.example.Unknown.Method", fails="UnknownInterface")
+    run(*send, PATH, "org.freedesktop.DBus.Properties.Method", fails="UnknownMethod")
+    run(*send, PATH, NAME + ".Method", fails="UnknownMethod")
     check("Version" not in run(*send, PATH, properties + "GetAll", "string:org.example"), "GetAll")
     run(*send, PATH, properties + "Get", "string:" + NAME, "string:Size", fails="UnknownProperty")
     run(*send, PATH, properties + "Set", "string:" + NAME, "string:Version", "variant:string:9",
