@@ -6,6 +6,7 @@
 #include "core/rpc/health.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "tests/unit/rpc/pair.h"
+#include "tests/unit/rpc/raw.h"
 #include "tests/unit/test.h"
 
 #define TEST "vmt.rpctest.Test"
@@ -226,6 +227,51 @@ one_that_does_not_read_gets_the_newest_state(void **state)
     assert_string_equal(a.seen, "SNS");
 }
 
+/* The same when the client's window is closed for long: what was the first state, and
+ * what is the newest. */
+static void
+a_closed_window_holds_two_states_at_most(void **state)
+{
+    static const nghttp2_settings_entry closed = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+                                                  0};
+    static const char *const fields[] = {RAW_FIELDS(PATH("Watch")), NULL};
+    static const uint8_t serving[] = {0, 0, 0, 0, 2, 8, 1},
+                         not_serving[] = {0, 0, 0, 0, 2, 8, 2};
+    struct rpc_server *server;
+    struct wire_clock clock;
+    struct wire wire;
+    struct raw raw;
+    struct raw_stream *s;
+
+    (void)state;
+    wire_clock_init(&clock);
+    wire_init(&wire);
+    assert_int_equal(rpc_server_new(&clock.base, NULL, &server, NULL), 0);
+    assert_int_equal(rpc_health_add(server, NULL), 0);
+    rpc_server_accept(server, &wire.ends[1].base, NULL);
+    raw_init(&raw, &wire.ends[0].base, false);
+    assert_int_equal(nghttp2_submit_settings(raw.session, 0, &closed, 1), 0);
+    s = raw_stream(&raw, raw_request(&raw, fields, "\0\0\0\0\0", 5, true));
+    wire_settle(&clock, &wire);
+    for (int i = 0; i < 1001; i++) {
+        assert_int_equal(
+            rpc_health_set(server, "",
+                           i % 2 ? RPC_HEALTH_SERVING : RPC_HEALTH_NOT_SERVING),
+            0);
+        wire_settle(&clock, &wire);
+    }
+    assert_int_equal(s->body.len, 0);
+    assert_int_equal(nghttp2_submit_window_update(raw.session, 0, 1, 65535), 0);
+    raw_flush(&raw);
+    wire_settle(&clock, &wire);
+    assert_int_equal(s->body.len, sizeof(serving) + sizeof(not_serving));
+    assert_memory_equal(s->body.data, serving, sizeof(serving));
+    assert_memory_equal(s->body.data + sizeof(serving), not_serving, sizeof(not_serving));
+    raw_done(&raw);
+    rpc_server_free(server);
+    wire_done(&wire);
+}
+
 static void
 watchers_end_in_every_way(void **state)
 {
@@ -392,6 +438,7 @@ main(void)
         cmocka_unit_test(a_name_that_nobody_set_is_not_found),
         cmocka_unit_test(a_watcher_gets_the_state_and_each_change),
         cmocka_unit_test(one_that_does_not_read_gets_the_newest_state),
+        cmocka_unit_test(a_closed_window_holds_two_states_at_most),
         cmocka_unit_test(watchers_end_in_every_way),
         cmocka_unit_test(a_server_with_watchers_can_be_freed),
         cmocka_unit_test(shutdown_tells_the_watchers_and_ends_their_calls),
