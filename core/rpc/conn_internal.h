@@ -155,8 +155,8 @@ struct rpc_conn {
     size_t nout_fds;
     int in_fds[RPC_FDS_MAX]; /* owned; for the next frame if it is HEADERS of in_stream */
     size_t nin_fds;
-    int32_t next_id;          /* of streams that the client opens */
-    int32_t gap_from, gap_to; /* ids that it left out last; the end is not one */
+    uint32_t next_id;          /* of streams that the client opens */
+    uint32_t gap_from, gap_to; /* ids that it left out last; the end is not one */
     int32_t in_stream;
     int32_t sent_stream;    /* newest whose HEADERS went out */
     uint8_t fds_payload[2]; /* of the announcing frame that is being received */

@@ -47,7 +47,7 @@ session_call(struct rpc_conn *conn, int32_t id)
  * late frame of a stream that was there. The last gap is enough to know an honest client
  * from others. */
 static bool
-session_is_left_out(struct rpc_conn *conn, int32_t id)
+session_is_left_out(struct rpc_conn *conn, uint32_t id)
 {
     if (id < conn->next_id)
         return id >= conn->gap_from && id < conn->gap_to;
@@ -71,7 +71,7 @@ session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, voi
         rpc_fds_close(conn->in_fds, &conn->nin_fds);
     conn->fds_payload_len = 0;
     if (conn->server && hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 &&
-        session_is_left_out(conn, hd->stream_id))
+        session_is_left_out(conn, (uint32_t)hd->stream_id))
         rpc_conn_goodbye(conn, NGHTTP2_PROTOCOL_ERROR, "stream_id_left_out",
                          "the client opens stream %d late", hd->stream_id);
     return session_after(conn);

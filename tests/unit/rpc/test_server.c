@@ -380,7 +380,7 @@ static void
 a_stream_that_was_left_out_is_not_opened_later(void **state)
 {
     static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
-    static const uint8_t order[] = {3, 5, 9, 5, 7};
+    static const uint32_t order[] = {3, 5, 9, 5, 0x7fffffff, 9, 13};
     VMT_CLEANUP(bed_done) struct bed bed;
     struct wire other;
     struct stream *s;
@@ -392,13 +392,16 @@ a_stream_that_was_left_out_is_not_opened_later(void **state)
     rpc_server_accept(bed.server, &other.ends[1].base, NULL);
     assert_int_equal(s->ops->send(s, BYTES(NGHTTP2_CLIENT_MAGIC), NULL, 0), 0);
     assert_int_equal(s->ops->send(s, settings, sizeof(settings), NULL, 0), 0);
-    for (size_t i = 0; i < sizeof(order); i++) {
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(order); i++) {
         uint8_t frame[sizeof(storm_headers)];
 
-        assert_false(other.ends[1].shut); /* 5 again is late, but it was there */
+        assert_false(other.ends[1].shut); /* 5 and 9 are late, but they were there */
         memcpy(frame, storm_headers, sizeof(frame));
         frame[4] |= NGHTTP2_FLAG_END_STREAM;
-        frame[8] = order[i];
+        frame[5] = (uint8_t)(order[i] >> 24);
+        frame[6] = (uint8_t)(order[i] >> 16);
+        frame[7] = (uint8_t)(order[i] >> 8);
+        frame[8] = (uint8_t)order[i];
         assert_int_equal(s->ops->send(s, frame, sizeof(frame) - 1, NULL, 0), 0);
         wire_settle(&bed.clock, &other);
     }
