@@ -301,7 +301,7 @@ channel_on_retry(void *arg)
 
     ch->deadline = NULL;
     channel_enter(ch);
-    if (ch->config.lazy && vmt_list_empty(&ch->waiting))
+    if (ch->config.lazy && !ch->asked && vmt_list_empty(&ch->waiting))
         channel_set_state(ch, RPC_CHANNEL_IDLE);
     else
         channel_attempt(ch);
@@ -500,7 +500,8 @@ rpc_channel_connect(struct rpc_channel *ch)
 {
     int r = channel_turn(ch);
 
-    if (r == 0 && ch->state == RPC_CHANNEL_IDLE)
+    if (r == 0 &&
+        (ch->state == RPC_CHANNEL_IDLE || ch->state == RPC_CHANNEL_TRANSIENT_FAILURE))
         ch->asked = true;
     return r;
 }

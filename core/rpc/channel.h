@@ -77,7 +77,8 @@ int rpc_channel_shutdown(struct rpc_channel *channel);
 
 enum rpc_channel_state rpc_channel_state(const struct rpc_channel *channel);
 
-/* Leave IDLE without a call. Returns 0 or -ENOMEM. */
+/* Connect without a call; in TRANSIENT_FAILURE when the next attempt is due. Returns 0 or
+ * -ENOMEM. */
 int rpc_channel_connect(struct rpc_channel *channel);
 
 /* Something changed: do not wait for the next attempt, and count failures anew. Returns 0

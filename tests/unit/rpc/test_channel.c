@@ -244,8 +244,11 @@ a_lazy_channel_makes_no_attempt_that_nobody_waits_for(void **state)
     assert_int_equal(bed_start(&bed, &probes[2], ECHO, 1, 0), 0);
     bed_advance(&bed, 10000);
     assert_int_equal(bed.attempts, 3); /* somebody waits */
-    bed_serve(&bed);
-    assert_ended(&probes[2], RPC_OK, "");
+    bed_refuse(&bed, ECONNREFUSED, "no");
+    rpc_channel_cancel(probes[2].call);
+    assert_int_equal(rpc_channel_connect(bed.channel), 0);
+    bed_advance(&bed, 10000);
+    assert_int_equal(bed.attempts, 4); /* somebody asked */
 }
 
 static void
