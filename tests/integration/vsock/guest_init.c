@@ -14,6 +14,7 @@
  *   pump CID PORT N    connect out, send N bytes in writes of 64 KiB and the end, wait
  * for one byte; "<errno> <microseconds>\n"
  *   uptime             answer "<milliseconds since boot>\n"
+ *   die                answer "ok\n", read one byte, be killed with the connection open
  *   children           answer "<connections that are served, this one too>\n"
  *   poweroff
  *
@@ -310,6 +311,16 @@ cmd_children(int fd, const unsigned long long *arg)
 }
 
 static void
+cmd_die(int fd, const unsigned long long *arg)
+{
+    char c;
+
+    (void)arg;
+    if (answer(fd, "ok\n") == 0 && read(fd, &c, 1) == 1)
+        (void)kill(getpid(), SIGKILL);
+}
+
+static void
 cmd_poweroff(int fd, const unsigned long long *arg)
 {
     (void)fd;
@@ -324,7 +335,7 @@ static const struct {
     {"echo", cmd_echo},     {"sink", cmd_sink},         {"discard", cmd_discard},
     {"source", cmd_source}, {"deaf", cmd_deaf},         {"dial", cmd_dial},
     {"ping", cmd_ping},     {"pump", cmd_pump},         {"poweroff", cmd_poweroff},
-    {"uptime", cmd_uptime}, {"children", cmd_children},
+    {"uptime", cmd_uptime}, {"children", cmd_children}, {"die", cmd_die},
 };
 
 static void
