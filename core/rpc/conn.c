@@ -232,7 +232,7 @@ rpc_conn_leave(struct rpc_conn *conn)
         return;
     }
     conn_bury(conn);
-    if (!vmt_list_empty(&conn->resumed))
+    if (!vmt_list_empty(&conn->resumed) && !conn->lost)
         rpc_conn_kick(conn);
 }
 
