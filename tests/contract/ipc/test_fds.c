@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -275,6 +276,41 @@ more_descriptors_than_a_call_may_have_are_refused_and_closed(void **state)
     c->ops->close(c);
 }
 
+/* A bus connection does not survive that: libdbus gives up when descriptors are lost. */
+static void
+a_daemon_that_has_no_descriptors_left_recovers(void **state)
+{
+    struct world *w = *state;
+    struct client *c = client_new(w);
+    int before = atoi(ask(c, "CountFds"));
+    time_t end = now_s() + DEADLINE_S;
+    int fds[3] = {STDIN_FILENO, STDIN_FILENO, STDIN_FILENO};
+    struct call_spec spec = {.method = "Join",
+                             .reply = &vmt__signal__descriptor,
+                             .fds = fds,
+                             .nfds = 3,
+                             .fds_shape = "ah"};
+    struct rlimit old, none;
+    struct answer a;
+    Vmt__Signal m;
+
+    signal_init(&m, "");
+    spec.message = &m.base;
+    assert_int_equal(prlimit(w->daemon, RLIMIT_NOFILE, NULL, &old), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = old.rlim_max};
+    assert_int_equal(prlimit(w->daemon, RLIMIT_NOFILE, &none, NULL), 0);
+    call(c, &spec, &a);
+    assert_false(a.ok);
+    answer_done(&a);
+    assert_int_equal(prlimit(w->daemon, RLIMIT_NOFILE, &old, NULL), 0);
+    c->ops->close(c);
+    c = client_new(w);
+    while (!c->ops->served(c))
+        assert_true(now_s() < end);
+    await_fds(c, before);
+    c->ops->close(c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -285,6 +321,7 @@ main(int argc, char **argv)
         TEST(descriptors_of_a_refused_call_are_closed),
         TEST(descriptors_of_a_caller_without_the_right_are_closed),
         TEST(more_descriptors_than_a_call_may_have_are_refused_and_closed),
+        TEST(a_daemon_that_has_no_descriptors_left_recovers),
     };
 
     if (!suite_args(argc, argv))
