@@ -169,6 +169,15 @@ by_size(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* How long the call took that this many of 100 did not outlast. */
+static double
+load_percentile_us(const struct load *l, size_t percent)
+{
+    size_t at = l->calls * percent / 100;
+
+    return (double)l->took_ns[at] / 1e3;
+}
+
 static void
 load_report(struct load *l)
 {
@@ -177,8 +186,7 @@ load_report(struct load *l)
 
     qsort(l->took_ns, l->calls, sizeof(*l->took_ns), by_size);
     printf("%.1f %.2f %.2f %.3f\n", (double)l->calls * 1e9 / (double)took,
-           (double)l->took_ns[l->calls / 2] / 1e3,
-           (double)l->took_ns[l->calls * 99 / 100] / 1e3,
+           load_percentile_us(l, 50), load_percentile_us(l, 99),
            (double)cpu / 1e3 / (double)l->calls);
 }
 
