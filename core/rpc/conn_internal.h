@@ -205,6 +205,9 @@ void rpc_fds_close(int *fds, size_t *nfds);
 int rpc_session_new(struct rpc_conn *conn, const struct rpc_conn_config *config,
                     nghttp2_session **ret_session);
 
+/* resets.c or its twin: we count resets, so nghttp2 need not. */
+void rpc_session_leave_resets(nghttp2_option *options);
+
 /* call.c */
 void rpc_call_init(struct rpc_call *call, const struct rpc_call_ops *ops,
                    struct rpc_conn *conn);

@@ -466,9 +466,8 @@ session_create(struct rpc_conn *conn, const nghttp2_session_callbacks *cbs,
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_outbound_ack(options, ACKS_MAX);
-    /* watch.c counts them, by our clock; nghttp2 would stop stock clients at 1000. */
-    nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX);
     nghttp2_option_set_user_recv_extension_type(options, RPC_FRAME_TYPE_FDS);
+    rpc_session_leave_resets(options);
     r = conn->server
             ? nghttp2_session_server_new3(ret_session, cbs, conn, options, &session_mem)
             : nghttp2_session_client_new3(ret_session, cbs, conn, options, &session_mem);

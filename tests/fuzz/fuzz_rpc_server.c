@@ -28,6 +28,12 @@ fuzz_resume(struct rpctest *test, struct wire_clock *clock, struct wire *wire)
     } while (test->taken > taken);
 }
 
+static void
+fuzz_on_drained(void *arg)
+{
+    (*(int *)arg)++;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -37,6 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rpc_server *server;
     struct wire_clock clock;
     struct wire wire;
+    int drained = 0;
 
     if (size < 1)
         return 0;
@@ -55,7 +62,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_resume(&test, &clock, &wire);
     (void)rpc_health_set(server, "", RPC_HEALTH_NOT_SERVING); /* somebody may watch */
     wire_settle(&clock, &wire);
-    wire_advance(&clock, &wire, 60000); /* deadlines and the idle limit */
+    wire_advance(&clock, &wire, 15000); /* deadlines and the idle limit */
+    if (rpc_server_drain(server, 60000, fuzz_on_drained, &drained, NULL) < 0)
+        abort();
+    wire_advance(&clock, &wire, 20000); /* the times of set-up and goodbye */
+    wire_advance(&clock, &wire, 60000);
+    if (drained != 1)
+        abort();
     rpc_server_free(server);
     wire_done(&wire);
     if (clock.ntimers != 0)

@@ -355,6 +355,8 @@ endless_resets_end_the_connection_but_thousands_are_fine(void **state)
     n = storm(&bed, &other, 100000);
     assert_true(n > 10000 && n < 50000);
     assert_true(bed.test.cancels > 10000);
+    wire_advance(&bed.clock, &other, 1000);
+    assert_true(other.ends[1].closed);
     wire_done(&other);
 }
 
@@ -373,6 +375,8 @@ resets_whose_handlers_go_on_are_few(void **state)
     n = storm(&bed, &other, 100000);
     assert_true(n > 100 && n < 1000);
     assert_int_equal(bed.test.requests, n);
+    wire_advance(&bed.clock, &other, 1000);
+    assert_true(other.ends[1].closed);
     wire_done(&other);
 }
 
@@ -406,6 +410,8 @@ a_stream_that_was_left_out_is_not_opened_later(void **state)
         wire_settle(&bed.clock, &other);
     }
     assert_true(other.ends[1].shut);
+    wire_advance(&bed.clock, &other, 1000);
+    assert_true(other.ends[1].closed);
     wire_done(&other);
 }
 
