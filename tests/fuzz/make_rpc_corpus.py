@@ -89,6 +89,9 @@ SERVER = {
     "unary": request(1, body=ECHO),
     "three": b"".join(request(i, body=ECHO) for i in (1, 3, 5)),
     "last-stream": request(0x7FFFFFFF, body=ECHO),
+    "left-out": request(9, body=ECHO) + request(9, body=ECHO) + request(5, body=ECHO),
+    "storm": b"".join(request(i, "Hang") + frame(RST, 0, i, struct.pack(">I", 8))
+                      for i in range(1, 61, 2)),
     "fail": request(1, "Fail", b"\x0a\x06a%\xe2\x82\xac\x18\x05"),
     "count": request(1, "Count", b"\x18\xc8\x01"),
     "hang-timeout": request(1, "Hang", extra=[("grpc-timeout", "5m")]),
@@ -127,6 +130,8 @@ SERVER = {
     frame(DATA, END_STREAM, 1),
     "get": headers(1, [(":method", "GET"), (":scheme", "http"), (":path", "/"),
                        (":authority", "a")], END_HEADERS | END_STREAM),
+    "head": headers(1, [(":method", "HEAD"), (":scheme", "http"), (":path", "/"),
+                        (":authority", "a")], END_HEADERS | END_STREAM),
     "json": headers(1, [(":method", "POST"), (":scheme", "http"), (":path", "/"),
                         ("content-type", "application/json")]),
     "trailers": headers(1, [(":method", "POST"), (":scheme", "http"),
