@@ -78,10 +78,12 @@ drain_on_idle(struct server_conn *conn)
     uint64_t idle = drain_now(conn->server) - conn->active_ms;
     uint64_t wait = conn->server->config.idle_ms;
 
-    if (conn->nhandled > 0 || idle < wait)
+    if (conn->nhandled > 0 || idle < wait) {
         rpc_life_set(&conn->base, RPC_DUE_IDLE, conn->nhandled > 0 ? wait : wait - idle);
-    else
-        rpc_server_conn_drain(conn, "max_idle", IDLE_GRACE_MS);
+        return;
+    }
+    conn->spares_calls = true;
+    rpc_server_conn_drain(conn, "max_idle", IDLE_GRACE_MS);
 }
 
 static void
@@ -116,6 +118,16 @@ drain_cut(struct server_conn *conn)
     rpc_conn_fail(&conn->base, "the time to end calls is over");
 }
 
+/* Calls that came before the client knew must not pay for an idleness that they ended. */
+static void
+drain_on_grace_over(struct server_conn *conn)
+{
+    if (conn->spares_calls && conn->nhandled > 0)
+        rpc_life_set(&conn->base, RPC_DUE_GRACE, IDLE_GRACE_MS);
+    else
+        drain_cut(conn);
+}
+
 void
 rpc_server_conn_on_due(struct rpc_conn *base, enum rpc_due which)
 {
@@ -123,7 +135,7 @@ rpc_server_conn_on_due(struct rpc_conn *base, enum rpc_due which)
         [RPC_DUE_IDLE] = drain_on_idle,
         [RPC_DUE_AGE] = drain_on_age,
         [RPC_DUE_NOTICE] = drain_leave,
-        [RPC_DUE_GRACE] = drain_cut,
+        [RPC_DUE_GRACE] = drain_on_grace_over,
     };
 
     handlers[which](conn_of(base));

@@ -53,6 +53,7 @@ struct server_conn {
     size_t nhandled;    /* calls that went to a handler and still have a stream */
     enum server_conn_state state;
     const char *farewell; /* borrowed; said with the last GOAWAY */
+    bool spares_calls;    /* its grace ends no call */
 };
 
 /* A call is being received while neither held nor ended. It is freed when it is not held

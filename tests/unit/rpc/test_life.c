@@ -613,6 +613,33 @@ without_a_grace_an_old_call_lives_on(void **state)
     assert_true(bed_is_closed(&bed));
 }
 
+/* The call crosses the first GOAWAY. */
+static void
+a_call_that_ends_idleness_too_late_is_not_cut(void **state)
+{
+    const struct rpc_server_config config = {.idle_ms = 1000};
+    VMT_CLEANUP(bed_done) struct bed bed;
+    int32_t id;
+
+    (void)state;
+    bed_init_server(&bed, &config);
+    bed.wire.stall[1] = true;
+    bed_advance(&bed, 1000);
+    id = bed_ask(&bed, hang);
+    bed.wire.stall[1] = false;
+    bed_settle(&bed);
+    assert_int_equal(bed.raw.goaways, 2);
+    assert_int_equal(bed.raw.goaway_last, id);
+    assert_string_equal(bed.raw.goaway_word, "max_idle");
+    for (int i = 0; i < 10; i++)
+        bed_advance(&bed, MINUTE);
+    assert_int_equal(bed.test.cancels, 0);
+    bed_finish(&bed);
+    assert_true(raw_has(&bed.raw, id, "grpc-status: 10\n"));
+    bed_advance(&bed, 1000);
+    assert_true(bed_is_closed(&bed));
+}
+
 int
 main(void)
 {
@@ -636,6 +663,7 @@ main(void)
         cmocka_unit_test(a_server_may_be_freed_while_it_drains),
         cmocka_unit_test(an_old_connection_is_drained_and_its_calls_may_end),
         cmocka_unit_test(without_a_grace_an_old_call_lives_on),
+        cmocka_unit_test(a_call_that_ends_idleness_too_late_is_not_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
