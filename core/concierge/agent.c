@@ -30,6 +30,8 @@ static void
 on_connected(void *arg, struct stream *s, const struct vmt_err *err)
 {
     struct vm_agent *agent = arg;
+    /* Without keepalive: a VM that is paused does not answer, and is not dead. The stream
+     * of one that is gone is reset by its device; every call has its deadline. */
     const struct rpc_client_config config = {
         .authority = "maitred",
         .on_closed = on_closed,
