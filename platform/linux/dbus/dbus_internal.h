@@ -19,7 +19,7 @@ struct event_base;
  * bus's answer stands behind what else it has for us, so they must leave room for it. */
 #define DBUS_CALLER_WAITING_MAX 512
 #define DBUS_WAITING_BYTES_MAX (16u * 1024 * 1024)
-#define DBUS_WAITING_WITH_FDS_MAX 16
+#define DBUS_WAITING_WITH_FDS_MAX 64
 
 /* Bytes that wait for the bus to read them. Above the first no further calls are taken,
  * whose answers would be more of them; above the second signals are dropped. */
