@@ -170,6 +170,9 @@ def client_paused(stub, pb):
     call = stub.Collect.future(requests(), timeout=WAIT)
     for _ in range(30):
         check("others", len(stub.Echo(pb.Request(data=bytes(MIB)), timeout=WAIT).data), MIB)
+    check("deadline", error_of(stub.Collect, (pb.Request(data=bytes(size)) for _ in range(9)),
+                               timeout=0.3)[0], grpc.StatusCode.DEADLINE_EXCEEDED)
+    stub.Chat(iter(()), timeout=WAIT).cancel()
     if len(sent) > 20:
         raise AssertionError(f"{len(sent)} requests were taken from the client")
     stub.Echo(pb.Request(text="resume"), timeout=WAIT)
