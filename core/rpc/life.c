@@ -74,8 +74,8 @@ life_arm(struct rpc_conn *conn)
     if (clock->ops->timer_start(clock, first > now ? first - now : 0, life_on_timer, conn,
                                 &life->timer) == 0)
         return;
-    if (conn->lost)
-        rpc_conn_gone(conn);
+    if (conn->told_lost)
+        rpc_conn_gone(conn); /* it lingered */
     else
         rpc_conn_fail(conn, "out of memory");
 }
@@ -103,7 +103,7 @@ life_on_timer(void *arg)
             (!conn->lost || i == RPC_DUE_LINGER))
             life_run(conn, (enum rpc_due)i);
     }
-    if (!conn->closed)
+    if (!conn->closed && conn->lost == conn->told_lost)
         life_arm(conn);
     rpc_conn_leave(conn);
 }

@@ -10,6 +10,7 @@
 #include "core/base/cleanup.h"
 #include "tests/unit/rpc/alloc.h"
 #include "tests/unit/rpc/pair.h"
+#include "tests/unit/rpc/raw.h"
 #include "tests/unit/test.h"
 
 enum { UNARY, SERVER, CLIENT, BIDI, KINDS };
@@ -289,6 +290,82 @@ a_failed_allocation_in_a_drain_still_ends_it(void **state)
     }
 }
 
+/* What ends a connection from the server's side, beside a drain. */
+enum { FLOOD, SILENCE, SLOW_HEADERS, AGE, WAYS };
+
+struct ending {
+    struct wire_clock clock;
+    struct wire wire;
+    struct rpc_server *server;
+    struct rpctest test;
+    struct raw raw;
+};
+
+static void
+ending_init(struct ending *e)
+{
+    static const char *const hang[] = {RAW_FIELDS(RPCTEST_PATH("Hang")), NULL};
+    const struct rpc_server_config config = {.keepalive_ms = 10000,
+                                             .keepalive_timeout_ms = 500,
+                                             .setup_ms = 3000,
+                                             .age_ms = 30000,
+                                             .age_grace_ms = 1000};
+
+    memset(e, 0, sizeof(*e));
+    wire_clock_init(&e->clock);
+    wire_init(&e->wire);
+    assert_int_equal(rpc_server_new(&e->clock.base, &config, &e->server, NULL), 0);
+    assert_int_equal(rpc_server_add(e->server, &rpctest_service, &e->test, NULL), 0);
+    rpc_server_accept(e->server, &e->wire.ends[1].base, NULL);
+    raw_init(&e->raw, &e->wire.ends[0].base, false);
+    assert_int_equal(raw_request(&e->raw, hang, "\0\0\0\0\0", 5, true), 1);
+    wire_settle(&e->clock, &e->wire);
+    assert_non_null(e->test.hung);
+}
+
+static void
+ending_run(struct ending *e, int way)
+{
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    static const uint8_t headers[9] = {0, 0, 9, NGHTTP2_HEADERS, 4, 0, 0, 0, 3};
+    struct stream *s = &e->wire.ends[0].base;
+
+    e->raw.mute = way != AGE;
+    for (int i = 0; i < 130 && way == FLOOD; i++) {
+        (void)s->ops->send(s, settings, sizeof(settings), NULL, 0);
+        wire_settle(&e->clock, &e->wire);
+    }
+    if (way == SLOW_HEADERS)
+        (void)s->ops->send(s, headers, sizeof(headers), NULL, 0);
+    for (int i = 0; i < 80; i++)
+        wire_advance(&e->clock, &e->wire, 500);
+}
+
+static void
+a_failed_allocation_in_a_goodbye_still_ends_the_connection(void **state)
+{
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        bool reached = true;
+
+        for (size_t n = 0; reached; n++) {
+            struct ending e;
+
+            ending_init(&e);
+            alloc_fail_after(n);
+            ending_run(&e, way);
+            reached = alloc_fail_over();
+            if (!e.wire.ends[1].closed || e.test.cancels != 1)
+                fail_msg("way %d, allocation %zu: %sclosed, told %zu times", way, n,
+                         e.wire.ends[1].closed ? "" : "not ", e.test.cancels);
+            raw_done(&e.raw);
+            rpc_server_free(e.server);
+            wire_done(&e.wire);
+            assert_int_equal(e.clock.ntimers, 0);
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -299,6 +376,7 @@ main(void)
         cmocka_unit_test(a_break_at_any_byte_answers_every_call_once),
         cmocka_unit_test(a_failed_allocation_anywhere_loses_no_call),
         cmocka_unit_test(a_failed_allocation_in_a_drain_still_ends_it),
+        cmocka_unit_test(a_failed_allocation_in_a_goodbye_still_ends_the_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
