@@ -100,7 +100,8 @@ int rpc_server_drain(struct rpc_server *server, uint32_t grace_ms,
 const struct rpc_server_method *
 rpc_server_call_method(const struct rpc_server_call *call);
 
-/* Who calls; valid until the call is finished. */
+/* Who calls; valid until the call is finished, its identity (of a client with a
+ * certificate) too. */
 const struct stream_peer *rpc_server_call_peer(const struct rpc_server_call *call);
 
 /* What the client sent along; valid until the call is finished. */

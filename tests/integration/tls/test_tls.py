@@ -242,6 +242,40 @@ def certificates_change_while_it_serves(server, authority, folder, client):
         connection.tls.close()
 
 
+def read_exactly(tls, n):
+    got = b""
+    while len(got) < n:
+        part = tls.recv(n - len(got))
+        if not part:
+            raise AssertionError(f"end after {got!r}")
+        got += part
+    return got
+
+
+def our_requests_say_https(theirs, ours):
+    """As RFC 9113 8.3.1 wants; some servers check."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH,
+                                         cafile=str(theirs / "roots.pem"))
+    context.load_cert_chain(theirs / "chain.pem", theirs / "key.pem")
+    context.set_alpn_protocols(["h2"])
+    with socket.create_server(("127.0.0.1", 0)) as listener, \
+            concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lines = pool.submit(call, ours, "spiffe://test/theirs", listener.getsockname()[1], "x")
+        listener.settimeout(WAIT)
+        raw, _ = listener.accept()
+        raw.settimeout(WAIT)
+        with context.wrap_socket(raw, server_side=True) as tls:
+            check("preface", read_exactly(tls, 24), PREFACE[:24])
+            tls.sendall(b"\0\0\0\4\0\0\0\0\0")
+            kind = None
+            while kind != 1:  # HEADERS
+                head = read_exactly(tls, 9)
+                kind, payload = head[3], read_exactly(tls, int.from_bytes(head[:3], "big"))
+            # RFC 7541 A: entry 3 is :method POST, 7 is :scheme https.
+            check("method and scheme", payload[:2], b"\x83\x87")
+        check_in("without an answer", "UNAVAILABLE", lines.result()[1])
+
+
 # --- gRPC ---
 
 def load_messages(folder):
@@ -329,6 +363,7 @@ def main():
             stock_client_calls_our_server(ours, client, stranger, pb)
             certificates_change_while_it_serves(ours, authority, server, client)
         our_client_refuses(client, theirs)
+        our_requests_say_https(theirs, client)
         our_client_calls_a_stock_server(theirs, client, mistaken, pb)
     print("all of it")
     return 0
