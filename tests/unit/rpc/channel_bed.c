@@ -282,3 +282,12 @@ probe_send(struct probe *probe, uint32_t number)
     message.data.len = probe->data_len;
     return rpc_channel_send(probe->call, &message.base);
 }
+
+void
+assert_ended(const struct probe *probe, enum rpc_code code, const char *text)
+{
+    assert_int_equal(probe->dones, 1);
+    if (probe->status.code != code || !strstr(probe->status.text, text))
+        fail_msg("%s: %s, expected %s: ...%s...", rpc_code_name(probe->status.code),
+                 probe->status.text, rpc_code_name(code), text);
+}

@@ -71,3 +71,6 @@ int bed_start(struct bed *bed, struct probe *probe, const char *path, uint32_t n
               uint32_t timeout_ms);
 /* One more request of a stream. */
 int probe_send(struct probe *probe, uint32_t number);
+/* Fails the test unless the call is over with this code and text somewhere in its words.
+ */
+void assert_ended(const struct probe *probe, enum rpc_code code, const char *text);

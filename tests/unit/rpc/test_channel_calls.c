@@ -12,15 +12,6 @@
 #define HANG RPCTEST_PATH("Hang")
 
 static void
-assert_ended(const struct probe *probe, enum rpc_code code, const char *text)
-{
-    assert_int_equal(probe->dones, 1);
-    if (probe->status.code != code || !strstr(probe->status.text, text))
-        fail_msg("%s: %s, expected %s: ...%s...", rpc_code_name(probe->status.code),
-                 probe->status.text, rpc_code_name(code), text);
-}
-
-static void
 who_waits_for_ready_outlasts_failures(void **state)
 {
     VMT_CLEANUP(bed_done) struct bed bed;
