@@ -81,11 +81,18 @@ vsock_conn_announce(struct vsock_conn *conn, unsigned flags)
 }
 
 /* Owe a credit update once half of the buffer came free since the guest last heard: often
- * enough that it never waits at full speed, seldom enough that it costs little. */
+ * enough that it never waits at full speed, seldom enough that it costs little. A Linux
+ * guest sends no more than its own buffer holds, however large ours is (since "vsock/
+ * virtio: cap TX credit to local buffer size"): half of the smaller one. */
 static void
 conn_check_credit(struct vsock_conn *conn)
 {
-    if (vsock_conn_fwd_cnt(conn) - conn->fwd_cnt_told >= conn->buf_alloc / 2)
+    uint32_t window = conn->buf_alloc;
+
+    if (conn->peer_buf_alloc < window)
+        window = conn->peer_buf_alloc;
+    if (vsock_conn_fwd_cnt(conn) != conn->fwd_cnt_told &&
+        vsock_conn_fwd_cnt(conn) - conn->fwd_cnt_told >= window / 2)
         conn->owed |= VSOCK_OWES_CREDIT_UPDATE;
     vsock_conn_update(conn);
 }
