@@ -75,9 +75,9 @@ vsock_conn_free(struct vsock_conn *conn)
 {
     struct vsock_mux *mux = conn->mux;
 
+    vsock_journal_remove(conn); /* before anybody can see that it is over */
     vsock_conn_close_host(conn);
     vsock_conn_set_deadline(conn, 0);
-    vsock_journal_remove(conn);
     vmt_list_remove(&conn->all);
     vmt_list_remove(&conn->bucket);
     vmt_list_remove(&conn->ready);
