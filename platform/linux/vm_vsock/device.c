@@ -40,6 +40,14 @@ on_tick(evutil_socket_t fd, short what, void *arg)
     vsock_device_pump(dev);
 }
 
+static void
+on_lazy(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    vsock_device_settle(arg);
+}
+
 /* The counter of the eventfd is not read: the watch is edge-triggered, and each write is
  * an edge. That saves a system call per notification. */
 static void
@@ -77,7 +85,8 @@ vsock_device_new(struct event_base *base, struct vsock_mux *mux,
         return vmt_err_setx(err, ENOTSUP, "the event loop has no edge-triggered watches");
     dev->more = evtimer_new(base, on_more, dev);
     dev->tick = evtimer_new(base, on_tick, dev);
-    if (!dev->more || !dev->tick)
+    dev->lazy = evtimer_new(base, on_lazy, dev);
+    if (!dev->more || !dev->tick || !dev->lazy)
         return vmt_err_set(err, ENOMEM, "create device");
     *ret_dev = vmt_take_ptr(&dev);
     return 0;
@@ -93,6 +102,8 @@ vsock_device_free(struct vsock_device *dev)
         event_free(dev->more);
     if (dev->tick)
         event_free(dev->tick);
+    if (dev->lazy)
+        event_free(dev->lazy);
     free(dev);
 }
 
@@ -309,6 +320,7 @@ vsock_ring_stop(struct vsock_device *dev, unsigned index)
     bool was_running = ring->vq.size != 0;
     uint16_t base = was_running ? ring->vq.last_avail : ring->base;
 
+    vsock_device_settle(dev);
     ring_drop_kick(ring);
     if (was_running)
         ring->stopped_at = ring->vq.fault ? INT64_MAX : base;

@@ -47,8 +47,11 @@ struct vsock_device {
     struct device_ring rings[VSOCK_DEVICE_RINGS];
     struct event *more; /* owned; a turn was used up, go on in the next */
     struct event *tick; /* owned; one second */
+    struct event *lazy; /* owned; the guest has to hear of its sent packets */
     struct log_limit log;
     bool pumping;
+    bool polling;                  /* we look at the queues without being asked to */
+    uint64_t poll_until, moved_at; /* microseconds of the monotonic clock */
     unsigned burst;
     struct vsock_slot slots[BURST_MAX];
     struct rx_header headers[BURST_MAX];
@@ -61,6 +64,9 @@ ring_is_live(const struct device_ring *ring)
 {
     return ring->vq.size && ring->enabled && !ring->vq.fault;
 }
+
+/* Notify the guest now of the packets that were taken from it. */
+void vsock_device_settle(struct vsock_device *dev);
 
 /* Make a descriptor of the frontend readable, if there is one. */
 void vsock_device_signal(int fd);

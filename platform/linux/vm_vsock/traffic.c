@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Packets between the guest's queues and its connections. */
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -11,6 +12,10 @@
 
 /* Chains that one turn of the loop moves each way before other events have their turn. */
 #define TURN_CHAINS 256u
+
+/* See device_polls: about what a round trip through an emulated guest takes. */
+#define POLL_USEC 150u
+
 bool
 vsock_device_is_ready(const struct vsock_device *dev)
 {
@@ -33,6 +38,36 @@ ring_publish(struct device_ring *ring)
 {
     if (virtq_publish(&ring->vq))
         vsock_device_signal(ring->call_fd);
+}
+
+/* A guest only frees its memory when it hears that a packet was sent; the interrupt for
+ * each one costs it more than that. So it hears when a part of the queue is used up, or
+ * after a moment. */
+#define LAZY_PART 4u
+#define LAZY_USEC 4000
+
+void
+vsock_device_settle(struct vsock_device *dev)
+{
+    struct device_ring *ring = &dev->rings[RING_TX];
+
+    if (ring_is_live(ring) && virtq_wants_signal(&ring->vq))
+        vsock_device_signal(ring->call_fd);
+}
+
+static void
+tx_publish(struct vsock_device *dev, struct device_ring *ring)
+{
+    struct timeval moment = {.tv_usec = LAZY_USEC};
+    uint16_t waiting;
+
+    virtq_show(&ring->vq);
+    waiting = virtq_unsignalled(&ring->vq);
+    if (waiting >= ring->vq.size / LAZY_PART)
+        vsock_device_settle(dev);
+    else if (waiting && !evtimer_pending(dev->lazy, NULL) &&
+             evtimer_add(dev->lazy, &moment) < 0)
+        vsock_device_settle(dev);
 }
 
 static void
@@ -120,7 +155,7 @@ device_tx(struct vsock_device *dev)
     virtq_disable_notify(&ring->vq);
     while (n < TURN_CHAINS && vsock_mux_can_receive(dev->mux)) {
         r = virtq_pop(&ring->vq, dev->mem, dev->iov, VIRTQ_PIECES_MAX, &chain);
-        if (r == 0 && virtq_enable_notify(&ring->vq))
+        if (r == 0 && !dev->polling && virtq_enable_notify(&ring->vq))
             continue;
         if (r <= 0)
             break;
@@ -128,7 +163,7 @@ device_tx(struct vsock_device *dev)
         virtq_push(&ring->vq, chain.head, 0);
         n++;
     }
-    ring_publish(ring);
+    tx_publish(dev, ring);
     if (r < 0)
         device_break(dev, ring, ring->vq.fault);
     return n;
@@ -242,6 +277,34 @@ device_arm(struct event *ev, unsigned sec)
         (void)evtimer_add(ev, &tv);
 }
 
+static uint64_t
+now_us(void)
+{
+    struct timespec ts = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Whether to look again at once instead of waiting for an event. A guest and a program
+ * that answer each other are back sooner than it takes to notify a process and to wake it
+ * up; when two things happened within POLL_USEC, the next one is waited for that long.
+ * Meanwhile the guest need not notify, which costs an emulated one more than us. One turn
+ * after the last asks for notifications again. */
+static bool
+device_polls(struct vsock_device *dev, unsigned moved)
+{
+    uint64_t now;
+
+    if (!moved)
+        return dev->polling;
+    now = now_us();
+    if (now - dev->moved_at < POLL_USEC)
+        dev->poll_until = now + POLL_USEC;
+    dev->moved_at = now;
+    return dev->polling || dev->poll_until > now;
+}
+
 void
 vsock_device_pump(struct vsock_device *dev)
 {
@@ -250,12 +313,13 @@ vsock_device_pump(struct vsock_device *dev)
     if (dev->pumping)
         return;
     dev->pumping = true;
+    dev->polling = dev->poll_until && now_us() < dev->poll_until;
     do {
         n = device_tx(dev);
         n += device_rx(dev);
         moved += n;
     } while (n && moved < TURN_CHAINS);
-    if (n)
+    if (device_polls(dev, moved) || n)
         device_arm(dev->more, 0);
     if (vsock_mux_wants_tick(dev->mux))
         device_arm(dev->tick, 1);

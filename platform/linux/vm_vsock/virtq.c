@@ -93,7 +93,8 @@ virtq_start(struct virtq *vq, uint16_t size, void *desc, void *avail, void *used
     vq->last_avail = base;
     /* Chains in flight do not exist between two calls of ours, so that the used index is
      * the only other state; the guest's memory has it. */
-    vq->next_used = vq->published = load16(vq->used + 2, memory_order_relaxed);
+    vq->next_used = load16(vq->used + 2, memory_order_relaxed);
+    vq->published = vq->signalled = vq->next_used;
     vq->signalled_valid = false;
     vq->fault = NULL;
     return 0;
@@ -247,24 +248,44 @@ event_passed(uint16_t event, uint16_t new, uint16_t old)
     return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
+void
+virtq_show(struct virtq *vq)
+{
+    if (vq->published == vq->next_used)
+        return;
+    store16(vq->used + 2, vq->next_used, memory_order_release);
+    vq->published = vq->next_used;
+}
+
+uint16_t
+virtq_unsignalled(const struct virtq *vq)
+{
+    return (uint16_t)(vq->published - vq->signalled);
+}
+
 bool
-virtq_publish(struct virtq *vq)
+virtq_wants_signal(struct virtq *vq)
 {
     uint16_t old = vq->signalled;
     bool valid = vq->signalled_valid;
 
-    if (vq->published == vq->next_used)
+    if (old == vq->published)
         return false;
-    store16(vq->used + 2, vq->next_used, memory_order_release);
-    vq->published = vq->next_used;
     /* The guest first asks for an interrupt, then looks at the index; we do it the other
      * way round. Without the fence both could miss each other. */
     atomic_thread_fence(memory_order_seq_cst);
+    vq->signalled = vq->published;
+    vq->signalled_valid = true;
     if (!vq->event_idx)
         return !(load16(vq->avail, memory_order_relaxed) & AVAIL_F_NO_INTERRUPT);
-    vq->signalled = vq->next_used;
-    vq->signalled_valid = true;
-    return !valid || event_passed(used_event(vq), vq->next_used, old);
+    return !valid || event_passed(used_event(vq), vq->published, old);
+}
+
+bool
+virtq_publish(struct virtq *vq)
+{
+    virtq_show(vq);
+    return virtq_wants_signal(vq);
 }
 
 bool

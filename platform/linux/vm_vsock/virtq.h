@@ -21,18 +21,18 @@ enum virtq_direction { VIRTQ_READ, VIRTQ_WRITE };
 
 struct virtq {
     enum virtq_direction direction;
-    uint16_t size;       /* power of two, 0 while the ring is stopped */
-    bool event_idx;      /* VIRTIO_RING_F_EVENT_IDX was negotiated */
-    bool indirect;       /* VIRTIO_RING_F_INDIRECT_DESC was negotiated */
-    uint8_t *desc;       /* borrowed from the guest's memory */
-    uint8_t *avail;      /* likewise */
-    uint8_t *used;       /* likewise */
-    uint16_t last_avail; /* next entry to take */
-    uint16_t next_used;  /* next entry to write */
-    uint16_t published;  /* what the guest was told */
-    uint16_t signalled;  /* next_used at the last notification that was considered */
-    bool signalled_valid;
-    const char *fault; /* why the ring is broken; NULL: it is not */
+    uint16_t size;        /* power of two, 0 while the ring is stopped */
+    bool event_idx;       /* VIRTIO_RING_F_EVENT_IDX was negotiated */
+    bool indirect;        /* VIRTIO_RING_F_INDIRECT_DESC was negotiated */
+    uint8_t *desc;        /* borrowed from the guest's memory */
+    uint8_t *avail;       /* likewise */
+    uint8_t *used;        /* likewise */
+    uint16_t last_avail;  /* next entry to take */
+    uint16_t next_used;   /* next entry to write */
+    uint16_t published;   /* what the guest was told */
+    uint16_t signalled;   /* next_used at the last notification that was considered */
+    bool signalled_valid; /* by us, not by who served the ring before */
+    const char *fault;    /* why the ring is broken; NULL: it is not */
 };
 
 struct virtq_chain {
@@ -71,6 +71,12 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t len);
 
 /* Show the guest what was pushed. Returns whether it wants to be notified. */
 bool virtq_publish(struct virtq *vq);
+
+/* The same in two steps, for a queue whose notifications can wait: what the guest may
+ * see, the chains of which it was not notified, and whether it wants to be, now. */
+void virtq_show(struct virtq *vq);
+uint16_t virtq_unsignalled(const struct virtq *vq);
+bool virtq_wants_signal(struct virtq *vq);
 
 /* Whether a chain is there. */
 bool virtq_has_avail(const struct virtq *vq);
