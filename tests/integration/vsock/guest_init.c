@@ -5,14 +5,14 @@
  *
  *   echo               send back what comes until the end
  *   sink               read to the end, answer "<bytes> <crc32>\n"
- *   discard            the same without a checksum, which is slow where emulated
- *   source N           send N bytes of the pattern, close
- *   deaf               answer "ok\n", then never read
+ *   discard N          read N bytes, answer "<bytes>\n"; without a checksum, which is
+ * slow where emulated, and without an end, for devices that know no half close source N
+ * send N bytes of the pattern, close deaf               answer "ok\n", then never read
  *   dial CID PORT N    connect out, send N bytes of the pattern and the end, read to the
  *                      end; answer "<errno> <bytes> <crc32>\n"
  *   ping CID PORT N    connect out, N round trips of one byte; "<errno> <microseconds>\n"
- *   pump CID PORT N    connect out, send N bytes in writes of 64 KiB and the end, wait
- * for one byte; "<errno> <microseconds>\n"
+ *   pump CID PORT N    connect out, send N bytes in writes of 64 KiB, wait for one byte;
+ *                      "<errno> <microseconds>\n"
  *   uptime             answer "<milliseconds since boot>\n"
  *   die                answer "ok\n", read one byte, be killed with the connection open
  *   children           answer "<connections that are served, this one too>\n"
@@ -196,8 +196,7 @@ cmd_discard(int fd, const unsigned long long *arg)
     char text[64];
     ssize_t n;
 
-    (void)arg;
-    while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+    while (bytes < arg[0] && (n = read(fd, chunk, sizeof(chunk))) > 0)
         bytes += (unsigned long long)n;
     (void)snprintf(text, sizeof(text), "%llu\n", bytes);
     (void)answer(fd, text);
@@ -272,7 +271,7 @@ cmd_pump(int fd, const unsigned long long *arg)
         if (write_all(out, chunk, CHUNK) < 0)
             code = errno;
     }
-    if (!code && (shutdown(out, SHUT_WR) < 0 || read(out, chunk, 1) != 1))
+    if (!code && read(out, chunk, 1) != 1)
         code = EIO;
     timed(fd, code, start);
 }

@@ -119,7 +119,7 @@ class RestartTest(unittest.TestCase):
         for round_number in range(5):
             old = self.worker()
             command, conn = self.dial()
-            sink = self.guest.command("discard")
+            sink = self.guest.command(f"discard {1 << 40}")
             threading.Thread(target=lambda s=sink: self.pour(s), daemon=True).start()
             got = 0
             while got < 2 << 20:

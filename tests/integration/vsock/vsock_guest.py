@@ -75,7 +75,7 @@ def cpio(entries):
     return bytes(out)
 
 
-def initrd(bin_folder, modules):
+def initrd(init, modules):
     entries = [("dev", 0o40755, b""), ("lib", 0o40755, b""), ("lib/modules", 0o40755, b"")]
     names = []
     for path in module_files(modules):
@@ -83,7 +83,7 @@ def initrd(bin_folder, modules):
         with open(path, "rb") as f:
             entries.append((f"lib/modules/{names[-1]}", 0o100644, f.read()))
     entries.append(("lib/modules/load.list", 0o100644, "".join(n + "\n" for n in names).encode()))
-    with open(os.path.join(bin_folder, "vsock_guest_init"), "rb") as f:
+    with open(init, "rb") as f:
         entries.append(("init", 0o100755, f.read()))
     return cpio(entries)
 
@@ -98,6 +98,8 @@ def listen(path):
 
 class Guest:
     """vm_vsock and QEMU; use as a context manager."""
+
+    init = "vsock_guest_init"
 
     def __init__(self):
         self.bin = os.environ["VMT_BIN"]
@@ -126,7 +128,7 @@ class Guest:
 
     def start(self):
         with open(f"{self.dir}/initrd", "wb") as f:
-            f.write(initrd(self.bin, os.environ["VMT_TEST_MODULES"]))
+            f.write(initrd(os.path.join(self.bin, self.init), os.environ["VMT_TEST_MODULES"]))
         self.console = f"{self.dir}/console"
         self.start_device()
         self.start_vmm()
@@ -136,6 +138,7 @@ class Guest:
             os.unlink(self.console)
         self.qemu = subprocess.Popen(
             ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+             "-name", "guest,debug-threads=on",
              "-M", "q35,memory-backend=mem0", "-accel", "tcg", "-cpu", "max", "-m", "256",
              "-object", "memory-backend-memfd,id=mem0,size=256M,share=on",
              "-kernel", os.environ["VMT_TEST_KERNEL"], "-initrd", f"{self.dir}/initrd",
