@@ -43,7 +43,7 @@ LIBRARIES = {
     "gelf.h": ["platform/linux/image"],
     "openssl/": ["platform/", "tests/"],
     "linux/": ["platform/", "hypervisor/", "tests/"],
-    "sys/socket.h": ["platform/", "hypervisor/", "tests/"],
+    "sys/socket.h": ["platform/", "hypervisor/", "bench/", "tests/"],
     "cmocka.h": ["tests/"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)

@@ -49,6 +49,14 @@ expect_reset(uint32_t guest_port, uint32_t host_port)
     assert_int_equal(hdr.dst_cid, CID);
 }
 
+/* Waits until what the guest sent so far will not be taken once more. */
+static void
+settle(uint32_t guest_port, uint32_t host_port)
+{
+    send_op(d, guest_port, host_port, VSOCK_OP_CREDIT_REQUEST);
+    (void)expect_packet(d, VSOCK_OP_CREDIT_UPDATE, NULL);
+}
+
 static void
 a_killed_worker_resets_its_connections_20_times_in_a_row(void **state)
 {
@@ -82,6 +90,7 @@ both_directions_and_every_stage_are_reset(void **state)
     accepted = expect_packet(d, VSOCK_OP_REQUEST, NULL);
     send_op(d, 201, accepted.src_port, VSOCK_OP_RESPONSE);
     host_expect(open, "OK ");
+    settle(201, accepted.src_port);
     worker_dies(SIGKILL);
     for (int i = 0; i < 3; i++) {
         struct vsock_hdr hdr = expect_packet(d, VSOCK_OP_RST, NULL);
