@@ -236,7 +236,7 @@ drain_on_grace(void *arg)
         struct server_conn *conn =
             VMT_CONTAINER_OF(server->conns.next, struct server_conn, node);
 
-        if (conn->base.lost) {
+        if (conn->base.told_lost) { /* it only lingers */
             rpc_server_conn_close(conn);
             continue;
         }

@@ -516,6 +516,28 @@ what_does_not_end_within_the_grace_is_cut(void **state)
     assert_true(bed_is_closed(&bed));
 }
 
+/* The last second of one that was thrown out is not waited for. */
+static void
+what_lingers_is_cut_with_the_rest(void **state)
+{
+    VMT_CLEANUP(bed_done) struct bed bed;
+
+    (void)state;
+    bed_init_server(&bed, NULL);
+    (void)bed_ask(&bed, hang);
+    bed_drain(&bed, 700);
+    bed_settle(&bed);
+    bed_advance(&bed, 600);
+    for (int i = 0; i < 5; i++)
+        bed_ping(&bed);
+    assert_string_equal(bed.raw.goaway_word, "too_many_pings");
+    assert_int_equal(bed.test.cancels, 1);
+    assert_false(bed_is_closed(&bed));
+    bed_advance(&bed, 100);
+    assert_true(bed_is_closed(&bed));
+    assert_int_equal(bed.drained, 1);
+}
+
 static void
 a_drain_without_connections_is_over_at_once_but_not_from_inside(void **state)
 {
@@ -659,6 +681,7 @@ main(void)
         cmocka_unit_test(what_comes_after_the_last_goaway_is_not_served),
         cmocka_unit_test(a_client_that_does_not_answer_gets_the_last_goaway_anyhow),
         cmocka_unit_test(what_does_not_end_within_the_grace_is_cut),
+        cmocka_unit_test(what_lingers_is_cut_with_the_rest),
         cmocka_unit_test(a_drain_without_connections_is_over_at_once_but_not_from_inside),
         cmocka_unit_test(a_server_may_be_freed_while_it_drains),
         cmocka_unit_test(an_old_connection_is_drained_and_its_calls_may_end),
