@@ -141,6 +141,15 @@ SERVER = {
     "fds": frame(FDS, 0, 1, b"\x02") + request(1, extra=[("vmt-fds", "2")]),
     "fds-field-only": request(1, extra=[("vmt-fds", "2")]),
     "ping": frame(PING, 0, 0, b"12345678") * 3 + request(1),
+    "pings": request(1, "Hang") + frame(PING, 0, 0, b"12345678") * 5,
+    "pongs": frame(PING, ACK, 0, b"goneaway") * 40 + request(1, "Hang") +
+    frame(PING, ACK, 0, b"goingawy") * 3,
+    "flood-settings": frame(SETTINGS, 0, 0) * 120,
+    "flood-empty": request(1, "Chat")[:-14] + frame(DATA, 0, 1) * 220,
+    "flood-other": frame(0x42, 0xff, 1, b"x") * 1100,
+    "slow-headers": frame(HEADERS, END_STREAM, 1, b"\x83") + frame(CONT, 0, 1, b"\x86"),
+    "slow-frame": frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x84")[:-1],
+    "continuations": frame(HEADERS, END_STREAM, 1, b"\x83") + frame(CONT, 0, 1) * 12,
     "goaway": request(1, "Hang") + frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)),
     "settings": frame(SETTINGS, 0, 0, struct.pack(">HIHI", 4, 0, 5, 16384)) + request(1) +
     frame(WINDOW, 0, 1, struct.pack(">I", 7)),
