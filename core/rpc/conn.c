@@ -259,6 +259,24 @@ rpc_conn_kick(struct rpc_conn *conn)
         conn->stream->ops->shutdown_send(conn->stream);
 }
 
+/* Returns what nghttp2 said last. */
+static ssize_t
+conn_feed(struct rpc_conn *conn, const uint8_t *data, size_t len)
+{
+    ssize_t r = 0;
+
+    while (len > 0 && r >= 0 && !conn->lost && !conn->closed) {
+        size_t drop;
+        size_t n = rpc_watch_feed(conn, data, len, &drop);
+
+        if (n > 0 && !conn->lost)
+            r = nghttp2_session_mem_recv(conn->session, data, n);
+        data += n + drop;
+        len -= n + drop;
+    }
+    return r;
+}
+
 static void
 conn_on_data(void *arg, const uint8_t *data, size_t len)
 {
@@ -269,8 +287,7 @@ conn_on_data(void *arg, const uint8_t *data, size_t len)
         return;
     rpc_conn_enter(conn);
     rpc_keepalive_heard(conn);
-    rpc_watch_feed(conn, data, len);
-    n = conn->lost ? 0 : nghttp2_session_mem_recv(conn->session, data, len);
+    n = conn_feed(conn, data, len);
     if (n == NGHTTP2_ERR_FLOODED && !conn->closed)
         rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "flood",
                          "the peer sends too many frames that want an answer");

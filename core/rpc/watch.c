@@ -17,6 +17,7 @@
 #define CONTINUATIONS_MAX 8u
 
 #define FRAME_HEAD_BYTES 9u
+#define RESET_BYTES (FRAME_HEAD_BYTES + 4u)
 #define PREFACE_BYTES (sizeof(NGHTTP2_CLIENT_MAGIC) - 1)
 _Static_assert(PREFACE_BYTES <= RPC_WATCH_HEAD_MAX, "the preface is the longest head");
 
@@ -140,6 +141,14 @@ watch_frame_over(struct rpc_conn *conn)
     rpc_life_clear(conn, RPC_DUE_HEADERS);
 }
 
+static uint32_t
+watch_id(const uint8_t *head)
+{
+    return ((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 |
+            head[8]) &
+           INT32_MAX;
+}
+
 static void
 watch_head(struct rpc_conn *conn)
 {
@@ -154,6 +163,8 @@ watch_head(struct rpc_conn *conn)
     w->left = (uint32_t)w->head[0] << 16 | (uint32_t)w->head[1] << 8 | w->head[2];
     w->type = w->head[3];
     w->flags = w->head[4];
+    if (w->type == NGHTTP2_HEADERS && watch_id(w->head) > w->last_id)
+        w->last_id = watch_id(w->head);
     watch_frame(conn);
     if (w->left == 0)
         watch_frame_over(conn);
@@ -181,19 +192,41 @@ watch_take(struct rpc_conn *conn, const uint8_t *data, size_t len)
     return n;
 }
 
-void
-rpc_watch_feed(struct rpc_conn *conn, const uint8_t *data, size_t len)
+/* gRPC's C core gives a call its stream id, and sends RST_STREAM when its deadline passes
+ * before its HEADERS went out (seen with 1.51, thousands of deadlines at once). That is
+ * an error of the connection (RFC 9113 section 5.1), and nghttp2 ends it with all its
+ * calls; the C core's own servers do not look. So such a frame does not reach nghttp2,
+ * when the client has had streams before and the frame is here as a whole. */
+static bool
+watch_is_stillborn(const struct rpc_conn *conn, const uint8_t *data, size_t len)
+{
+    const struct rpc_watch *w = &conn->watch;
+    static const uint8_t length[3] = {0, 0, 4};
+
+    return conn->server && !w->preface && !w->block && w->left == 0 && w->head_len == 0 &&
+           len >= RESET_BYTES && memcmp(data, length, sizeof(length)) == 0 &&
+           data[3] == NGHTTP2_RST_STREAM && w->last_id > 0 && watch_id(data) % 2 == 1 &&
+           watch_id(data) > w->last_id;
+}
+
+size_t
+rpc_watch_feed(struct rpc_conn *conn, const uint8_t *data, size_t len, size_t *ret_drop)
 {
     struct rpc_watch *w = &conn->watch;
+    size_t used = 0;
 
-    while (len > 0 && !w->off && !conn->lost) {
-        size_t n = watch_take(conn, data, len);
-
-        data += n;
-        len -= n;
+    *ret_drop = 0;
+    while (used < len && !w->off && !conn->lost) {
+        if (watch_is_stillborn(conn, data + used, len - used)) {
+            rpc_watch_charge(conn, RPC_WATCH_RESET);
+            *ret_drop = RESET_BYTES;
+            break;
+        }
+        used += watch_take(conn, data + used, len - used);
     }
     /* Only a block that is not there as a whole costs a timer. */
     if (w->block && !conn->life.due_ms[RPC_DUE_HEADERS] && !conn->lost &&
         conn->setup_ms != RPC_NEVER_MS)
         rpc_life_set(conn, RPC_DUE_HEADERS, conn->setup_ms);
+    return w->off ? len : used;
 }

@@ -35,6 +35,7 @@ struct rpc_watch {
     size_t head_len;
     uint32_t left; /* bytes of the frame that are still to come */
     uint8_t type, flags;
+    uint32_t last_id;       /* the largest stream that HEADERS came for */
     uint32_t continuations; /* of the block */
     bool preface;           /* the head is the client's preface */
     bool block;             /* a header block has begun and has not ended */
@@ -43,7 +44,10 @@ struct rpc_watch {
 
 /* conn->server and conn->clock are set. */
 void rpc_watch_init(struct rpc_conn *conn);
-/* Bytes came; the session gets them next unless the connection is lost then. */
-void rpc_watch_feed(struct rpc_conn *conn, const uint8_t *data, size_t len);
+/* Bytes came. Returns how many of them the session gets next, unless the connection is
+ * lost then; after those, *ret_drop bytes are for nobody, and the rest is for another
+ * call. */
+size_t rpc_watch_feed(struct rpc_conn *conn, const uint8_t *data, size_t len,
+                      size_t *ret_drop);
 /* One of kind; may end the connection. */
 void rpc_watch_charge(struct rpc_conn *conn, enum rpc_watch_kind kind);

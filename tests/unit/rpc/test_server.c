@@ -415,6 +415,57 @@ a_stream_that_was_left_out_is_not_opened_later(void **state)
     wire_done(&other);
 }
 
+/* asked: after a request that goes on. */
+static void
+reset_what_is_not_there(bool asked)
+{
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    uint8_t request[sizeof(storm_headers) + sizeof(storm_data) - 2];
+    uint8_t reset[sizeof(storm_reset) - 1];
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct wire other;
+    struct stream *s = &other.ends[0].base;
+
+    memcpy(request, storm_headers, sizeof(storm_headers) - 1);
+    memcpy(request + sizeof(storm_headers) - 1, storm_data, sizeof(storm_data) - 1);
+    request[8] = request[sizeof(storm_headers) - 1 + 8] = 1;
+    memcpy(reset, storm_reset, sizeof(reset));
+    bed_init(&bed, NULL);
+    wire_init(&other);
+    rpc_server_accept(bed.server, &other.ends[1].base, NULL);
+    assert_int_equal(s->ops->send(s, BYTES(NGHTTP2_CLIENT_MAGIC), NULL, 0), 0);
+    assert_int_equal(s->ops->send(s, settings, sizeof(settings), NULL, 0), 0);
+    if (asked)
+        assert_int_equal(s->ops->send(s, request, sizeof(request), NULL, 0), 0);
+    reset[8] = 5;
+    assert_int_equal(s->ops->send(s, reset, sizeof(reset), NULL, 0), 0);
+    wire_settle(&bed.clock, &other);
+    assert_int_equal(other.ends[1].shut || other.ends[1].closed, !asked);
+    assert_int_equal(bed.test.requests, asked);
+    assert_int_equal(bed.test.cancels, 0);
+    reset[8] = 1; /* one that is there is heard */
+    (void)s->ops->send(s, reset, sizeof(reset), NULL, 0);
+    wire_settle(&bed.clock, &other);
+    assert_int_equal(bed.test.cancels, asked);
+    wire_done(&other);
+}
+
+/* What gRPC's C core sends for a call that ends before its HEADERS went out. */
+static void
+a_reset_may_come_instead_of_its_stream(void **state)
+{
+    (void)state;
+    reset_what_is_not_there(true);
+}
+
+/* RFC 9113, 5.1 */
+static void
+a_reset_that_comes_first_is_an_error(void **state)
+{
+    (void)state;
+    reset_what_is_not_there(false);
+}
+
 /* A request for Count: data of 20000 bytes, number 100. */
 static void
 count_body(uint8_t body[9 + 20000 + 2])
@@ -664,6 +715,8 @@ main(void)
         cmocka_unit_test(endless_resets_end_the_connection_but_thousands_are_fine),
         cmocka_unit_test(resets_whose_handlers_go_on_are_few),
         cmocka_unit_test(a_stream_that_was_left_out_is_not_opened_later),
+        cmocka_unit_test(a_reset_may_come_instead_of_its_stream),
+        cmocka_unit_test(a_reset_that_comes_first_is_an_error),
         cmocka_unit_test(replies_wait_for_a_client_that_does_not_read),
         cmocka_unit_test(half_received_messages_are_bounded_and_all_arrive),
         cmocka_unit_test(parsed_requests_are_bounded_and_their_room_comes_back),
