@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "platform/linux/vm_vsock/session.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,6 +247,7 @@ bool
 vhost_session_replay(const struct vhost_session *session, unsigned *at,
                      struct vhost_message *ret_msg, const int **ret_fds, size_t *ret_nfds)
 {
+    assert(session);
     while (*at < 3 + VSOCK_DEVICE_RINGS * RING_MESSAGES) {
         const struct kept_message *kept = kept_at(session, (*at)++);
 

@@ -63,10 +63,9 @@ tx_publish(struct vsock_device *dev, struct device_ring *ring)
 
     virtq_show(&ring->vq);
     waiting = virtq_unsignalled(&ring->vq);
-    if (waiting >= ring->vq.size / LAZY_PART)
-        vsock_device_settle(dev);
-    else if (waiting && !evtimer_pending(dev->lazy, NULL) &&
-             evtimer_add(dev->lazy, &moment) < 0)
+    if (waiting >= ring->vq.size / LAZY_PART ||
+        (waiting && !evtimer_pending(dev->lazy, NULL) &&
+         evtimer_add(dev->lazy, &moment) < 0))
         vsock_device_settle(dev);
 }
 

@@ -104,6 +104,66 @@ class ProcessTest(unittest.TestCase):
                          r"statistics cid=3 connections=0 .*rst_sent=0")
         self.terminate()
 
+    @staticmethod
+    def is_worker(pid):
+        """A sanitizer has a child of its own when the keeper ends."""
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return b"--worker-fd=" in f.read()
+
+    def worker(self, old=None):
+        """The worker, once it is another than old; None when there will be none."""
+        path = f"/proc/{self.proc.pid}/task/{self.proc.pid}/children"
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            if self.proc.poll() is not None:
+                return None
+            try:
+                with open(path, encoding="ascii") as f:
+                    pids = [int(p) for p in f.read().split() if self.is_worker(p)]
+            except OSError:
+                continue
+            if pids and pids[0] != old:
+                return pids[0]
+            time.sleep(0.001)
+        self.fail("no other worker")
+
+    def log_until(self, words):
+        line = ""
+        while words not in line:
+            line = self.proc.stderr.readline()
+            self.assertNotEqual(line, "", words)
+        return line
+
+    def test_the_statistics_count_workers_that_ended(self):
+        first = self.worker()
+        os.kill(first, signal.SIGKILL)
+        self.worker(first)
+        self.proc.send_signal(signal.SIGUSR1)
+        self.assertRegex(self.log_until("statistics"), r"restarts=1$")
+        self.terminate()
+
+    def test_programs_find_the_worker_that_is_there(self):
+        os.kill(self.worker(), signal.SIGKILL)
+        s = self.connect()
+        s.sendall(b"CONNECT 1000\n")
+        self.assertEqual(s.recv(10), b"")
+        self.terminate()
+
+    def test_a_worker_that_ends_over_and_over_is_given_up(self):
+        deaths, last = 0, None
+        while True:
+            last = self.worker(last)
+            if last is None:
+                break
+            try:
+                os.kill(last, signal.SIGKILL)
+                deaths += 1
+            except ProcessLookupError:
+                pass
+        self.assertEqual(self.proc.wait(DEADLINE), 1)
+        self.assertGreater(deaths, 20)
+        self.log_until("giving up: the worker ended 51 times within 60 s")
+
     def test_sockets_are_for_their_owner_only(self):
         for name in ("vhost", "host"):
             self.assertEqual(os.stat(f"{self.dir}/{name}").st_mode & 0o777, 0o600)
