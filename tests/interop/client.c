@@ -16,6 +16,7 @@
 #include "platform/linux/tls/tls.h"
 #include "tests/interop/caller.h"
 #include "tests/interop/cases.h"
+#include "tests/interop/creds.h"
 #include "tests/interop/flags.h"
 #include "tests/interop/net.h"
 
@@ -87,8 +88,13 @@ static int
 program_shake_hands(struct program *p, const struct options *options,
                     struct stream **stream, struct vmt_err *err)
 {
-    const struct tls_config config = {.roots.path =
-                                          options->ca ? options->ca : SYSTEM_ROOTS};
+    const bool test_ca = options->use_test_ca && !options->ca;
+    const struct tls_config config = {
+        .roots.path = test_ca       ? NULL
+                      : options->ca ? options->ca
+                                    : SYSTEM_ROOTS,
+        .roots.pem = test_ca ? interop_ca_pem : NULL,
+    };
     struct handshake h = {.loop = p->loop};
     const struct tls_dial dial = {
         .lower = *stream,
@@ -213,10 +219,8 @@ main(int argc, char **argv)
         {.name = "use_tls", .is_set = &options.use_tls, .help = "speak TLS 1.3 (false)"},
         {.name = "use_test_ca",
          .is_set = &options.use_test_ca,
-         .help = "trust only --ca_file, which must be given (false)"},
-        {.name = "ca_file",
-         .text = &options.ca,
-         .help = "whom to trust, PEM (what the system trusts)"},
+         .help = "trust the CA for tests, not the system's (false)"},
+        {.name = "ca_file", .text = &options.ca, .help = "whom to trust instead, PEM"},
         {.name = "test_case",
          .text = &options.cases,
          .help = "case, several with commas, or all (large_unary)"},
@@ -237,8 +241,6 @@ main(int argc, char **argv)
     r = os_loop_new(&p.loop, &err);
     if (r == 0)
         r = program_read_metadata(&p, options.metadata, &err);
-    if (r == 0 && options.use_test_ca && !options.ca)
-        r = vmt_err_setx(&err, EINVAL, "--use_test_ca needs --ca_file: none is built in");
     if (r == 0)
         r = program_connect(&p, &options, &err);
     if (r < 0) {

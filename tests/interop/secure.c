@@ -43,14 +43,12 @@ arrival_on_done(void *arg, struct stream *s, const struct vmt_err *err)
 }
 
 int
-secure_new(struct vmt_clock *clock, const char *chain, const char *key,
-           secure_accept_fn *fn, void *arg, struct secure **ret_secure,
-           struct vmt_err *err)
+secure_new(struct vmt_clock *clock, const struct tls_source *chain,
+           const struct tls_source *key, secure_accept_fn *fn, void *arg,
+           struct secure **ret_secure, struct vmt_err *err)
 {
-    const struct tls_config config = {.server = true,
-                                      .clients = TLS_CLIENTS_ANONYMOUS,
-                                      .chain.path = chain,
-                                      .key.path = key};
+    const struct tls_config config = {
+        .server = true, .clients = TLS_CLIENTS_ANONYMOUS, .chain = *chain, .key = *key};
     VMT_CLEANUP(vmt_freep) struct secure *secure = calloc(1, sizeof(*secure));
     int r;
 

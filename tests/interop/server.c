@@ -14,6 +14,8 @@
 #include "core/base/log.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/unix_socket.h"
+#include "platform/linux/tls/tls.h"
+#include "tests/interop/creds.h"
 #include "tests/interop/flags.h"
 #include "tests/interop/net.h"
 #include "tests/interop/secure.h"
@@ -99,15 +101,17 @@ program_listen(struct program *p, const struct options *options, struct vmt_err 
 static int
 program_secure(struct program *p, const struct options *options, struct vmt_err *err)
 {
+    const bool own = options->cert || options->key;
+    const struct tls_source chain = {options->cert, own ? NULL : interop_cert_pem};
+    const struct tls_source key = {options->key, own ? NULL : interop_key_pem};
+
     if (!options->use_tls)
         return 0;
-    if (!options->cert || !options->key)
-        return vmt_err_setx(
-            err, EINVAL,
-            "--use_tls needs --tls_cert_file and --tls_key_file: there is "
-            "no certificate built in");
-    return secure_new(os_loop_clock(p->loop), options->cert, options->key, program_serve,
-                      p, &p->secure, err);
+    if (own && (!options->cert || !options->key))
+        return vmt_err_setx(err, EINVAL,
+                            "--tls_cert_file and --tls_key_file go together");
+    return secure_new(os_loop_clock(p->loop), &chain, &key, program_serve, p, &p->secure,
+                      err);
 }
 
 static int
@@ -146,7 +150,7 @@ main(int argc, char **argv)
         {.name = "use_tls", .is_set = &options.use_tls, .help = "speak TLS 1.3 (false)"},
         {.name = "tls_cert_file",
          .text = &options.cert,
-         .help = "our certificate and those that signed it, PEM"},
+         .help = "our certificate and those that signed it, PEM (the one for tests)"},
         {.name = "tls_key_file", .text = &options.key, .help = "its private key, PEM"},
         {.name = "host", .text = &options.host, .help = "name to listen at (all)"},
     };

@@ -144,14 +144,25 @@ def check_command_lines():
             assert wrong in exits(2, program, wrong)
     exits(2, SERVER, "--port=65536")
     exits(2, SERVER, "--port")
-    assert "--tls_cert_file" in exits(1, SERVER, "--port=0", "--use_tls")
-    assert "--ca_file" in exits(1, CLIENT, "--use_tls", "--use_test_ca")
+    assert "go together" in exits(1, SERVER, "--port=0", "--use_tls", "--tls_key_file=key")
     assert "no test case nope" in exits(2, CLIENT, "--test_case=nope")
     print("ok   command lines")
 
 
+def check_built_in_certificates():
+    """Those of the official programs, when no file is named."""
+    with running([SERVER, "--port=0", "--use_tls=true", "--host=localhost"]) as port:
+        client = [CLIENT, f"--server_port={port}", "--use_tls=true", "--test_case=empty_unary"]
+        name = "--server_host_override=foo.test.google.fr"
+        assert "ok   empty_unary" in exits(0, *client, "--use_test_ca=true", name)
+        exits(1, *client, "--use_test_ca=true", "--server_host_override=foo.test.google.de")
+        exits(1, *client, name)
+    print("ok   built-in certificates")
+
+
 def main():
     check_command_lines()
+    check_built_in_certificates()
     with running([SERVER, "--port=0", "--host=localhost"]) as port:
         with grpc.insecure_channel(f"localhost:{port}", (
                 ("grpc.max_receive_message_length", 8 * MIB),)) as channel:
