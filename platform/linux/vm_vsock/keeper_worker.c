@@ -99,9 +99,10 @@ worker_send(struct keeper_worker *w, const struct vhost_message *msg, const int 
     struct vmt_err err = {0};
 
     w->state = state;
-    /* One that ended does not take it; that is seen in a moment. */
+    /* Whatever the reason is, no answer will come. For one that ended already this is
+     * only what is seen first. */
     if (vhost_channel_send(&w->channel, msg, fds, nfds, &err) < 0)
-        vmt_log_debug("worker not reached: %s", vmt_err_text(&err));
+        worker_fail(w, vmt_err_text(&err));
 }
 
 /* First that the VMM is there, then what it set up, then that programs may come. */
