@@ -139,6 +139,7 @@ handshake_init(struct tls_stream *s, const struct tls_context *context,
     BIO_set_data(bio, s);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_app_data(s->ssl, s);
+    tls_stream_watch_messages(s);
     s->clock->ops->wall(s->clock, &now, &nsec);
     X509_VERIFY_PARAM_set_time(SSL_get0_param(s->ssl), (time_t)now);
     if (dial->identity) {

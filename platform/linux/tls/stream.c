@@ -71,6 +71,8 @@ tls_flush(struct tls_stream *s)
 
     if (s->out.len > 0)
         r = s->lower->ops->send(s->lower, s->out.data, s->out.len, NULL, 0);
+    if (r == 0)
+        s->handed += s->out.len;
     /* What was not taken is lost, and with it the order of records: the end. */
     vmt_buf_consume(&s->out, s->out.len);
     if (s->out.cap > TLS_RECORD_MAX)
@@ -122,6 +124,51 @@ tls_end(struct tls_stream *s, int status)
         s->handler->on_end(s->arg, status);
 }
 
+static void
+tls_on_message(int sent, int version, int content, const void *data, size_t len, SSL *ssl,
+               void *arg)
+{
+    struct tls_stream *s = arg;
+
+    (void)version;
+    (void)data;
+    (void)len;
+    (void)ssl;
+    if (!sent && content == SSL3_RT_HANDSHAKE && s->phase == TLS_PHASE_OPEN)
+        s->messages++;
+}
+
+void
+tls_stream_watch_messages(struct tls_stream *s)
+{
+    SSL_set_msg_callback(s->ssl, tls_on_message);
+    SSL_set_msg_callback_arg(s->ssl, s);
+}
+
+/* Send what a read made SSL say: an alert, or the new key that the peer asked for. The
+ * owner of the stream does not pace this, so it ends with a peer that asks and asks and
+ * does not read; not to read from it in turn could make both wait for ever. Returns false
+ * then. */
+static bool
+tls_answer(struct tls_stream *s)
+{
+    size_t len = s->out.len;
+    bool first;
+
+    if (len == 0)
+        return true;
+    /* What goes behind bytes that are written by now waits on its own. */
+    first =
+        s->answers == 0 || s->handed - s->lower->ops->queued(s->lower) >= s->answer_at;
+    (void)tls_flush(s);
+    if (first) {
+        s->answers = 0;
+        s->answer_at = s->handed;
+    }
+    s->answers += len;
+    return s->answers <= TLS_ANSWERS_MAX;
+}
+
 /* SSL gave no more bytes: because there are none, or never will be. */
 static void
 tls_read_stopped(struct tls_stream *s, int why)
@@ -138,7 +185,8 @@ tls_read_stopped(struct tls_stream *s, int why)
         tls_end(s, s->lower_code ? s->lower_code : -ECONNRESET);
         return;
     }
-    reason = ERR_reason_error_string(ERR_peek_error());
+    reason = s->messages > TLS_MESSAGES_MAX ? "too many handshake messages"
+                                            : ERR_reason_error_string(ERR_peek_error());
     vmt_log_debug("tls stream broke: %s", reason ? reason : "for no known reason");
     ERR_clear_error();
     tls_end(s, -EPROTO);
@@ -163,12 +211,16 @@ tls_pump(struct tls_stream *s)
         ERR_clear_error();
         r = SSL_read_ex(s->ssl, data, sizeof(data), &n);
         why = r == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, r);
-        /* An alert, or the new key that the peer asked for. */
-        (void)tls_flush(s);
+        if (!tls_answer(s)) {
+            vmt_log_debug("tls stream broke: the peer reads none of our new keys");
+            tls_end(s, -EPROTO);
+            return;
+        }
         if (why != SSL_ERROR_NONE) {
             tls_read_stopped(s, why);
             return;
         }
+        s->messages = 0;
         s->handler->on_data(s->arg, data, n);
     }
 }

@@ -81,5 +81,6 @@ void tls_handshake_cancel(struct tls_handshake *handshake);
 
 /* The stream itself keeps every rule of core/adapter/stream.h. The end of the peer is its
  * close_notify: a connection that ends without one was cut off, and on_end says
- * -ECONNRESET. Other statuses: -EPROTO after bytes that are no TLS or an alert of the
- * peer, or those of the lower stream. Descriptors do not travel (-ENOTSUP). */
+ * -ECONNRESET. Other statuses: -EPROTO after bytes that are no TLS, an alert of the
+ * peer, or a flood of key updates, or those of the lower stream. Descriptors do not
+ * travel (-ENOTSUP). */

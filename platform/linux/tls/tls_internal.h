@@ -23,6 +23,16 @@ struct vmt_timer;
 /* Records under one key, half of what RFC 8446 5.5 grants to AES-GCM (2^24.5). */
 #define TLS_RECORDS_PER_KEY (1u << 23)
 
+/* Handshake messages that may come in a row after the handshake, without a byte of data
+ * in between: tickets and new keys. As many new keys as BoringSSL takes (kMaxKeyUpdates);
+ * crypto/tls of Go takes half of that. */
+#define TLS_MESSAGES_MAX 32u
+
+/* Bytes that we may have to say on our own before the peer reads the first of them. An
+ * answer to a key update has 27: more than a thousand that were asked for and not read.
+ */
+#define TLS_ANSWERS_MAX (32u * 1024)
+
 /* Most that one record carries, RFC 8446 5.1. */
 #define TLS_RECORD_MAX 16384u
 
@@ -67,7 +77,11 @@ struct tls_stream {
     char *identity;      /* owned; NULL: none */
     char *want_identity; /* owned; what tls_dial asks for; NULL: anybody */
     struct stream_peer peer;
-    uint32_t records; /* sent under the present key */
+    uint32_t records;   /* sent under the present key */
+    unsigned messages;  /* handshake messages of the open stream since data came */
+    uint64_t handed;    /* bytes that lower ever took */
+    size_t answers;     /* bytes that reading made us send, and that may wait yet */
+    uint64_t answer_at; /* where the first of them ends, as a value of handed */
     enum tls_phase phase;
     unsigned busy;  /* callbacks on the stack */
     int failed;     /* negative: nothing can be sent any more */
@@ -117,6 +131,9 @@ int tls_flush(struct tls_stream *s);
 void tls_stream_dispose(struct tls_stream *s);
 /* Free s, whose lower stream is its owner's or closed. */
 void tls_stream_free(struct tls_stream *s);
+
+/* Count handshake messages from now on. */
+void tls_stream_watch_messages(struct tls_stream *s);
 
 /* A transport found out which VM the identity belongs to. */
 void tls_stream_set_cid(struct stream *s, uint32_t cid);

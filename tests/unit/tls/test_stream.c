@@ -371,26 +371,118 @@ a_key_is_not_used_for_ever(void **state)
     assert_int_equal(w->s.total, MIB + 1);
 }
 
-/* Each asks for an answer; answers that nobody reads must not pile up. */
+/* The client asks for a new key of the server. */
 static void
-a_flood_of_key_updates_costs_nothing(void **state)
+ask_for_a_key(struct tls_world *w)
+{
+    struct tls_stream *c = (struct tls_stream *)(uintptr_t)inside(&w->c);
+
+    assert_int_equal(SSL_key_update(c->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(c->ssl), 1);
+    assert_int_equal(tls_flush(c), 0);
+}
+
+/* Connected, with a client that reads nothing at all: whatever the server says stays in
+ * its queue. */
+static void
+connect_a_deaf_client(struct tls_world *w)
+{
+    tls_world_connect(w);
+    w->c.s->ops->pause(w->c.s, true);
+    fake_stream_set_window(w->c.below, 0);
+}
+
+static void
+a_flood_of_key_updates_ends_the_stream(void **state)
 {
     struct tls_world *w = *state;
-    struct tls_stream *c;
+
+    connect_a_deaf_client(w);
+    for (int i = 0; i < 20000; i++) {
+        ask_for_a_key(w);
+        tls_world_run(w);
+        assert_true(w->s.s->ops->queued(w->s.s) < 1024);
+    }
+    assert_true(w->s.ended);
+    assert_int_equal(w->s.status, -EPROTO);
+}
+
+/* Here all of them come in one piece, and are read by one call. */
+static void
+a_flood_that_comes_at_once_ends_the_stream(void **state)
+{
+    struct tls_world *w = *state;
+
+    connect_a_deaf_client(w);
+    for (int i = 0; i < 2000; i++)
+        ask_for_a_key(w);
+    tls_world_run(w);
+    assert_true(w->s.ended);
+    assert_int_equal(w->s.status, -EPROTO);
+    assert_true(w->s.s->ops->queued(w->s.s) < 1024);
+}
+
+static void
+answers_that_nobody_reads_do_not_pile_up(void **state)
+{
+    struct tls_world *w = *state;
+
+    connect_a_deaf_client(w);
+    for (int i = 0; i < 20000; i++) {
+        ask_for_a_key(w);
+        tls_side_send(&w->c, "x", 1);
+        tls_world_run(w);
+        assert_true(w->s.s->ops->queued(w->s.s) <= 2 * TLS_ANSWERS_MAX);
+    }
+    assert_true(w->s.ended);
+    assert_int_equal(w->s.status, -EPROTO);
+}
+
+/* Neither limit is for peers that read and have something to say. */
+static void
+who_reads_may_ask_for_any_number_of_keys(void **state)
+{
+    struct tls_world *w = *state;
 
     tls_world_connect(w);
-    c = (struct tls_stream *)(uintptr_t)inside(&w->c);
-    w->c.s->ops->pause(w->c.s, true);
-    for (int i = 0; i < 2000; i++) {
-        assert_int_equal(SSL_key_update(c->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-        assert_int_equal(SSL_do_handshake(c->ssl), 1);
-        assert_int_equal(tls_flush(c), 0);
+    for (int i = 0; i < 20000; i++) {
+        ask_for_a_key(w);
+        tls_side_send(&w->c, "x", 1);
+        if (i % 16 == 0)
+            tls_side_send(&w->s, "y", 1);
         tls_world_run(w);
-        if (w->s.ended)
-            break;
     }
-    assert_true(w->s.ended || w->s.s->ops->queued(w->s.s) == 0);
-    assert_true(inside(&w->s)->in.len <= 64u * 1024);
+    assert_false(w->s.ended || w->c.ended);
+    assert_int_equal(w->s.total, 20000);
+    assert_int_equal(w->c.total, 20000 / 16);
+}
+
+/* Who stopped to read because much waits to be sent would wait for ever here. */
+static void
+full_queues_on_both_sides_and_new_keys_block_nobody(void **state)
+{
+    struct tls_world *w = *state;
+    VMT_CLEANUP(vmt_freep) uint8_t *bulk = calloc(1, MIB);
+
+    tls_world_connect(w);
+    w->c.discard = w->s.discard = true;
+    w->c.s->ops->pause(w->c.s, true);
+    w->s.s->ops->pause(w->s.s, true);
+    tls_side_send(&w->s, bulk, MIB);
+    for (int i = 0; i < 30; i++) {
+        ask_for_a_key(w);
+        tls_side_send(&w->c, bulk, MIB / 32);
+    }
+    tls_world_run(w);
+    assert_true(w->c.s->ops->queued(w->c.s) > VMT_STREAM_HIGH_MARK);
+    assert_true(w->s.s->ops->queued(w->s.s) > VMT_STREAM_HIGH_MARK);
+    w->s.s->ops->pause(w->s.s, false);
+    tls_world_run(w);
+    assert_int_equal(w->s.total, 30 * (MIB / 32));
+    w->c.s->ops->pause(w->c.s, false);
+    tls_world_run(w);
+    assert_int_equal(w->c.total, MIB);
+    assert_false(w->s.ended || w->c.ended);
 }
 
 #define STREAM_TEST(f)                                                                   \
@@ -415,7 +507,11 @@ main(void)
         STREAM_TEST(descriptors_do_not_travel),
         STREAM_TEST(keys_change_when_either_side_wants),
         STREAM_TEST(a_key_is_not_used_for_ever),
-        STREAM_TEST(a_flood_of_key_updates_costs_nothing),
+        STREAM_TEST(a_flood_of_key_updates_ends_the_stream),
+        STREAM_TEST(a_flood_that_comes_at_once_ends_the_stream),
+        STREAM_TEST(answers_that_nobody_reads_do_not_pile_up),
+        STREAM_TEST(who_reads_may_ask_for_any_number_of_keys),
+        STREAM_TEST(full_queues_on_both_sides_and_new_keys_block_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
