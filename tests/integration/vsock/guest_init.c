@@ -39,6 +39,8 @@
 #include <linux/vm_sockets.h>
 
 #define COMMAND_PORT 1000
+/* The host opens a thousand connections in a row, the kernel resets what finds no place. */
+#define BACKLOG 1024
 #define CHUNK 65536
 
 static uint8_t chunk[CHUNK];
@@ -382,7 +384,7 @@ main(void)
     (void)sigaction(SIGTERM, &sa, NULL);
     fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(fd, 128) < 0) {
+        listen(fd, BACKLOG) < 0) {
         perror("guest: listen");
         (void)reboot(RB_POWER_OFF);
     }
