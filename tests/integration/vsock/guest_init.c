@@ -39,7 +39,7 @@
 #include <linux/vm_sockets.h>
 
 #define COMMAND_PORT 1000
-/* The host opens a thousand connections in a row, the kernel resets what finds no place. */
+/* The host opens a thousand connections in a row; what finds no place is reset. */
 #define BACKLOG 1024
 #define CHUNK 65536
 
