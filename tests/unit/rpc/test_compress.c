@@ -7,7 +7,7 @@
 
 #include "core/rpc/compress_internal.h"
 #include "tests/unit/rpc/pair.h"
-#include "tests/unit/rpc/raw.h"
+#include "tests/unit/rpc/server_bed.h"
 #include "tests/unit/test.h"
 
 #define BYTES(literal) (literal), (sizeof(literal) - 1)
@@ -23,8 +23,6 @@ void *__wrap_realloc(void *p, size_t size);
 
 static const char echo_path[] = RPCTEST_PATH("Echo");
 static const char chat_path[] = RPCTEST_PATH("Chat");
-
-static const char collect_path[] = RPCTEST_PATH("Collect");
 
 static size_t largest;                   /* allocation since it was set to 0 */
 static size_t alloc_left = SIZE_MAX - 1; /* this many succeed, then one fails */
@@ -347,42 +345,13 @@ each_message_of_a_stream_is_as_asked(void **state)
     assert_int_equal(call.status.code, RPC_OK);
 }
 
-/* A raw peer on one side. */
-struct bed {
-    struct wire_clock clock;
-    struct wire wire;
-    struct rpc_server *server;
-    struct rpctest test;
-    struct raw raw;
-};
-
+/* What comes may have a thousand bytes. */
 static void
-bed_init_with(struct bed *bed, const struct rpc_server_config *config)
-{
-    memset(bed, 0, sizeof(*bed));
-    wire_clock_init(&bed->clock);
-    wire_init(&bed->wire);
-    assert_int_equal(rpc_server_new(&bed->clock.base, config, &bed->server, NULL), 0);
-    assert_int_equal(rpc_server_add(bed->server, &rpctest_service, &bed->test, NULL), 0);
-    rpc_server_accept(bed->server, &bed->wire.ends[1].base, NULL);
-    raw_init(&bed->raw, &bed->wire.ends[0].base, false);
-}
-
-static void
-bed_init(struct bed *bed)
+bed_init_small(struct bed *bed)
 {
     const struct rpc_server_config config = {.message_max = 1000};
 
-    bed_init_with(bed, &config);
-}
-
-static void
-bed_done(struct bed *bed)
-{
-    raw_done(&bed->raw);
-    rpc_server_free(bed->server);
-    wire_done(&bed->wire);
-    assert_int_equal(bed->clock.ntimers, 0);
+    bed_init(bed, &config);
 }
 
 /* The prefix of n compressed bytes that are at out + 5. */
@@ -439,7 +408,7 @@ a_server_answers_each_fault_as_the_protocol_says(void **state)
     VMT_CLEANUP(bed_done) struct bed bed;
 
     (void)state;
-    bed_init(&bed);
+    bed_init_small(&bed);
     for (size_t i = 0; i < 2 * VMT_ARRAY_SIZE(cases); i++) {
         const char *encoding = cases[i / 2].encoding;
         const char *fields[] = {RAW_FIELDS(echo_path), encoding ? "grpc-encoding" : "x",
@@ -471,7 +440,7 @@ a_server_compresses_only_for_who_offers(void **state)
     size_t len = make_message(body, 900, "", 0);
 
     (void)state;
-    bed_init(&bed);
+    bed_init_small(&bed);
     bed.test.encoding = RPC_GZIP;
     for (size_t i = 0; i < VMT_ARRAY_SIZE(offers); i++) {
         const char *fields[] = {RAW_FIELDS(echo_path),  "grpc-encoding", "gzip",
@@ -485,46 +454,6 @@ a_server_compresses_only_for_who_offers(void **state)
         assert_int_equal(s->body.data[0], i == 2);
         assert_int_equal(s->body.len < 100, i == 2);
     }
-}
-
-/* 60 KiB of bombs in one piece make 20 MiB. They are taken some at a time, in order, and
- * the end behind them; and what waits is bounded by the window. */
-static void
-bombs_take_turns(void **state)
-{
-    enum { N = 1000, SIZE = 20000 };
-    const char *fields[] = {RAW_FIELDS(""), "grpc-encoding", "gzip", NULL};
-    static uint8_t packed[SIZE + 10], data[SIZE], out[100];
-    Vmt__Rpctest__Request request = rpctest_request();
-    VMT_CLEANUP(bed_done) struct bed bed;
-    const struct rpc_server_config config = {.message_max = SIZE + 10};
-    VMT_CLEANUP(vmt_buf_done) struct vmt_buf body = {0};
-    size_t turns = 0;
-    int32_t id;
-
-    (void)state;
-    bed_init_with(&bed, &config);
-    request.data.data = data;
-    request.data.len = SIZE;
-    request.number = 1;
-    make_frame(out, rpc_gzip(packed, protobuf_c_message_pack(&request.base, packed),
-                             out + 5, sizeof(out) - 5));
-    for (size_t i = 0; i < N; i++)
-        assert_int_equal(vmt_buf_append(&body, out, 5 + out[4]), 0);
-    fields[5] = collect_path;
-    id = raw_request(&bed.raw, fields, body.data, body.len, true);
-    while (bed.test.half_closes == 0) {
-        size_t before = bed.test.taken;
-
-        if (!wire_clock_run(&bed.clock))
-            assert_true(wire_step(&bed.wire));
-        assert_true(bed.test.taken - before <= (1u << 20) / SIZE + 2);
-        turns += bed.test.taken > before;
-    }
-    assert_true(turns >= N * SIZE / (1u << 20));
-    assert_int_equal(bed.test.taken, N);
-    wire_settle(&bed.clock, &bed.wire);
-    assert_true(raw_has(&bed.raw, id, "grpc-status: 0\n"));
 }
 
 static void
@@ -621,7 +550,6 @@ main(void)
         cmocka_unit_test(each_message_of_a_stream_is_as_asked),
         cmocka_unit_test(a_server_answers_each_fault_as_the_protocol_says),
         cmocka_unit_test(a_server_compresses_only_for_who_offers),
-        cmocka_unit_test(bombs_take_turns),
         cmocka_unit_test(a_client_ends_on_each_fault_as_the_protocol_says),
     };
 
