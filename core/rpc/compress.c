@@ -151,6 +151,7 @@ rpc_gunzip(const uint8_t *data, size_t len, size_t max, uint8_t **ret_data,
     VMT_CLEANUP(vmt_freep) uint8_t *out = NULL;
     int r = 0;
 
+    *ret_len = 0;
     if (len > UINT_MAX || max >= UINT_MAX)
         return -EMSGSIZE;
     out = malloc(cap);
@@ -161,9 +162,9 @@ rpc_gunzip(const uint8_t *data, size_t len, size_t max, uint8_t **ret_data,
     z.avail_out = (uInt)cap;
     if (len > 0)
         r = gunzip_run(&z, &out, &cap, max);
+    *ret_len = cap - z.avail_out;
     if (r < 0)
         return r;
-    *ret_len = cap - z.avail_out;
     *ret_data = vmt_take_ptr(&out);
     return 0;
 }

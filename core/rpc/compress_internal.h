@@ -24,8 +24,10 @@ bool rpc_encoding_offers_gzip(const uint8_t *value, size_t len);
 
 /* Decompress gzip: one member or several (RFC 1952 section 2.2), and nothing after them;
  * of no bytes nothing becomes. *ret_data has *ret_len bytes, at most max, and is freed by
- * the caller. What it takes in memory follows what comes out, and ends at max. Returns 0,
- * -EILSEQ for what is cut or no gzip, -EMSGSIZE for more than max, -ENOMEM. */
+ * the caller. What it takes in memory follows what comes out, and ends at max. On failure
+ * there is no *ret_data, and *ret_len says how much work it was: the bytes that came out
+ * until then, at most max + 1. Returns 0, -EILSEQ for what is cut or no gzip, -EMSGSIZE
+ * for more than max, -ENOMEM. */
 int rpc_gunzip(const uint8_t *data, size_t len, size_t max, uint8_t **ret_data,
                size_t *ret_len);
 

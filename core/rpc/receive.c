@@ -139,6 +139,7 @@ call_pass_compressed(struct rpc_call *call, const struct rpc_frame *frame)
     else if (call->in_encoding == RPC_ENCODING_COUNT)
         r = -ENOTSUP;
     plain.data = data;
+    /* What fails was as much work. */
     call->conn->inflated += plain.len;
     if (r < 0)
         call_fail_frame(call, r);

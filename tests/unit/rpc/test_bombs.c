@@ -7,6 +7,8 @@
 #include "tests/unit/rpc/server_bed.h"
 #include "tests/unit/test.h"
 
+#define TURN_BYTES (1u << 20)
+
 /* Compress len bytes to out, which has room for size, behind a message prefix. Returns
  * how many bytes it has. */
 static size_t
@@ -62,11 +64,48 @@ bombs_take_turns(void **state)
     assert_true(raw_has(&bed.raw, id, "grpc-status: 0\n"));
 }
 
+/* One on each stream, all in one piece: too large for a message, or damaged in its last
+ * byte. */
+static void
+bombs_that_fail_take_turns(void **state)
+{
+    enum { N = 8 };
+    const char *fields[] = {RAW_FIELDS(RPCTEST_PATH("Chat")), "grpc-encoding", "gzip",
+                            NULL};
+    static const char *const lines[] = {"grpc-status: 8\n", "grpc-status: 13\n"};
+    const struct rpc_server_config config = {.message_max = TURN_BYTES};
+    static uint8_t zeroes[2 * TURN_BYTES], out[4000];
+
+    (void)state;
+    for (size_t how = 0; how < 2; how++) {
+        size_t len = make_message(out, sizeof(out), zeroes,
+                                  how == 0 ? sizeof(zeroes) : TURN_BYTES);
+        VMT_CLEANUP(bed_done) struct bed bed;
+
+        bed_init(&bed, &config);
+        bed_settle(&bed);
+        out[len - 5] ^= how == 1; /* of the checksum */
+        for (int i = 0; i < N; i++)
+            (void)raw_request(&bed.raw, fields, out, len, true);
+        while (bed.test.stream_cancels < N) {
+            size_t before = bed.test.stream_cancels;
+
+            if (!wire_clock_run(&bed.clock))
+                assert_true(wire_step(&bed.wire));
+            assert_true(bed.test.stream_cancels - before <= 2);
+        }
+        bed_settle(&bed);
+        for (int32_t i = 0; i < N; i++)
+            assert_true(raw_has(&bed.raw, 2 * i + 1, lines[how]));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bombs_take_turns),
+        cmocka_unit_test(bombs_that_fail_take_turns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

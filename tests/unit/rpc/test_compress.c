@@ -202,6 +202,7 @@ a_bomb_costs_no_more_than_the_limit(void **state)
         largest = 0;
         assert_int_equal(gunzip(bomb, (size_t)n, MAX, &plain), -EMSGSIZE);
         assert_true(largest <= MAX + 1);
+        assert_int_equal(plain.len, MAX + 1);
     }
 }
 
