@@ -84,11 +84,12 @@ deflate_done(z_stream *z)
 static size_t
 gunzip_guess(const uint8_t *data, size_t len, size_t max)
 {
-    const uint8_t *p = data + len - 4;
+    const uint8_t *p;
     size_t size;
 
     if (len < 4)
         return 0;
+    p = data + len - 4;
     size = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
     if (size > len * RATIO_MAX)
         size = len * RATIO_MAX;

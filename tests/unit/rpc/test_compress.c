@@ -154,6 +154,19 @@ a_cut_or_damaged_member_is_refused(void **state)
     assert_int_equal(gunzip(out, (size_t)n, 1000, &plain), 0);
 }
 
+/* The sanitizer says whether anything is computed from the pointer. */
+static void
+what_is_shorter_than_a_trailer_has_none(void **state)
+{
+    VMT_CLEANUP(vmt_freep) uint8_t *data = NULL;
+    size_t len = 1;
+
+    (void)state;
+    assert_int_equal(rpc_gunzip(NULL, 0, 1000, &data, &len), 0);
+    assert_non_null(data);
+    assert_int_equal(len, 0);
+}
+
 static void
 members_follow_each_other_and_nothing_else_does(void **state)
 {
@@ -542,6 +555,7 @@ main(void)
         cmocka_unit_test(what_is_compressed_comes_back),
         cmocka_unit_test(what_does_not_get_smaller_is_left),
         cmocka_unit_test(a_cut_or_damaged_member_is_refused),
+        cmocka_unit_test(what_is_shorter_than_a_trailer_has_none),
         cmocka_unit_test(members_follow_each_other_and_nothing_else_does),
         cmocka_unit_test(a_bomb_costs_no_more_than_the_limit),
         cmocka_unit_test(without_memory_nothing_is_lost),
