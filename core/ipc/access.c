@@ -6,6 +6,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "core/adapter/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/ipc/ipc_internal.h"
@@ -117,15 +118,36 @@ ipc_access_judge(const struct ipc *ipc, const struct ipc_call *call)
     return privileged ? IPC_BY_PRIVILEGE : IPC_REFUSED;
 }
 
+static void
+ipc_refusals_refill(struct ipc_refusals *r, uint64_t now_ms)
+{
+    uint64_t n = (now_ms - r->refilled_ms) / IPC_REFUSAL_REFILL_MS;
+
+    if (n >= r->rows) {
+        r->rows = 0;
+        r->refilled_ms = now_ms;
+    } else {
+        r->rows -= (uint32_t)n;
+        r->refilled_ms += n * IPC_REFUSAL_REFILL_MS;
+    }
+}
+
 /* Count one more; whether it is the 1st, 2nd, 4th, 8th ... of its row. */
 static bool
-ipc_refusals_count(struct ipc_refusals *r, uint32_t uid)
+ipc_refusals_count(struct ipc *ipc, struct ipc_refusals *r, uint32_t uid)
 {
-    if (r->uid != uid && r->rows < IPC_REFUSAL_ROWS_MAX) {
+    struct vmt_clock *clock = ipc->self.clock;
+    uint64_t now_ms = clock ? clock->ops->now_ms(clock) : 0;
+    bool new_row =
+        r->count == 0 || r->uid != uid || now_ms - r->last_ms >= IPC_REFUSAL_QUIET_MS;
+
+    ipc_refusals_refill(r, now_ms);
+    r->last_ms = now_ms;
+    if (new_row && r->rows < IPC_REFUSAL_ROWS_MAX) {
+        r->uid = uid;
         r->count = 0;
         r->rows++;
     }
-    r->uid = uid;
     if (r->count < UINT32_MAX) /* which is no power of two: nothing more is logged */
         r->count++;
     return (r->count & (r->count - 1)) == 0;
@@ -140,7 +162,7 @@ ipc_access_log_refusal(struct ipc *ipc, const struct ipc_call *call)
     const char *owner = ipc_owner_of(call->request);
     char text[IPC_OWNER_LOG_MAX];
 
-    if (!ipc_refusals_count(r, call->caller.uid))
+    if (!ipc_refusals_count(ipc, r, call->caller.uid))
         return;
     vmt_log_warning("call refused: method=%s needs=%s uid=%" PRIu32 " pid=%" PRId32
                     " owner=%s times=%" PRIu32,
@@ -154,7 +176,7 @@ ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why)
 {
     struct ipc_refusals *r = &ipc->bad[in->method - ipc->service->methods];
 
-    if (ipc_refusals_count(r, in->caller.uid))
+    if (ipc_refusals_count(ipc, r, in->caller.uid))
         vmt_log_warning("bad request: %s method=%s uid=%" PRIu32 " pid=%" PRId32
                         " times=%" PRIu32,
                         why, in->method->name, in->caller.uid, in->caller.pid, r->count);

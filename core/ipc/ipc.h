@@ -7,6 +7,7 @@
 
 struct ipc;
 struct ipc_request;
+struct vmt_clock;
 
 /* What the daemon is, for access checks. */
 struct ipc_identity {
@@ -17,6 +18,9 @@ struct ipc_identity {
     /* Under which uids the other daemons of the set run; borrowed for the life of ipc. */
     const uint32_t *services;
     size_t nservices;
+    /* Borrowed for the life of ipc; NULL: time stands still, so that of refusals without
+     * end only the first are logged. */
+    struct vmt_clock *clock;
 };
 
 /* Serve service; ctx goes to its handlers. Both are borrowed for the life of ipc. Returns

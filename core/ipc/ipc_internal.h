@@ -8,14 +8,20 @@
 
 /* Refused calls of one method, so that a client that keeps trying cannot fill the log. */
 struct ipc_refusals {
-    uint32_t uid;   /* whose row it is */
-    uint32_t count; /* refused calls in a row */
-    uint32_t rows;  /* that began with another uid than the last; see there */
+    uint32_t uid;         /* whose row it is */
+    uint32_t count;       /* refused calls in the row */
+    uint32_t rows;        /* that began and have not come back; see there */
+    uint64_t last_ms;     /* when the row grew */
+    uint64_t refilled_ms; /* up to when rows came back */
 };
 
-/* So often a new uid begins a new row; from then on the row goes on whoever calls,
- * because one person may own many uids (subuid(5)). */
+/* So often a new row may begin: with another uid, or after a quiet minute. From then on
+ * the row goes on whoever calls, because one person may own many uids (subuid(5)). One
+ * comes back each ten seconds, so that nobody can use them up for good: a log that is
+ * under attack all day long grows by six lines a minute for the method. */
 #define IPC_REFUSAL_ROWS_MAX 64u
+#define IPC_REFUSAL_REFILL_MS 10000u
+#define IPC_REFUSAL_QUIET_MS 60000u
 
 /* Memory that one parsed request may take. Two bytes on the wire can become a node of
  * some forty in memory, so that the length alone bounds nothing useful. */

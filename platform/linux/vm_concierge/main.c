@@ -314,7 +314,8 @@ make_concierge(struct program *p, struct vmt_err *err)
     const struct ipc_identity self = {.uid = geteuid(),
                                       .system = p->opt.system_mode,
                                       .services = p->services,
-                                      .nservices = p->opt.nservice_users};
+                                      .nservices = p->opt.nservice_users,
+                                      .clock = os_loop_clock(p->loop)};
     int r = find_services(p, err);
 
     if (r == 0)

@@ -67,7 +67,8 @@ run(struct os_loop *loop, char **argv, struct vmt_err *err)
     struct ipc_identity self = {.uid = (uint32_t)getuid(),
                                 .system = argv[3] != NULL,
                                 .services = &service,
-                                .nservices = argv[3] ? 1 : 0};
+                                .nservices = argv[3] ? 1 : 0,
+                                .clock = os_loop_clock(loop)};
     struct ipc_server *server = NULL;
     static const char *const capabilities[] = {"test:echo", "test:more"};
     struct echo echo = {0};
