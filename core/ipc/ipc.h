@@ -104,6 +104,10 @@ struct ipc_answer_ops {
 };
 void ipc_dispatch(struct ipc *ipc, const struct ipc_incoming *in,
                   const struct ipc_answer_ops *answer);
+/* For what a backend refuses by itself with IPC_ERROR_INVALID_ARGS: log that in is no
+ * request of its method, and why, but not each time. Of in it reads method and caller;
+ * dispatched calls are logged without it. */
+void ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why);
 /* The client of the call with this token is gone or does not want the answer any more:
  * token is the backend's again, no answer comes. Descriptors that no handler took are
  * closed. Nothing happens for a token without a call. */

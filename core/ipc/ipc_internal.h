@@ -72,9 +72,6 @@ void ipc_call_detach(struct ipc_call *call, enum ipc_error code, const char *tex
  * caller's until its handler is done with it. */
 void ipc_call_abandon(struct ipc_call *call);
 
-/* Log that in is no request of its method, and why, but not each time. */
-void ipc_log_bad(struct ipc *ipc, const struct ipc_incoming *in, const char *why);
-
 /* Whether the caller may do what the request asks. Logged are refusals, and what is done
  * by privilege: a method that is not for users, or somebody else's property. */
 bool ipc_access_check(struct ipc *ipc, const struct ipc_call *call);

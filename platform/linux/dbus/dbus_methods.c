@@ -218,6 +218,13 @@ dbus_methods_size(DBusMessage *msg)
 }
 
 static void
+call_refuse(struct dbus_call *c, const struct ipc_incoming *in, const char *text)
+{
+    ipc_log_bad(c->server->ipc, in, text);
+    answer_fail(c, IPC_ERROR_INVALID_ARGS, text);
+}
+
+static void
 call_dispatch(struct dbus_call *c, DBusMessage *msg, const struct ipc_caller *caller)
 {
     int fds[VMT_FDS_MAX + 1];
@@ -225,11 +232,15 @@ call_dispatch(struct dbus_call *c, DBusMessage *msg, const struct ipc_caller *ca
         .method = c->method, .caller = *caller, .fds = fds, .token = c};
     DBusMessageIter it;
 
+    if (!signature_fits(c->method, dbus_message_get_signature(msg))) {
+        call_refuse(c, &in, "the arguments have another signature, see Introspect");
+        return;
+    }
     (void)dbus_message_iter_init(msg, &it);
     if (c->method->request)
         (void)take_bytes(&it, &in.bytes, &in.len);
     if (in.len > (size_t)VMT_RPC_MESSAGE_MAX) {
-        answer_fail(c, IPC_ERROR_INVALID_ARGS, "the request is too large");
+        call_refuse(c, &in, "the request is too large");
         return;
     }
     in.nfds = take_fds(&it, fds);
@@ -276,6 +287,37 @@ dbus_methods_cancel(struct dbus_ipc *d, const char *name)
     }
 }
 
+/* The head of a call whose signature fits no method, with a signature that fits none
+ * either: the call may have to wait for its caller's name in the log, and its arguments,
+ * of any size and shape, shall not wait with it. NULL: no memory. */
+static DBusMessage *
+bare_new(DBusMessage *msg)
+{
+    VMT_CLEANUP(dbus_message_unrefp)
+    DBusMessage *bare = dbus_message_new_method_call(NULL, dbus_message_get_path(msg),
+                                                     dbus_message_get_interface(msg),
+                                                     dbus_message_get_member(msg));
+    const uint8_t none = 0;
+
+    if (!bare || !dbus_message_set_sender(bare, dbus_message_get_sender(msg)) ||
+        !dbus_message_append_args(bare, DBUS_TYPE_BYTE, &none, DBUS_TYPE_INVALID))
+        return NULL;
+    dbus_message_set_serial(bare, dbus_message_get_serial(msg));
+    dbus_message_set_no_reply(bare, dbus_message_get_no_reply(msg));
+    return vmt_take_ptr(&bare);
+}
+
+static void
+resolve_bare(struct dbus_ipc *d, DBusMessage *msg)
+{
+    VMT_CLEANUP(dbus_message_unrefp) DBusMessage *bare = bare_new(msg);
+
+    if (bare)
+        dbus_callers_resolve(d, bare);
+    else
+        dbus_send_error(d, msg, DBUS_ERROR_NO_MEMORY, "out of memory");
+}
+
 DBusHandlerResult
 dbus_methods_on_message(DBusConnection *conn, DBusMessage *msg, void *arg)
 {
@@ -294,7 +336,6 @@ dbus_methods_on_message(DBusConnection *conn, DBusMessage *msg, void *arg)
     if (signature_fits(m, dbus_message_get_signature(msg)))
         dbus_callers_resolve(d, msg);
     else
-        dbus_send_error(d, msg, DBUS_ERROR_INVALID_ARGS,
-                        "the arguments have another signature, see Introspect");
+        resolve_bare(d, msg);
     return DBUS_HANDLER_RESULT_HANDLED;
 }
