@@ -23,6 +23,7 @@ struct keeper_config {
     int worker_fd;           /* its channel, */
     int vsock_fd;            /* the socket of host programs, */
     int journal_fd;          /* and the journal of its connections */
+    unsigned tick_ms;        /* a worker may leave 10 of these without an answer */
     /* Descriptors of ours, owned on success: */
     int vhost, vsock, journal;
 };
@@ -35,7 +36,7 @@ void keeper_free(struct keeper *keeper);
 int keeper_start(struct keeper *keeper, struct vmt_err *err);
 
 /* Replace the worker by a new one, of the program as it is on disk now. Should that not
- * come up, the old one stays. */
+ * come up, or not say so in time, the old one stays. */
 void keeper_replace(struct keeper *keeper);
 
 /* Let the worker log its statistics. */

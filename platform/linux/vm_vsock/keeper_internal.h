@@ -24,9 +24,11 @@ struct keeper_worker {
     struct keeper *keeper;     /* borrowed */
     struct spawn_child *child; /* owned; NULL: it ended */
     struct vhost_channel channel;
-    struct event *io;   /* owned */
-    struct event *kill; /* owned; patience with one that was asked to end */
+    struct event *io;    /* owned */
+    struct event *timer; /* owned; patience with one that has to answer, or to end */
     enum worker_state state;
+    unsigned ticks;     /* of waiting for its answer */
+    bool silent;        /* it was killed for that */
     unsigned stage, at; /* of the replay */
 };
 
@@ -34,6 +36,7 @@ struct keeper_worker {
 struct keeper_deaths {
     uint64_t window_ms; /* when the window began */
     unsigned count;     /* in it */
+    unsigned cost;      /* of these; one that has to be waited for costs more */
     uint64_t total;
 };
 
@@ -61,8 +64,8 @@ int worker_start(struct keeper *k, struct keeper_worker **ret_worker,
 void worker_free(struct keeper_worker *w);
 /* Ask it to end; it is killed when it does not. */
 void worker_end(struct keeper_worker *w);
-/* Send a message, and be in state until its answer. A worker that does not take it is
- * killed. */
+/* Send a message, and be in state until its answer. A worker that does not take it, or
+ * does not answer in time, is killed. */
 void worker_send(struct keeper_worker *w, const struct vhost_message *msg, const int *fds,
                  size_t nfds, enum worker_state state);
 /* Start one that serves, now or after a pause. */

@@ -24,9 +24,16 @@
 #define DEATHS_FREE 5u
 #define PAUSE_STEP_MS 20u
 #define PAUSE_MAX_MS 500u
+/* One that was killed for its silence cost the VMM seconds: four of them are too many. */
+#define DEATH_OF_SILENCE 15u
 
 /* Then it is killed. */
 #define END_PATIENCE_SEC 3
+
+/* An answer may take this many ticks of config.tick_ms. They are counted one by one: of a
+ * time in which the keeper itself did not run, since the host was suspended, stopped or
+ * too busy, one counts at most. */
+#define SILENCE_TICKS 10u
 
 static uint64_t
 now_ms(void)
@@ -54,21 +61,13 @@ worker_free(struct keeper_worker *w)
         w->keeper->config.spawn->ops->release(w->child);
     if (w->io)
         event_free(w->io);
-    if (w->kill)
-        event_free(w->kill);
+    if (w->timer)
+        event_free(w->timer);
     vhost_channel_close(&w->channel);
     free(w);
 }
 
 VMT_DEFINE_FREEP(struct keeper_worker, worker_free)
-
-static void
-on_kill(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    worker_signal(arg, SIGKILL);
-}
 
 void
 worker_end(struct keeper_worker *w)
@@ -78,7 +77,7 @@ worker_end(struct keeper_worker *w)
     w->state = WORKER_GONE;
     (void)event_del(w->io);
     worker_signal(w, SIGTERM);
-    if (evtimer_add(w->kill, &patience) < 0)
+    if (evtimer_add(w->timer, &patience) < 0)
         worker_signal(w, SIGKILL);
 }
 
@@ -89,7 +88,35 @@ worker_fail(struct keeper_worker *w, const char *why)
     vmt_log_error("worker killed: %s", why);
     w->state = WORKER_GONE;
     (void)event_del(w->io);
+    (void)event_del(w->timer);
     worker_signal(w, SIGKILL);
+}
+
+static int
+worker_tick(struct keeper_worker *w)
+{
+    unsigned ms = w->keeper->config.tick_ms;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+    return evtimer_add(w->timer, &tv);
+}
+
+/* It was asked to end and did not, or there is no answer yet. */
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct keeper_worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    if (w->state == WORKER_GONE) {
+        worker_signal(w, SIGKILL);
+        return;
+    }
+    w->ticks++;
+    w->silent = w->ticks >= SILENCE_TICKS;
+    if (w->silent || worker_tick(w) < 0)
+        worker_fail(w, "it does not answer");
 }
 
 void
@@ -99,10 +126,13 @@ worker_send(struct keeper_worker *w, const struct vhost_message *msg, const int 
     struct vmt_err err = {0};
 
     w->state = state;
+    w->ticks = 0;
     /* Whatever the reason is, no answer will come. For one that ended already this is
      * only what is seen first. */
     if (vhost_channel_send(&w->channel, msg, fds, nfds, &err) < 0)
         worker_fail(w, vmt_err_text(&err));
+    else if (worker_tick(w) < 0)
+        worker_fail(w, "nobody would notice its silence");
 }
 
 /* First that the VMM is there, then what it set up, then that programs may come. */
@@ -158,6 +188,7 @@ worker_answered(struct keeper_worker *w, const struct vhost_message *reply)
 {
     uint64_t status = 0;
 
+    (void)event_del(w->timer);
     if (w->state == WORKER_BUSY) {
         w->state = WORKER_IDLE;
         keeper_answered(w->keeper, reply);
@@ -202,7 +233,7 @@ on_worker(evutil_socket_t fd, short what, void *arg)
 
 /* Returns how long to wait before the next start, -1: no more of them. */
 static int
-worker_lost(struct keeper *k)
+worker_lost(struct keeper *k, unsigned cost)
 {
     struct keeper_deaths *d = &k->deaths;
     uint64_t now = now_ms();
@@ -211,9 +242,12 @@ worker_lost(struct keeper *k)
     if (!d->window_ms || now - d->window_ms >= DEATHS_WINDOW_MS) {
         d->window_ms = now;
         d->count = 0;
+        d->cost = 0;
     }
     d->total++;
-    if (++d->count > DEATHS_MAX)
+    d->count++;
+    d->cost += cost;
+    if (d->cost > DEATHS_MAX)
         return -1;
     if (d->count <= DEATHS_FREE)
         return 0;
@@ -222,9 +256,9 @@ worker_lost(struct keeper *k)
 }
 
 static void
-worker_start_again(struct keeper *k)
+worker_start_again(struct keeper *k, unsigned cost)
 {
-    int pause = worker_lost(k);
+    int pause = worker_lost(k, cost);
     struct timeval tv = {.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000};
 
     if (pause >= 0 && evtimer_add(k->again, &tv) == 0)
@@ -238,7 +272,7 @@ worker_start_again(struct keeper *k)
 /* The worker ended of which nobody wanted it, or when the next one waits for its place.
  */
 static void
-worker_ended(struct keeper *k, const struct spawn_exit *how)
+worker_ended(struct keeper *k, const struct spawn_exit *how, unsigned cost)
 {
     k->worker = vmt_take_ptr(&k->next);
     if (!k->worker || k->worker->state != WORKER_IDLE)
@@ -246,7 +280,7 @@ worker_ended(struct keeper *k, const struct spawn_exit *how)
                       "goes on",
                       how->kind == SPAWN_EXIT_CODE ? "exit code" : "signal", how->code);
     if (!k->worker)
-        worker_start_again(k);
+        worker_start_again(k, cost);
     else if (k->worker->state == WORKER_IDLE)
         worker_is_up(k->worker);
 }
@@ -270,7 +304,7 @@ on_exit_of_worker(void *arg, const struct spawn_exit *how)
     if (k->stopping)
         os_loop_stop(k->config.loop, well ? EXIT_SUCCESS : EXIT_FAILURE);
     else
-        worker_ended(k, how);
+        worker_ended(k, how, w->silent ? DEATH_OF_SILENCE : 1);
 }
 
 static int
@@ -279,8 +313,8 @@ worker_watch(struct keeper_worker *w, struct vmt_err *err)
     struct event_base *base = os_loop_base(w->keeper->config.loop);
 
     w->io = event_new(base, w->channel.fd, EV_READ | EV_PERSIST, on_worker, w);
-    w->kill = evtimer_new(base, on_kill, w);
-    if (!w->io || !w->kill || event_add(w->io, NULL) < 0)
+    w->timer = evtimer_new(base, on_timer, w);
+    if (!w->io || !w->timer || event_add(w->io, NULL) < 0)
         return vmt_err_set(err, ENOMEM, "watch a worker");
     return 0;
 }
@@ -342,5 +376,5 @@ worker_begin(struct keeper *k)
     if (worker_start(k, &k->worker, &err) == 0)
         return;
     vmt_log_error("worker not started: %s", vmt_err_text(&err));
-    worker_start_again(k);
+    worker_start_again(k, 1);
 }

@@ -27,6 +27,8 @@
 
 #define EXIT_USAGE 2
 #define BACKLOG 64
+/* Ten of them for an answer of a worker, which has its own within milliseconds. */
+#define TICK_MS 1000
 
 /* Where a worker finds its descriptors. */
 enum { WORKER_FD = 3, WORKER_VSOCK_FD = 4, WORKER_JOURNAL_FD = 5 };
@@ -138,6 +140,7 @@ program_keep(struct program *p, struct vmt_err *err)
         .worker_fd = WORKER_FD,
         .vsock_fd = WORKER_VSOCK_FD,
         .journal_fd = WORKER_JOURNAL_FD,
+        .tick_ms = TICK_MS,
         .vhost = p->vhost_fd,
         .vsock = p->vsock_fd,
         .journal = p->journal_fd,

@@ -57,15 +57,18 @@ class CommandLineTest(unittest.TestCase):
             self.assertEqual(done.stderr, "")
 
 
-class ProcessTest(unittest.TestCase):
+class ProcessCase(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vmt-vsock-")
         self.addCleanup(shutil.rmtree, self.dir)
         self.proc = subprocess.Popen(
-            [PROGRAM, "--guest-cid=3", f"--vhost-socket={self.dir}/vhost",
+            [self.program(), "--guest-cid=3", f"--vhost-socket={self.dir}/vhost",
              f"--vsock-socket={self.dir}/host"], stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.stop)
         self.wait(lambda: os.path.exists(f"{self.dir}/host"))
+
+    def program(self):
+        return PROGRAM
 
     def stop(self):
         if self.proc.poll() is None:
@@ -91,18 +94,6 @@ class ProcessTest(unittest.TestCase):
         self.proc.send_signal(signal.SIGTERM)
         self.assertEqual(self.proc.wait(DEADLINE), 0)
         return self.proc.stderr.read()
-
-    def test_sigterm_ends_it_and_its_sockets(self):
-        self.connect("vhost")
-        self.connect()
-        self.terminate()
-        self.assertEqual(os.listdir(self.dir), [])
-
-    def test_sigusr1_logs_statistics(self):
-        self.proc.send_signal(signal.SIGUSR1)
-        self.assertRegex(self.proc.stderr.readline(),
-                         r"statistics cid=3 connections=0 .*rst_sent=0")
-        self.terminate()
 
     @staticmethod
     def is_worker(pid):
@@ -133,6 +124,20 @@ class ProcessTest(unittest.TestCase):
             line = self.proc.stderr.readline()
             self.assertNotEqual(line, "", words)
         return line
+
+
+class ProcessTest(ProcessCase):
+    def test_sigterm_ends_it_and_its_sockets(self):
+        self.connect("vhost")
+        self.connect()
+        self.terminate()
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_sigusr1_logs_statistics(self):
+        self.proc.send_signal(signal.SIGUSR1)
+        self.assertRegex(self.proc.stderr.readline(),
+                         r"statistics cid=3 connections=0 .*rst_sent=0")
+        self.terminate()
 
     def test_the_statistics_count_workers_that_ended(self):
         first = self.worker()
@@ -199,6 +204,35 @@ class ProcessTest(unittest.TestCase):
         if os.geteuid() != 0:
             with self.assertRaises(PermissionError):
                 os.readlink(f"/proc/{self.proc.pid}/exe")
+
+
+class ReplaceTest(ProcessCase):
+    """Of a program that changes on disk."""
+    def program(self):
+        folder = tempfile.mkdtemp(prefix="vmt-vsock-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.path = shutil.copy(PROGRAM, f"{folder}/vm_vsock")
+        return self.path
+
+    def replace(self, make):
+        make(f"{self.path}.new")
+        os.rename(f"{self.path}.new", self.path)
+        self.proc.send_signal(signal.SIGHUP)
+
+    @staticmethod
+    def one_that_hangs(path):
+        with open(path, "w", encoding="ascii") as f:
+            f.write("#!/bin/sh\nexec cat <&3 >/dev/null\n")
+        os.chmod(path, 0o755)
+
+    def test_a_new_program_that_hangs_is_given_up_and_a_good_one_comes_later(self):
+        old = self.worker()
+        self.replace(self.one_that_hangs)
+        self.log_until("the worker was not replaced")
+        self.assertEqual(self.worker(), old)
+        self.replace(lambda path: shutil.copy(PROGRAM, path))
+        self.worker(old)
+        self.terminate()
 
 
 if __name__ == "__main__":

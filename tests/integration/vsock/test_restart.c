@@ -284,6 +284,25 @@ the_worker_ends_between_two_vmms_and_before_the_first(void **state)
 }
 
 static void
+a_worker_that_does_not_answer_the_vmm_is_replaced(void **state)
+{
+    int listener = host_listen(d, 7), fd = open_to_host(d, listener, 100, 7);
+    uint64_t features = 0;
+
+    (void)state;
+    assert_int_equal(kill(d->worker, SIGSTOP), 0);
+    message_send(d, GET_FEATURES, 0, NULL, 0, NULL, 0);
+    message_reply(d, GET_FEATURES, &features, sizeof(features));
+    assert_true(features & F_VERSION_1);
+    d->worker = driver_worker(d, d->worker);
+    host_expect_eof(fd);
+    expect_reset(100, 7);
+    assert_works(d);
+    (void)close(fd);
+    (void)close(listener);
+}
+
+static void
 a_worker_is_replaced_on_demand(void **state)
 {
     int listener = host_listen(d, 7);
@@ -362,6 +381,7 @@ main(void)
         TEST(what_the_vmm_changes_later_is_known_to_the_next_worker),
         TEST(a_paused_vm_stays_paused_and_goes_on_where_it_was),
         TEST(the_worker_ends_between_two_vmms_and_before_the_first),
+        TEST(a_worker_that_does_not_answer_the_vmm_is_replaced),
         TEST(a_worker_is_replaced_on_demand),
         cmocka_unit_test_setup(without_its_keeper_a_worker_goes_on_until_the_vmm_leaves,
                                set_up),

@@ -19,6 +19,8 @@
 
 #define DEADLINE_MS 60000
 #define WORKERS_MAX 8u
+#define TICK_MS 20u
+#define PATIENCE_MS (10 * TICK_MS)
 
 enum { GET_FEATURES = 1 };
 
@@ -180,7 +182,8 @@ static int
 set_up(void **state)
 {
     static const char *const argv[] = {"worker", NULL};
-    struct keeper_config config = {.argv = argv, .worker_fd = 3, .vsock_fd = 4};
+    struct keeper_config config = {
+        .argv = argv, .worker_fd = 3, .vsock_fd = 4, .tick_ms = TICK_MS};
 
     (void)state;
     world = (struct world){.spawn = {&fake_ops}, .vmm = {.fd = -1}};
@@ -207,6 +210,15 @@ tear_down(void **state)
     return 0;
 }
 
+/* The worker has all that a worker gets before a VMM is there. */
+static void
+come_up(struct spawn_child *child)
+{
+    accept_request(child, VHOST_PRIVATE_HELLO);
+    accept_request(child, VHOST_PRIVATE_SERVE);
+    EVENTUALLY(w->keeper->worker->state == WORKER_IDLE);
+}
+
 static void
 a_worker_that_takes_no_message_is_killed_and_replaced(void **state)
 {
@@ -218,9 +230,7 @@ a_worker_that_takes_no_message_is_killed_and_replaced(void **state)
     EVENTUALLY(first->signal == SIGKILL);
     reap(first);
     EVENTUALLY(w->started == 2);
-    accept_request(second, VHOST_PRIVATE_HELLO);
-    accept_request(second, VHOST_PRIVATE_SERVE);
-    EVENTUALLY(w->keeper->worker->state == WORKER_IDLE);
+    come_up(second);
     assert_int_equal(second->signal, 0);
 }
 
@@ -230,9 +240,8 @@ a_message_of_the_vmm_that_a_worker_does_not_take_goes_to_the_next(void **state)
     struct spawn_child *first = &w->workers[0], *second = &w->workers[1];
 
     (void)state;
+    come_up(first);
     vmm_connect();
-    accept_request(first, VHOST_PRIVATE_HELLO);
-    accept_request(first, VHOST_PRIVATE_SERVE);
     accept_request(first, VHOST_PRIVATE_BEGIN);
     EVENTUALLY(w->keeper->worker->state == WORKER_IDLE);
     stuff(w->keeper->worker);
@@ -246,6 +255,103 @@ a_message_of_the_vmm_that_a_worker_does_not_take_goes_to_the_next(void **state)
     expect_request(second, GET_FEATURES);
 }
 
+static void
+a_worker_that_says_no_hello_is_killed_and_replaced(void **state)
+{
+    struct spawn_child *first = &w->workers[0];
+
+    (void)state;
+    EVENTUALLY(first->signal == SIGKILL);
+    reap(first);
+    EVENTUALLY(w->started == 2);
+    come_up(&w->workers[1]);
+    /* One that has nothing to answer may take its time. */
+    assert_false(evtimer_pending(w->keeper->worker->timer, NULL));
+}
+
+static void
+a_worker_that_is_stuck_in_its_set_up_is_killed_and_replaced(void **state)
+{
+    struct spawn_child *first = &w->workers[0];
+
+    (void)state;
+    accept_request(first, VHOST_PRIVATE_HELLO);
+    expect_request(first, VHOST_PRIVATE_SERVE);
+    EVENTUALLY(first->signal == SIGKILL);
+    reap(first);
+    EVENTUALLY(w->started == 2);
+    come_up(&w->workers[1]);
+}
+
+static void
+a_message_of_the_vmm_without_an_answer_goes_to_the_next_worker(void **state)
+{
+    struct spawn_child *first = &w->workers[0], *second = &w->workers[1];
+
+    (void)state;
+    come_up(first);
+    vmm_connect();
+    accept_request(first, VHOST_PRIVATE_BEGIN);
+    vmm_send(GET_FEATURES);
+    expect_request(first, GET_FEATURES);
+    EVENTUALLY(first->signal == SIGKILL);
+    reap(first);
+    EVENTUALLY(w->started == 2);
+    accept_request(second, VHOST_PRIVATE_HELLO);
+    accept_request(second, VHOST_PRIVATE_BEGIN);
+    accept_request(second, VHOST_PRIVATE_SERVE);
+    expect_request(second, GET_FEATURES);
+}
+
+static void
+a_time_in_which_the_keeper_stood_still_is_not_held_against_the_worker(void **state)
+{
+    struct timespec pause = {.tv_nsec = 2 * PATIENCE_MS * 1000000L};
+    struct spawn_child *first = &w->workers[0];
+
+    (void)state;
+    (void)nanosleep(&pause, NULL);
+    turn();
+    assert_int_equal(first->signal, 0);
+    come_up(first);
+    assert_int_equal(first->signal, 0);
+}
+
+static void
+a_new_program_that_says_no_hello_leaves_the_old_worker_and_a_later_try(void **state)
+{
+    struct spawn_child *old = &w->workers[0], *mute = &w->workers[1];
+
+    (void)state;
+    come_up(old);
+    keeper_replace(w->keeper);
+    assert_int_equal(w->started, 2);
+    EVENTUALLY(mute->signal == SIGKILL);
+    reap(mute);
+    assert_int_equal(old->signal, 0);
+    assert_ptr_equal(w->keeper->worker->child, old);
+    keeper_replace(w->keeper);
+    assert_int_equal(w->started, 3);
+    accept_request(&w->workers[2], VHOST_PRIVATE_HELLO);
+    EVENTUALLY(old->signal == SIGTERM);
+    reap(old);
+    accept_request(&w->workers[2], VHOST_PRIVATE_SERVE);
+    EVENTUALLY(w->keeper->worker->state == WORKER_IDLE);
+}
+
+static void
+workers_that_never_answer_are_given_up_after_four(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        EVENTUALLY(w->started == i + 1);
+        EVENTUALLY(w->workers[i].signal == SIGKILL);
+        assert_false(w->keeper->stopping);
+        reap(&w->workers[i]);
+    }
+    assert_true(w->keeper->stopping);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -254,6 +360,12 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_worker_that_takes_no_message_is_killed_and_replaced),
         TEST(a_message_of_the_vmm_that_a_worker_does_not_take_goes_to_the_next),
+        TEST(a_worker_that_says_no_hello_is_killed_and_replaced),
+        TEST(a_worker_that_is_stuck_in_its_set_up_is_killed_and_replaced),
+        TEST(a_message_of_the_vmm_without_an_answer_goes_to_the_next_worker),
+        TEST(a_time_in_which_the_keeper_stood_still_is_not_held_against_the_worker),
+        TEST(a_new_program_that_says_no_hello_leaves_the_old_worker_and_a_later_try),
+        TEST(workers_that_never_answer_are_given_up_after_four),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
