@@ -259,6 +259,21 @@ rpc_conn_kick(struct rpc_conn *conn)
         conn->stream->ops->shutdown_send(conn->stream);
 }
 
+/* Hand what came to the watch, which keeps some bytes already, and those to the session
+ * once they are for it. Returns what nghttp2 said. */
+static ssize_t
+conn_feed_kept(struct rpc_conn *conn, const uint8_t **data, size_t *len)
+{
+    size_t give;
+    size_t n = rpc_watch_feed_kept(conn, *data, *len, &give);
+
+    *data += n;
+    *len -= n;
+    if (give == 0 || conn->lost)
+        return 0;
+    return nghttp2_session_mem_recv(conn->session, conn->watch.kept, give);
+}
+
 /* Returns what nghttp2 said last. */
 static ssize_t
 conn_feed(struct rpc_conn *conn, const uint8_t *data, size_t len)
@@ -266,9 +281,13 @@ conn_feed(struct rpc_conn *conn, const uint8_t *data, size_t len)
     ssize_t r = 0;
 
     while (len > 0 && r >= 0 && !conn->lost && !conn->closed) {
-        size_t drop;
-        size_t n = rpc_watch_feed(conn, data, len, &drop);
+        size_t n, drop;
 
+        if (conn->watch.kept_len > 0) {
+            r = conn_feed_kept(conn, &data, &len);
+            continue;
+        }
+        n = rpc_watch_feed(conn, data, len, &drop);
         if (n > 0 && !conn->lost)
             r = nghttp2_session_mem_recv(conn->session, data, n);
         data += n + drop;

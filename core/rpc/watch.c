@@ -17,7 +17,6 @@
 #define CONTINUATIONS_MAX 8u
 
 #define FRAME_HEAD_BYTES 9u
-#define RESET_BYTES (FRAME_HEAD_BYTES + 4u)
 #define PREFACE_BYTES (sizeof(NGHTTP2_CLIENT_MAGIC) - 1)
 _Static_assert(PREFACE_BYTES <= RPC_WATCH_HEAD_MAX, "the preface is the longest head");
 
@@ -195,18 +194,59 @@ watch_take(struct rpc_conn *conn, const uint8_t *data, size_t len)
 /* gRPC's C core gives a call its stream id, and sends RST_STREAM when its deadline passes
  * before its HEADERS went out (seen with 1.51, thousands of deadlines at once). That is
  * an error of the connection (RFC 9113 section 5.1), and nghttp2 ends it with all its
- * calls; the C core's own servers do not look. So such a frame does not reach nghttp2,
- * when the client has had streams before and the frame is here as a whole. */
+ * calls; the C core's own servers do not look. So such a frame does not reach nghttp2
+ * when the client has had streams before. Are the bytes one, or may they be its begin?
+ * What comes after its stream id does not matter. */
 static bool
 watch_is_stillborn(const struct rpc_conn *conn, const uint8_t *data, size_t len)
 {
     const struct rpc_watch *w = &conn->watch;
-    static const uint8_t length[3] = {0, 0, 4};
+    static const uint8_t begin[] = {0, 0, 4, NGHTTP2_RST_STREAM};
 
     return conn->server && !w->preface && !w->block && w->left == 0 && w->head_len == 0 &&
-           len >= RESET_BYTES && memcmp(data, length, sizeof(length)) == 0 &&
-           data[3] == NGHTTP2_RST_STREAM && w->last_id > 0 && watch_id(data) % 2 == 1 &&
-           watch_id(data) > w->last_id;
+           w->last_id > 0 &&
+           memcmp(data, begin, len < sizeof(begin) ? len : sizeof(begin)) == 0 &&
+           (len < FRAME_HEAD_BYTES ||
+            (watch_id(data) % 2 == 1 && watch_id(data) > w->last_id));
+}
+
+size_t
+rpc_watch_feed_kept(struct rpc_conn *conn, const uint8_t *data, size_t len,
+                    size_t *ret_give)
+{
+    struct rpc_watch *w = &conn->watch;
+    size_t used = 0;
+
+    *ret_give = 0;
+    while (used < len && w->kept_len > 0) {
+        w->kept[w->kept_len++] = data[used++];
+        if (!watch_is_stillborn(conn, w->kept, w->kept_len)) {
+            /* No more than a frame's head: what begins in it ends later. */
+            *ret_give = watch_take(conn, w->kept, w->kept_len);
+            w->kept_len = 0;
+        } else if (w->kept_len == RPC_WATCH_RESET_BYTES) {
+            rpc_watch_charge(conn, RPC_WATCH_RESET);
+            w->kept_len = 0;
+        }
+    }
+    return used;
+}
+
+/* Returns how many bytes at data are not for the session. */
+static size_t
+watch_drop(struct rpc_conn *conn, const uint8_t *data, size_t len)
+{
+    struct rpc_watch *w = &conn->watch;
+
+    if (!watch_is_stillborn(conn, data, len))
+        return 0;
+    if (len >= RPC_WATCH_RESET_BYTES) {
+        rpc_watch_charge(conn, RPC_WATCH_RESET);
+        return RPC_WATCH_RESET_BYTES;
+    }
+    memcpy(w->kept, data, len);
+    w->kept_len = len;
+    return len;
 }
 
 size_t
@@ -216,13 +256,10 @@ rpc_watch_feed(struct rpc_conn *conn, const uint8_t *data, size_t len, size_t *r
     size_t used = 0;
 
     *ret_drop = 0;
-    while (used < len && !w->off && !conn->lost) {
-        if (watch_is_stillborn(conn, data + used, len - used)) {
-            rpc_watch_charge(conn, RPC_WATCH_RESET);
-            *ret_drop = RESET_BYTES;
-            break;
-        }
-        used += watch_take(conn, data + used, len - used);
+    while (used < len && *ret_drop == 0 && !w->off && !conn->lost) {
+        *ret_drop = watch_drop(conn, data + used, len - used);
+        if (*ret_drop == 0)
+            used += watch_take(conn, data + used, len - used);
     }
     /* Only a block that is not there as a whole costs a timer. */
     if (w->block && !conn->life.due_ms[RPC_DUE_HEADERS] && !conn->lost &&
