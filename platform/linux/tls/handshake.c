@@ -63,6 +63,10 @@ handshake_succeed(struct tls_stream *s)
         handshake_fail(s, vmt_err_setx(&err, EPROTO, "the peer does not speak h2"), &err);
         return;
     }
+    if (tls_stream_watch(s) < 0) {
+        handshake_fail(s, vmt_err_set(&err, ENOMEM, "open the TLS stream"), &err);
+        return;
+    }
     s->clock->ops->timer_cancel(s->clock, vmt_take_ptr(&s->timer));
     s->phase = TLS_PHASE_OPEN;
     free(vmt_take_ptr(&s->want_identity));

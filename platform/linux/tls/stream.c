@@ -31,6 +31,7 @@ void
 tls_stream_free(struct tls_stream *s)
 {
     s->clock->ops->timer_cancel(s->clock, s->timer);
+    s->clock->ops->timer_cancel(s->clock, s->watch);
     SSL_free(s->ssl);
     vmt_buf_done(&s->in);
     vmt_buf_done(&s->out);
@@ -59,6 +60,7 @@ tls_stream_dispose(struct tls_stream *s)
     s->phase = TLS_PHASE_CLOSED;
     s->handler = NULL;
     s->clock->ops->timer_cancel(s->clock, vmt_take_ptr(&s->timer));
+    s->clock->ops->timer_cancel(s->clock, vmt_take_ptr(&s->watch));
     stream_close(vmt_take_ptr(&s->lower));
     if (s->busy == 0)
         tls_stream_free(s);
@@ -89,7 +91,8 @@ tls_has_work(const struct tls_stream *s)
 
 static void tls_on_turn(void *arg);
 
-/* Callbacks run from the loop only. */
+/* Callbacks run from the loop only. Without memory it is the watch that goes on, later.
+ */
 static void
 tls_wake(struct tls_stream *s)
 {
@@ -119,6 +122,7 @@ tls_end(struct tls_stream *s, int status)
     s->ended = true;
     if (status < 0 && !s->failed)
         s->failed = status;
+    s->clock->ops->timer_cancel(s->clock, vmt_take_ptr(&s->watch));
     tls_watch_lower(s);
     if (s->handler->on_end)
         s->handler->on_end(s->arg, status);
@@ -249,6 +253,30 @@ tls_on_turn(void *arg)
     tls_leave(s);
 }
 
+/* Do what no turn was to be had for. Who cannot be watched any longer ends now: nobody
+ * would tell its owner later. */
+static void
+tls_on_watch(void *arg)
+{
+    struct tls_stream *s = arg;
+    int r;
+
+    s->watch = NULL;
+    r = tls_stream_watch(s);
+    if (r < 0 && !s->failed)
+        s->failed = r;
+    tls_enter(s);
+    if (tls_has_work(s))
+        tls_go_on(s);
+    tls_leave(s);
+}
+
+int
+tls_stream_watch(struct tls_stream *s)
+{
+    return s->clock->ops->timer_start(s->clock, TLS_WATCH_MS, tls_on_watch, s, &s->watch);
+}
+
 /* Keep what nobody took for later. */
 static void
 tls_save_span(struct tls_stream *s)
@@ -338,6 +366,8 @@ tls_send(struct stream *base, const void *data, size_t len, const int *fds, size
     size_t n;
 
     (void)fds;
+    if (s->failed)
+        tls_wake(s); /* in case that it could not be done when it failed */
     if (s->failed || s->shut)
         return -EPIPE;
     if (nfds > 0)

@@ -23,6 +23,10 @@ struct vmt_timer;
 /* Records under one key, half of what RFC 8446 5.5 grants to AES-GCM (2^24.5). */
 #define TLS_RECORDS_PER_KEY (1u << 23)
 
+/* When memory for the next turn was missing, an open stream goes on that much later. The
+ * loop wakes up that often for each stream. */
+#define TLS_WATCH_MS 5000u
+
 /* Handshake messages that may come in a row after the handshake, without a byte of data
  * in between: tickets and new keys. As many new keys as BoringSSL takes (kMaxKeyUpdates);
  * crypto/tls of Go takes half of that. */
@@ -72,6 +76,8 @@ struct tls_stream {
                             stream brought */
     struct vmt_buf out;  /* ciphertext on its way to lower; empty between calls */
     struct vmt_timer *timer; /* owned; deadline of the handshake, then the next turn */
+    struct vmt_timer *watch; /* owned; waits from the open stream's first moment to its
+                                end, as a turn has to be had without memory, too */
     tls_done_fn *on_done;
     void *done_arg;      /* borrowed */
     char *identity;      /* owned; NULL: none */
@@ -132,6 +138,8 @@ void tls_stream_dispose(struct tls_stream *s);
 /* Free s, whose lower stream is its owner's or closed. */
 void tls_stream_free(struct tls_stream *s);
 
+/* Begin the watch of a stream that opens. Returns 0 or -ENOMEM. */
+int tls_stream_watch(struct tls_stream *s);
 /* Count handshake messages from now on. */
 void tls_stream_watch_messages(struct tls_stream *s);
 
