@@ -153,7 +153,7 @@ ipc_call_memory(const struct ipc_call *call)
 static bool
 ipc_is_too_much(const struct ipc *ipc, const struct ipc_call *call)
 {
-    size_t memory = 0, n = 0;
+    size_t memory = 0, fds = 0, n = 0;
 
     if (call->caller.privileged)
         return false;
@@ -165,8 +165,10 @@ ipc_is_too_much(const struct ipc *ipc, const struct ipc_call *call)
             continue;
         n++;
         memory += ipc_call_memory(other);
+        fds += other->nfds;
     }
-    return n > IPC_CALLS_PER_UID_MAX || memory > IPC_MEMORY_PER_UID_MAX;
+    return n > IPC_CALLS_PER_UID_MAX || fds > IPC_FDS_PER_UID_MAX ||
+           memory > IPC_MEMORY_PER_UID_MAX;
 }
 
 void

@@ -27,10 +27,12 @@ struct ipc_refusals {
  * some forty in memory, so that the length alone bounds nothing useful. */
 #define IPC_REQUEST_MEMORY_MAX (32u * 1024 * 1024)
 
-/* Calls of one uid that wait for their answers, and the memory of their requests: room
- * for one request of any size and for many of a usual one. A call that its client gave up
- * counts until its handler is done with it. */
-#define IPC_CALLS_PER_UID_MAX 64u
+/* Calls of one uid that wait for their answers, and what they hold: memory for one
+ * request of any size and for many of a usual one, and descriptors for as many calls with
+ * one each, or for few with all they may have. A call that its client gave up counts
+ * until its handler is done with it. */
+#define IPC_CALLS_PER_UID_MAX 256u
+#define IPC_FDS_PER_UID_MAX 256u
 #define IPC_MEMORY_PER_UID_MAX IPC_REQUEST_MEMORY_MAX
 
 struct ipc {

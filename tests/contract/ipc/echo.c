@@ -194,6 +194,15 @@ handle_release(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *
     reply_number(call, n);
 }
 
+static void
+handle_waiting(void *ctx, struct ipc_call *call, const struct ProtobufCMessage *request)
+{
+    const struct echo *e = ctx;
+
+    (void)request;
+    reply_number(call, e->nlater);
+}
+
 #define LIST_VMS (&vm_tools__concierge__list_vms_request__descriptor)
 static const struct ipc_method methods[] = {
     {"Cancelled", NULL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY,
@@ -226,6 +235,8 @@ static const struct ipc_method methods[] = {
      false},
     {"ServiceOnly", NULL, NULL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_SERVICE,
      handle_nothing, false},
+    {"Waiting", NULL, SIGNAL, IPC_FDS_NONE, IPC_FDS_NONE, IPC_ACCESS_ANY, handle_waiting,
+     false},
 };
 
 static const struct ipc_signal signals[] = {{"Rose", SIGNAL}};

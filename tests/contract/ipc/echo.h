@@ -15,7 +15,8 @@
  *   Raise     () emits the signal Rose with what was sent
  *   Read      h -> message: what can be read from it
  *   Release   () answers all Later calls in reverse order, name: how many
- *   RootOnly, ServiceOnly  () -> (), for whom their names say */
+ *   RootOnly, ServiceOnly  () -> (), for whom their names say
+ *   Waiting   () -> name: how many calls of Later wait for their Release */
 #pragma once
 
 #include "core/ipc/ipc.h"

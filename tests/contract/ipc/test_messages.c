@@ -14,6 +14,7 @@
 #include "vmt_ipc.pb-c.h"
 
 #define PARALLEL 200
+#define IN_FLIGHT_MAX 256 /* of one user; docs/ipc.md */
 #define SUBSCRIBERS 100
 
 static void
@@ -165,15 +166,11 @@ what_has_to_wait_for_the_callers_name_is_logged_with_it(void **state)
     c->ops->close(c);
 }
 
+/* Calls that are answered only when they are released; answers and names are n. */
 static void
-calls_in_parallel_get_their_own_answers(void **state)
+start_later(struct client *c, struct answer *answers, char (*names)[16], int n)
 {
-    struct client *c = client_new(*state);
-    struct client *other = client_new(*state);
-    static struct answer answers[PARALLEL];
-    char names[PARALLEL][16];
-
-    for (int i = 0; i < PARALLEL; i++) {
+    for (int i = 0; i < n; i++) {
         struct call_spec spec = {.method = "Later", .reply = &vmt__signal__descriptor};
         Vmt__Signal m;
 
@@ -182,9 +179,21 @@ calls_in_parallel_get_their_own_answers(void **state)
         spec.message = &m.base;
         c->ops->start(c, &spec, &answers[i]);
     }
-    for (int released = 0; released < PARALLEL;) { /* some may still be on their way */
+}
+
+static void
+call_in_parallel(struct client *c, struct client *other)
+{
+    static struct answer answers[PARALLEL];
+    static char names[PARALLEL][16];
+    time_t end = now_s() + DEADLINE_S;
+
+    start_later(c, answers, names, PARALLEL);
+    for (int released = 0; released < PARALLEL;) { /* all of them at once */
         c->ops->turn(c);
-        released += atoi(ask(other, "Release"));
+        if (atoi(ask(other, "Waiting")) == PARALLEL)
+            released += atoi(ask(other, "Release"));
+        assert_true(now_s() < end);
     }
     wait_done(c, answers, PARALLEL);
     for (int i = 0; i < PARALLEL; i++) {
@@ -194,6 +203,62 @@ calls_in_parallel_get_their_own_answers(void **state)
     }
     other->ops->close(other);
     c->ops->close(c);
+}
+
+static void
+calls_in_parallel_get_their_own_answers(void **state)
+{
+    call_in_parallel(client_new(*state), client_new(*state));
+}
+
+static void
+a_user_without_privilege_may_call_in_parallel_as_much(void **state)
+{
+    if (getuid() != 0) /* needs another uid than the daemon's */
+        skip();
+    call_in_parallel(client_new_as(*state, NOBODY), client_new(*state));
+}
+
+static size_t
+count_done(struct client *c, const struct answer *answers, size_t n)
+{
+    size_t done = 0;
+
+    c->ops->turn(c);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(!answers[i].done || answers[i].code == IPC_ERROR_NO_MEMORY);
+        done += answers[i].done;
+    }
+    return done;
+}
+
+static void
+a_user_with_more_calls_in_flight_is_told_so(void **state)
+{
+    static struct answer answers[2][PARALLEL];
+    static char names[PARALLEL][16];
+    struct client *c[2], *other;
+    time_t end = now_s() + DEADLINE_S;
+
+    if (getuid() != 0)
+        skip();
+    other = client_new(*state);
+    for (int i = 0; i < 2; i++) { /* the limit is not that of a connection */
+        c[i] = client_new_as(*state, NOBODY);
+        start_later(c[i], answers[i], names, PARALLEL);
+    }
+    while (count_done(c[0], answers[0], PARALLEL) +
+               count_done(c[1], answers[1], PARALLEL) <
+           2 * PARALLEL - IN_FLIGHT_MAX)
+        assert_true(now_s() < end);
+    assert_int_equal(atoi(ask(other, "Release")), IN_FLIGHT_MAX);
+    for (int i = 0; i < 2; i++) {
+        wait_done(c[i], answers[i], PARALLEL);
+        for (int k = 0; k < PARALLEL; k++)
+            answer_done(&answers[i][k]);
+        c[i]->ops->close(c[i]);
+    }
+    other->ops->close(other);
 }
 
 static void
@@ -242,6 +307,8 @@ main(int argc, char **argv)
         TEST(what_the_bus_carries_and_no_method_takes_is_refused_and_logged),
         TEST(what_has_to_wait_for_the_callers_name_is_logged_with_it),
         TEST(calls_in_parallel_get_their_own_answers),
+        TEST(a_user_without_privilege_may_call_in_parallel_as_much),
+        TEST(a_user_with_more_calls_in_flight_is_told_so),
         TEST(signals_reach_every_subscriber_and_nobody_else),
     };
 

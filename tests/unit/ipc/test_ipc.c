@@ -34,6 +34,16 @@ pack_import(uint8_t *buf, char *vm_name)
     return vm_tools__concierge__import_disk_image_request__pack(&m, buf);
 }
 
+static size_t
+pack_start(uint8_t *buf, char *owner)
+{
+    VmTools__Concierge__StartVmRequest m;
+
+    vm_tools__concierge__start_vm_request__init(&m);
+    m.owner_id = owner;
+    return vm_tools__concierge__start_vm_request__pack(&m, buf);
+}
+
 static void
 a_call_reaches_its_handler_parsed_and_is_answered_once(void **state)
 {
@@ -162,7 +172,7 @@ a_request_that_would_fill_the_memory_is_refused(void **state)
 static void
 one_user_cannot_have_calls_without_end_in_flight(void **state)
 {
-    enum { CALLS = 200 };
+    enum { CALLS = 300 };
     static struct fake_answer a[CALLS], root;
     struct ipc_call *calls[CALLS];
     struct fake_daemon d;
@@ -177,7 +187,7 @@ one_user_cannot_have_calls_without_end_in_flight(void **state)
         else
             assert_int_equal(a[i].code, IPC_ERROR_NO_MEMORY);
     }
-    assert_true(n >= 16 && n < CALLS);
+    assert_true(n >= 200 && n < CALLS);
     fake_call(ipc, "GetDnsSettings", 0, NULL, 0, NULL, 0, &root);
     assert_int_equal(root.failures, 0); /* the others are not held up */
     ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
@@ -186,6 +196,40 @@ one_user_cannot_have_calls_without_end_in_flight(void **state)
     fake_call(ipc, "GetDnsSettings", FAKE_UID_USER, NULL, 0, NULL, 0, &a[0]);
     assert_int_equal(a[0].failures, 0);
     ipc_call_fail(d.call, IPC_ERROR_FAILED, "enough");
+}
+
+static void
+one_user_cannot_hold_descriptors_without_end(void **state)
+{
+    enum { CALLS = 40 };
+    static struct fake_answer a[CALLS];
+    struct ipc_call *calls[CALLS];
+    struct fake_daemon d;
+    VMT_CLEANUP(ipc_freep) struct ipc *ipc = fake_ipc_new(&d);
+    char owner[IPC_OWNER_MAX];
+    uint8_t buf[64];
+    size_t len;
+    int n = 0;
+
+    (void)state;
+    ipc_owner_for_uid(FAKE_UID_USER, owner);
+    len = pack_start(buf, owner);
+    for (int i = 0; i < CALLS; i++) {
+        int fds[VMT_FDS_MAX];
+
+        for (int k = 0; k < VMT_FDS_MAX; k++)
+            fds[k] = open_null();
+        fake_call(ipc, "StartVm", FAKE_UID_USER, buf, len, fds, VMT_FDS_MAX, &a[i]);
+        if (a[i].failures == 0) {
+            calls[n++] = d.call;
+            continue;
+        }
+        assert_int_equal(a[i].code, IPC_ERROR_NO_MEMORY);
+        assert_false(fake_fd_is_open(fds[0]));
+    }
+    assert_true(n >= 4 && n < CALLS);
+    while (n > 0)
+        ipc_call_fail(calls[--n], IPC_ERROR_FAILED, "enough");
 }
 
 static void
@@ -355,7 +399,7 @@ a_handler_may_answer_as_soon_as_it_hears_of_the_cancel(void **state)
 static void
 a_cancelled_call_still_counts_while_its_handler_works(void **state)
 {
-    enum { CALLS = 100 };
+    enum { CALLS = 300 };
     static struct fake_answer a[CALLS];
     struct ipc_call *calls[CALLS];
     struct fake_daemon d;
@@ -370,7 +414,7 @@ a_cancelled_call_still_counts_while_its_handler_works(void **state)
         calls[n++] = d.call;
         ipc_cancel(ipc, &a[i]);
     }
-    assert_true(n >= 16 && n < CALLS);
+    assert_true(n >= 200 && n < CALLS);
     while (n > 0)
         ipc_call_fail(calls[--n], IPC_ERROR_FAILED, "enough");
 }
@@ -399,6 +443,7 @@ main(void)
         cmocka_unit_test(bytes_that_are_no_request_are_refused_at_every_cut),
         cmocka_unit_test(a_request_that_would_fill_the_memory_is_refused),
         cmocka_unit_test(one_user_cannot_have_calls_without_end_in_flight),
+        cmocka_unit_test(one_user_cannot_hold_descriptors_without_end),
         cmocka_unit_test(one_user_cannot_fill_the_memory_with_requests),
         cmocka_unit_test(a_method_without_result_replies_without_bytes),
         cmocka_unit_test(an_empty_reply_message_still_has_bytes),
