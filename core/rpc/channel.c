@@ -27,6 +27,10 @@
 #define WAITING_MAX 1024u
 #define WAITING_BYTES_MAX (4 * VMT_RPC_MESSAGE_MAX)
 
+/* Steps of one turn of the loop, beside one for each call that waits: changes of state,
+ * and telling them. */
+#define TURN_STEPS 8u
+
 const char *
 rpc_channel_state_name(enum rpc_channel_state state)
 {
@@ -344,16 +348,6 @@ channel_enter(struct rpc_channel *ch)
     ch->busy++;
 }
 
-void
-channel_leave(struct rpc_channel *ch)
-{
-    assert(ch->busy > 0);
-    while (ch->busy == 1 && !ch->closed && channel_step(ch))
-        continue;
-    if (--ch->busy == 0 && ch->closed)
-        free(ch);
-}
-
 static void
 channel_on_turn(void *arg)
 {
@@ -364,12 +358,38 @@ channel_on_turn(void *arg)
     channel_leave(ch);
 }
 
+static int
+channel_plan_turn(struct rpc_channel *ch)
+{
+    if (ch->turn)
+        return 0;
+    return ch->clock->ops->timer_start(ch->clock, 0, channel_on_turn, ch, &ch->turn);
+}
+
 int
 channel_turn(struct rpc_channel *ch)
 {
-    if (ch->busy > 0 || ch->turn)
-        return 0;
-    return ch->clock->ops->timer_start(ch->clock, 0, channel_on_turn, ch, &ch->turn);
+    return ch->busy > 0 ? 0 : channel_plan_turn(ch);
+}
+
+/* Who starts a call again each time it fails gets only so many of them in one turn of the
+ * loop, or nothing else would ever run. Without memory to plan the next one this turn
+ * goes on. */
+void
+channel_leave(struct rpc_channel *ch)
+{
+    size_t left = ch->nwaiting + TURN_STEPS;
+
+    assert(ch->busy > 0);
+    while (ch->busy == 1 && !ch->closed && channel_step(ch)) {
+        if (--left > 0)
+            continue;
+        if (ch->closed || channel_plan_turn(ch) == 0)
+            break;
+        left = ch->nwaiting + TURN_STEPS;
+    }
+    if (--ch->busy == 0 && ch->closed)
+        free(ch);
 }
 
 void

@@ -203,6 +203,10 @@ probe_on_done(void *arg, const struct rpc_status *status)
     probe->status = *status;
     if (probe->free_on_done)
         bed_free_channel(probe->bed);
+    if (probe->again > 0) {
+        probe->again--;
+        assert_int_equal(bed_start(probe->bed, probe, RPCTEST_PATH("Echo"), 1, 0), 0);
+    }
 }
 
 static void

@@ -60,6 +60,7 @@ struct probe {
     enum rpc_encoding encoding;
     size_t data_len; /* of zeroes in what probe_send sends, at most 500 */
     bool free_on_done, cancel_on_message;
+    size_t again; /* so often it is started again when it is over */
     const struct rpc_metadata *metadata;
     const int *fds;
     size_t nfds;

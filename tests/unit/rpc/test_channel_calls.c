@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "tests/unit/rpc/channel_bed.h"
 #include "tests/unit/test.h"
@@ -340,6 +341,45 @@ a_call_may_be_cancelled_by_its_message(void **state)
     assert_int_equal(probe.dones, 0);
 }
 
+/* Something else that the loop has to do, and what it finds. */
+struct neighbour {
+    const size_t *watched;
+    size_t seen;
+    bool ran;
+};
+
+static void
+neighbour_run(void *arg)
+{
+    struct neighbour *neighbour = arg;
+
+    neighbour->seen = *neighbour->watched;
+    neighbour->ran = true;
+}
+
+static void
+a_call_that_is_started_again_lets_others_run(void **state)
+{
+    enum { AGAIN = 1000 };
+    VMT_CLEANUP(bed_done) struct bed bed;
+    struct probe probe = {.again = AGAIN};
+    struct neighbour neighbour = {.watched = &probe.dones};
+    struct vmt_timer *timer;
+
+    (void)state;
+    bed_init(&bed, NULL);
+    assert_int_equal(rpc_channel_connect(bed.channel), 0);
+    bed_run(&bed);
+    bed_refuse(&bed, ECONNREFUSED, "no");
+    assert_int_equal(bed_start(&bed, &probe, ECHO, 1, 0), 0);
+    assert_int_equal(
+        bed.clock->ops->timer_start(bed.clock, 0, neighbour_run, &neighbour, &timer), 0);
+    bed_run(&bed);
+    assert_true(neighbour.ran);
+    assert_in_range(neighbour.seen, 1, 20);
+    assert_int_equal(probe.dones, AGAIN + 1);
+}
+
 int
 main(void)
 {
@@ -357,6 +397,7 @@ main(void)
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(a_drain_costs_no_call),
         cmocka_unit_test(a_call_may_be_cancelled_by_its_message),
+        cmocka_unit_test(a_call_that_is_started_again_lets_others_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
