@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/rpc/channel_internal.h"
 #include "core/rpc/client_internal.h"
+#include "core/rpc/jitter_internal.h"
 
 /* Source of these five: grpc doc/connection-backoff.md. */
 #define BACKOFF_INITIAL_MS 1000u
@@ -78,27 +79,13 @@ link_free(struct channel_link *link)
     free(link);
 }
 
-/* splitmix64 of Sebastiano Vigna: all that chance is needed for is that clients of one
- * server do not come back in step. */
-static uint64_t
-channel_random(struct rpc_channel *ch)
-{
-    uint64_t z = ch->random += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* How long after its begin an attempt is followed by the next. */
 static uint32_t
 channel_pause_ms(struct rpc_channel *ch)
 {
-    uint64_t jitter = (uint64_t)ch->backoff_ms * BACKOFF_JITTER_PERCENT / 100;
-
     if (!ch->failed)
         return ch->backoff_ms;
-    return (uint32_t)(ch->backoff_ms - jitter + channel_random(ch) % (2 * jitter + 1));
+    return (uint32_t)rpc_jitter(&ch->random, ch->backoff_ms, BACKOFF_JITTER_PERCENT);
 }
 
 static void channel_on_retry(void *arg);
@@ -422,8 +409,7 @@ channel_set_config(struct rpc_channel *ch, const struct rpc_channel_config *conf
     if (c->waiting_bytes_max == 0)
         c->waiting_bytes_max = WAITING_BYTES_MAX;
     ch->backoff_ms = c->backoff_initial_ms;
-    ch->random =
-        c->seed ? c->seed : ch->clock->ops->now_us(ch->clock) ^ (uint64_t)(uintptr_t)ch;
+    ch->random = c->seed ? c->seed : rpc_jitter_seed(ch->clock, ch);
 }
 
 int

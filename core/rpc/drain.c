@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/rpc/health.h"
+#include "core/rpc/jitter_internal.h"
 #include "core/rpc/server_internal.h"
 
 /* For the client to answer the PING between the two GOAWAYs; then the second follows
@@ -36,30 +37,6 @@ drain_now(const struct rpc_server *server)
     return server->clock->ops->now_ms(server->clock);
 }
 
-/* xorshift32: it spreads, nobody must be unable to guess it. */
-static uint32_t
-drain_random(struct rpc_server *server)
-{
-    uint32_t x = server->random;
-
-    if (x == 0)
-        x = (uint32_t)server->clock->ops->now_us(server->clock) | 1;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    server->random = x;
-    return x;
-}
-
-static uint64_t
-drain_age(struct rpc_server *server)
-{
-    uint64_t age = server->config.age_ms;
-    uint64_t spread = age * AGE_JITTER_PERCENT / 100;
-
-    return age - spread + drain_random(server) % (2 * spread + 1);
-}
-
 void
 rpc_server_conn_begin(struct server_conn *conn)
 {
@@ -68,7 +45,9 @@ rpc_server_conn_begin(struct server_conn *conn)
     if (server->config.idle_ms > 0)
         rpc_life_set(&conn->base, RPC_DUE_IDLE, server->config.idle_ms);
     if (server->config.age_ms > 0)
-        rpc_life_set(&conn->base, RPC_DUE_AGE, drain_age(server));
+        rpc_life_set(
+            &conn->base, RPC_DUE_AGE,
+            rpc_jitter(&server->random, server->config.age_ms, AGE_JITTER_PERCENT));
 }
 
 /* Calls do not touch the time of idleness; it looks after them when it comes. */

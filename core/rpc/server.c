@@ -8,6 +8,7 @@
 #include "core/adapter/clock.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/rpc/jitter_internal.h"
 #include "core/rpc/server_internal.h"
 
 #define CONNECTIONS_DEFAULT 64u
@@ -162,6 +163,7 @@ rpc_server_new(struct vmt_clock *clock, const struct rpc_server_config *config,
     if (!server->config.message_max)
         server->config.message_max = VMT_RPC_MESSAGE_MAX;
     server->clock = clock;
+    server->random = rpc_jitter_seed(clock, server);
     vmt_list_init(&server->services);
     vmt_list_init(&server->conns);
     vmt_list_init(&server->orphans);

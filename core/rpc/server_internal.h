@@ -25,7 +25,7 @@ struct rpc_server {
     size_t nconns;
     struct vmt_list
         orphans;     /* calls whose client is gone and whose handler is not done */
-    uint32_t random; /* state of the jitter, 0: not begun */
+    uint64_t random; /* state of the jitter */
     bool draining;   /* no connection is taken any more */
     void (*on_drained)(void *arg); /* NULL once it ran */
     void *drained_arg;
