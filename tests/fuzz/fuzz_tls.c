@@ -12,11 +12,14 @@
 #include "tests/unit/test.h"
 #include "tests/unit/tls/world.h"
 
+/* Bytes from here on ask for keys; those below take their step from a table. */
+#define STEP_KEYS 240
+
 struct party {
     struct stream *wire; /* owned until the handshake; borrowed afterwards */
     struct stream *s;    /* owned */
     uint64_t sent, got;
-    unsigned ends;
+    unsigned ends, keys;
     bool paused, done;
 };
 
@@ -195,6 +198,16 @@ step_run(struct party *p, uint8_t amount)
         fake_clock_advance(world->clock, 0);
 }
 
+/* Ask for new keys: one, or a flood. */
+static void
+step_keys(struct party *p, uint8_t amount)
+{
+    unsigned most = small_pieces ? 50 : 2000;
+
+    while (amount-- > 0 && p->keys++ < most && tls_stream_ask_for_key(p->s))
+        ;
+}
+
 static void (*const steps[])(struct party *p, uint8_t amount) = {
     step_send,   step_send,  step_run,   step_pause, step_shutdown,
     step_inject, step_break, step_chunk, step_close, step_run,
@@ -211,7 +224,9 @@ talk(const uint8_t *data, size_t size)
     for (size_t i = 0; i + 1 < size && i < 400; i += 2) {
         struct party *p = &parties[data[i] & 1];
 
-        if (p->s)
+        if (p->s && data[i] >= STEP_KEYS)
+            step_keys(p, data[i + 1]);
+        else if (p->s)
             steps[(data[i] >> 1) % VMT_ARRAY_SIZE(steps)](p, data[i + 1]);
     }
     run();

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "platform/linux/tls/tls_internal.h"
 #include "tests/unit/test.h"
 
 static void
@@ -154,6 +155,16 @@ void
 tls_side_send(struct tls_side *side, const void *data, size_t len)
 {
     assert_int_equal(side->s->ops->send(side->s, data, len, NULL, 0), 0);
+}
+
+bool
+tls_stream_ask_for_key(struct stream *s)
+{
+    struct tls_stream *tls = VMT_CONTAINER_OF(s, struct tls_stream, base);
+
+    return !tls->failed && !tls->shut &&
+           SSL_key_update(tls->ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+           SSL_do_handshake(tls->ssl) == 1 && tls_flush(tls) == 0;
 }
 
 static struct tls_context *

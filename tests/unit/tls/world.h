@@ -63,6 +63,10 @@ void tls_world_reset(struct tls_world *w);
 
 void tls_side_send(struct tls_side *side, const void *data, size_t len);
 
+/* The peer of s shall use a new key, and we do from now on. Returns false when s cannot
+ * ask any more. */
+bool tls_stream_ask_for_key(struct stream *s);
+
 /* Contexts from certificates; pem by pem. */
 struct tls_context *tls_world_server(struct tls_world *w, const struct cert *cert,
                                      const struct cert *ca);
