@@ -250,12 +250,13 @@ void
 rpc_conn_kick(struct rpc_conn *conn)
 {
     conn->wants_flush = true;
-    if (conn->busy > 0 || conn->flush_timer || !conn->stream)
+    if (conn->busy > 0 || conn->flush_timer || !conn->stream || conn->told_lost)
         return;
-    /* Without memory for the timer nothing would be written any more: end the connection
-     * in a way that comes back through on_end. */
     if (conn->clock->ops->timer_start(conn->clock, 0, conn_on_flush_timer, conn,
-                                      &conn->flush_timer) < 0)
+                                      &conn->flush_timer) == 0)
+        return;
+    /* Without any timer the peer must help: its end or its next bytes come back to us. */
+    if (!rpc_life_turn(conn))
         conn->stream->ops->shutdown_send(conn->stream);
 }
 
@@ -297,14 +298,10 @@ conn_feed(struct rpc_conn *conn, const uint8_t *data, size_t len)
 }
 
 static void
-conn_on_data(void *arg, const uint8_t *data, size_t len)
+conn_read(struct rpc_conn *conn, const uint8_t *data, size_t len)
 {
-    struct rpc_conn *conn = arg;
     ssize_t n;
 
-    if (conn->lost)
-        return;
-    rpc_conn_enter(conn);
     rpc_keepalive_heard(conn);
     n = conn_feed(conn, data, len);
     if (n == NGHTTP2_ERR_FLOODED && !conn->closed)
@@ -317,6 +314,18 @@ conn_on_data(void *arg, const uint8_t *data, size_t len)
                              OUT_FRAMES_MAX + 4 * conn->ncalls)
         rpc_conn_goodbye(conn, NGHTTP2_ENHANCE_YOUR_CALM, "answers_not_read",
                          "the peer sends requests and does not read answers");
+}
+
+static void
+conn_on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct rpc_conn *conn = arg;
+
+    if (conn->told_lost)
+        return;
+    rpc_conn_enter(conn);
+    if (!conn->lost)
+        conn_read(conn, data, len);
     rpc_conn_leave(conn);
 }
 
@@ -375,6 +384,7 @@ rpc_conn_init(struct rpc_conn *conn, const struct rpc_conn_config *config,
     conn->stream = stream;
     stream->ops->set_handler(stream, &conn_stream_handler, conn);
     rpc_watch_init(conn);
+    rpc_life_begin(conn);
     conn->setup_ms = config->setup_ms ? config->setup_ms : SETUP_DEFAULT_MS;
     if (conn->setup_ms != RPC_NEVER_MS)
         rpc_life_set(conn, RPC_DUE_SETUP, conn->setup_ms);

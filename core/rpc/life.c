@@ -12,6 +12,9 @@
 #define LINGER_MS 1000u
 #define LINGER_LOOKS 30u
 
+/* When the timer that is there for rpc_life_turn runs for nothing. */
+#define SPARE_MS (24u * 60 * 60 * 1000)
+
 static void
 life_on_setup(struct rpc_conn *conn)
 {
@@ -43,10 +46,18 @@ life_on_linger(struct rpc_conn *conn)
     rpc_conn_gone(conn);
 }
 
+/* The turn itself is all there is to do. */
+static void
+life_on_turn(struct rpc_conn *conn)
+{
+    rpc_life_begin(conn);
+}
+
 static void (*const life_on_due[RPC_DUE_OWNER])(struct rpc_conn *conn) = {
     [RPC_DUE_SETUP] = life_on_setup,
     [RPC_DUE_HEADERS] = life_on_headers,
     [RPC_DUE_KEEPALIVE] = rpc_keepalive_on_due,
+    [RPC_DUE_TURN] = life_on_turn,
     [RPC_DUE_LINGER] = life_on_linger,
 };
 
@@ -67,6 +78,7 @@ life_arm(struct rpc_conn *conn)
             first = life->due_ms[i];
     if (first == UINT64_MAX || (life->timer && life->timer_ms <= first))
         return;
+    /* First this, then that: the new one finds the memory of the old. */
     clock->ops->timer_cancel(clock, life->timer);
     life->timer = NULL;
     now = clock->ops->now_ms(clock);
@@ -115,6 +127,19 @@ rpc_life_set(struct rpc_conn *conn, enum rpc_due which, uint64_t delay_ms)
         return;
     conn->life.due_ms[which] = conn->clock->ops->now_ms(conn->clock) + delay_ms;
     life_arm(conn);
+}
+
+void
+rpc_life_begin(struct rpc_conn *conn)
+{
+    rpc_life_set(conn, RPC_DUE_TURN, SPARE_MS);
+}
+
+bool
+rpc_life_turn(struct rpc_conn *conn)
+{
+    rpc_life_set(conn, RPC_DUE_TURN, 0);
+    return conn->life.timer != NULL;
 }
 
 void

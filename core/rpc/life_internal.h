@@ -16,6 +16,7 @@ enum rpc_due {
     RPC_DUE_SETUP,                /* the peer's SETTINGS */
     RPC_DUE_HEADERS,              /* the end of a header block that has begun */
     RPC_DUE_KEEPALIVE,            /* the next PING, or a sign of life after one */
+    RPC_DUE_TURN,                 /* the turn that rpc_conn_kick has no timer for */
     RPC_DUE_LINGER,               /* the peer takes our last bytes and closes */
     RPC_DUE_OWNER,                /* from here on by on_due of the owner */
     RPC_DUE_IDLE = RPC_DUE_OWNER, /* calls */
@@ -33,6 +34,11 @@ struct rpc_life {
     uint32_t linger_looks;
 };
 
+/* From here on there always is a timer, for rpc_life_turn if for nothing else. */
+void rpc_life_begin(struct rpc_conn *conn);
+/* Have a turn of the loop without memory for one more timer: the one that is there comes
+ * now. Returns whether it does; else the connection has failed. */
+bool rpc_life_turn(struct rpc_conn *conn);
 /* Wait for which from now on, or again. A connection without memory for the timer fails.
  */
 void rpc_life_set(struct rpc_conn *conn, enum rpc_due which, uint64_t delay_ms);

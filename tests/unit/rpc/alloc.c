@@ -12,11 +12,18 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 
 static size_t alloc_left = SIZE_MAX; /* this many succeed, then one fails */
+static bool alloc_none;              /* none succeeds */
 
 void
 alloc_fail_after(size_t n)
 {
     alloc_left = n;
+}
+
+void
+alloc_fail_all(void)
+{
+    alloc_none = true;
 }
 
 bool
@@ -25,6 +32,7 @@ alloc_fail_over(void)
     bool happened = alloc_left == SIZE_MAX;
 
     alloc_left = SIZE_MAX;
+    alloc_none = false;
     return happened;
 }
 
@@ -32,7 +40,7 @@ static bool
 alloc_fails(void)
 {
     if (alloc_left == SIZE_MAX)
-        return false;
+        return alloc_none;
     if (alloc_left == 0) {
         alloc_left = SIZE_MAX;
         return true;

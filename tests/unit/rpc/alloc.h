@@ -8,5 +8,7 @@
 
 /* n more allocations succeed, then one fails; those after it succeed. */
 void alloc_fail_after(size_t n);
+/* Every allocation fails from now on. */
+void alloc_fail_all(void);
 /* No more failures. Returns whether the one that was asked for happened. */
 bool alloc_fail_over(void);

@@ -8,6 +8,7 @@
 
 #include "tests/unit/rpc/alloc.h"
 #include "tests/unit/rpc/pair.h"
+#include "tests/unit/rpc/raw.h"
 #include "tests/unit/test.h"
 
 #define CALLS 6
@@ -269,6 +270,107 @@ a_server_goes_with_calls_that_nobody_finished(void **state)
     pair_done(&pair);
 }
 
+/* A client of ours and a server that neither closes nor answers. */
+struct deaf {
+    struct wire_clock clock;
+    struct wire wire;
+    struct rpc_client *client;
+    struct raw raw;
+    size_t dones;
+};
+
+static void
+deaf_init(struct deaf *deaf)
+{
+    memset(deaf, 0, sizeof(*deaf));
+    wire_clock_init(&deaf->clock);
+    wire_init(&deaf->wire);
+    raw_init(&deaf->raw, &deaf->wire.ends[1].base, true);
+    assert_int_equal(rpc_client_new(&deaf->clock.base, &deaf->wire.ends[0].base, NULL,
+                                    &deaf->client, NULL),
+                     0);
+    wire_settle(&deaf->clock, &deaf->wire);
+}
+
+static void
+deaf_done(struct deaf *deaf)
+{
+    rpc_client_free(deaf->client);
+    raw_done(&deaf->raw);
+    wire_done(&deaf->wire);
+    assert_int_equal(deaf->clock.ntimers, 0);
+}
+
+static void
+deaf_on_done(void *arg, const struct rpc_status *status)
+{
+    assert_int_not_equal(status->code, RPC_OK);
+    ((struct deaf *)arg)->dones++;
+}
+
+static int
+deaf_start(struct deaf *deaf, struct rpc_client_call **ret_call)
+{
+    static const struct rpc_client_handler handler = {.on_done = deaf_on_done};
+    const struct rpc_client_request request = {.path = RPCTEST_PATH("Echo"),
+                                               .reply = &vmt__rpctest__reply__descriptor,
+                                               .handler = &handler,
+                                               .arg = deaf};
+    const Vmt__Rpctest__Request message = rpctest_request();
+
+    return rpc_client_start(deaf->client, &request, &message.base, ret_call, NULL);
+}
+
+/* Its peer may never say anything again. */
+static void
+a_call_that_was_started_without_memory_to_spare_is_sent_or_ends(void **state)
+{
+    bool reached = true;
+    size_t sent = 0;
+
+    (void)state;
+    for (size_t n = 0; reached; n++) {
+        struct deaf deaf;
+        int r;
+
+        deaf_init(&deaf);
+        alloc_fail_after(n);
+        r = deaf_start(&deaf, NULL);
+        reached = alloc_fail_over();
+        wire_settle(&deaf.clock, &deaf.wire);
+        sent += raw_has(&deaf.raw, 1, ":path");
+        if (r == 0 && deaf.dones == 0 && !raw_has(&deaf.raw, 1, ":path"))
+            fail_msg("nothing became of the call, allocation %zu", n);
+        deaf_done(&deaf);
+    }
+    assert_true(sent > 1); /* with a failure, too */
+}
+
+/* Not even a timer for the news is to be had. */
+static void
+a_connection_that_failed_without_any_memory_is_told_with_the_next_bytes(void **state)
+{
+    static const uint8_t ping[17] = {0, 0, 8, NGHTTP2_PING};
+    struct rpc_client_call *calls[2];
+    struct deaf deaf;
+
+    (void)state;
+    deaf_init(&deaf);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(calls); i++)
+        assert_int_equal(deaf_start(&deaf, &calls[i]), 0);
+    wire_settle(&deaf.clock, &deaf.wire);
+    alloc_fail_all();
+    rpc_client_cancel(calls[0]);
+    (void)alloc_fail_over();
+    assert_int_equal(deaf.dones, 0);
+    assert_true(deaf.wire.ends[0].shut); /* an honest peer would close */
+    assert_int_equal(
+        deaf.raw.stream->ops->send(deaf.raw.stream, ping, sizeof(ping), NULL, 0), 0);
+    wire_settle(&deaf.clock, &deaf.wire);
+    assert_int_equal(deaf.dones, 1);
+    deaf_done(&deaf);
+}
+
 int
 main(void)
 {
@@ -281,6 +383,9 @@ main(void)
         cmocka_unit_test(a_server_may_be_freed_by_its_callbacks),
         cmocka_unit_test(a_late_wish_to_be_told_of_the_cancel_is_granted),
         cmocka_unit_test(a_server_goes_with_calls_that_nobody_finished),
+        cmocka_unit_test(a_call_that_was_started_without_memory_to_spare_is_sent_or_ends),
+        cmocka_unit_test(
+            a_connection_that_failed_without_any_memory_is_told_with_the_next_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
