@@ -152,81 +152,71 @@ a_request_has_the_shape_of_grpc(void **state)
     assert_true(raw_stream(&bed.raw, 1)->end_stream);
 }
 
+/* What a server may answer, and what a unary call makes of it. */
+static const struct {
+    const char *fields[12];
+    const char *body;
+    size_t len;
+    const char *trailer[3];
+    enum rpc_code code;
+    size_t messages;
+} answers[] = {
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"grpc-status", "0"}, RPC_OK, 1},
+    {{OK_FIELDS}, BYTES(""), {"grpc-status", "0"}, RPC_INTERNAL, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0\0\0\0\0\0"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\2\x18"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\2\x0a\x7f"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
+    {{OK_FIELDS}, BYTES("\1\0\0\0\0"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
+    {{OK_FIELDS, "grpc-encoding", "br"},
+     BYTES("\1\0\0\0\0"),
+     {"grpc-status", "0"},
+     RPC_INTERNAL,
+     0},
+    {{OK_FIELDS}, BYTES("\0\x7f\0\0\0"), {"grpc-status", "0"}, RPC_RESOURCE_EXHAUSTED, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"grpc-status", "7"}, RPC_PERMISSION_DENIED, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"grpc-status", "77"}, RPC_UNKNOWN, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"x-other", "0"}, RPC_UNKNOWN, 0},
+    {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {NULL}, RPC_UNKNOWN, 0},
+    {{OK_FIELDS, "grpc-status", "5"}, NULL, 0, {NULL}, RPC_NOT_FOUND, 0},
+    {{OK_FIELDS, "grpc-status", "0"}, NULL, 0, {NULL}, RPC_INTERNAL, 0},
+    {{":status", "503"}, NULL, 0, {NULL}, RPC_UNAVAILABLE, 0},
+    {{":status", "404", "content-type", "text/html"},
+     BYTES("<html>"),
+     {NULL},
+     RPC_UNIMPLEMENTED,
+     0},
+    {{":status", "200", "content-type", "text/html"},
+     BYTES("<html>"),
+     {NULL},
+     RPC_UNKNOWN,
+     0},
+    {{OK_FIELDS, "vmt-fds", "1"},
+     BYTES("\0\0\0\0\0"),
+     {"grpc-status", "0"},
+     RPC_INTERNAL,
+     0},
+};
+
 static void
 every_kind_of_answer_gives_one_status(void **state)
 {
-    static const struct {
-        const char *fields[12];
-        const char *body;
-        size_t len;
-        const char *trailer[3];
-        enum rpc_code code;
-        size_t messages;
-    } cases[] = {
-        {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"grpc-status", "0"}, RPC_OK, 1},
-        {{OK_FIELDS}, BYTES(""), {"grpc-status", "0"}, RPC_INTERNAL, 0},
-        {{OK_FIELDS},
-         BYTES("\0\0\0\0\0\0\0\0\0\0"),
-         {"grpc-status", "0"},
-         RPC_INTERNAL,
-         0},
-        {{OK_FIELDS}, BYTES("\0\0\0\0\2\x18"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
-        {{OK_FIELDS}, BYTES("\0\0\0\0\2\x0a\x7f"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
-        {{OK_FIELDS}, BYTES("\1\0\0\0\0"), {"grpc-status", "0"}, RPC_INTERNAL, 0},
-        {{OK_FIELDS, "grpc-encoding", "br"},
-         BYTES("\1\0\0\0\0"),
-         {"grpc-status", "0"},
-         RPC_INTERNAL,
-         0},
-        {{OK_FIELDS},
-         BYTES("\0\x7f\0\0\0"),
-         {"grpc-status", "0"},
-         RPC_RESOURCE_EXHAUSTED,
-         0},
-        {{OK_FIELDS},
-         BYTES("\0\0\0\0\0"),
-         {"grpc-status", "7"},
-         RPC_PERMISSION_DENIED,
-         0},
-        {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"grpc-status", "77"}, RPC_UNKNOWN, 0},
-        {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {"x-other", "0"}, RPC_UNKNOWN, 0},
-        {{OK_FIELDS}, BYTES("\0\0\0\0\0"), {NULL}, RPC_UNKNOWN, 0},
-        {{OK_FIELDS, "grpc-status", "5"}, NULL, 0, {NULL}, RPC_NOT_FOUND, 0},
-        {{OK_FIELDS, "grpc-status", "0"}, NULL, 0, {NULL}, RPC_INTERNAL, 0},
-        {{":status", "503"}, NULL, 0, {NULL}, RPC_UNAVAILABLE, 0},
-        {{":status", "404", "content-type", "text/html"},
-         BYTES("<html>"),
-         {NULL},
-         RPC_UNIMPLEMENTED,
-         0},
-        {{":status", "200", "content-type", "text/html"},
-         BYTES("<html>"),
-         {NULL},
-         RPC_UNKNOWN,
-         0},
-        {{OK_FIELDS, "vmt-fds", "1"},
-         BYTES("\0\0\0\0\0"),
-         {"grpc-status", "0"},
-         RPC_INTERNAL,
-         0},
-    };
     VMT_CLEANUP(bed_done) struct bed bed;
 
     (void)state;
     bed_init(&bed);
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(cases); i++) {
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(answers); i++) {
         struct answer answer;
 
         assert_int_equal(bed_start(&bed, &answer, false, 0), 0);
         bed_settle(&bed);
-        raw_respond(&bed.raw, (int32_t)(2 * i + 1), cases[i].fields, cases[i].body,
-                    cases[i].len, cases[i].trailer[0] ? cases[i].trailer : NULL);
+        raw_respond(&bed.raw, (int32_t)(2 * i + 1), answers[i].fields, answers[i].body,
+                    answers[i].len, answers[i].trailer[0] ? answers[i].trailer : NULL);
         bed_settle(&bed);
         assert_int_equal(answer.dones, 1);
-        if (answer.status.code != cases[i].code)
+        if (answer.status.code != answers[i].code)
             fail_msg("case %zu: %s: %s", i, rpc_code_name(answer.status.code),
                      answer.status.text);
-        assert_int_equal(answer.messages, cases[i].messages);
+        assert_int_equal(answer.messages, answers[i].messages);
     }
     assert_int_equal(bed.closed, 0);
 }
