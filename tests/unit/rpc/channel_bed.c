@@ -205,7 +205,7 @@ probe_on_done(void *arg, const struct rpc_status *status)
         bed_free_channel(probe->bed);
     if (probe->again > 0) {
         probe->again--;
-        assert_int_equal(bed_start(probe->bed, probe, RPCTEST_PATH("Echo"), 1, 0), 0);
+        (void)bed_start(probe->bed, probe, RPCTEST_PATH("Echo"), 1, 0);
     }
 }
 

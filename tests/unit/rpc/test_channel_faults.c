@@ -290,6 +290,32 @@ every_walk_answers_every_call_once(void **state)
     assert_true(ok > 1000);
 }
 
+/* The turn that goes on with it may be the one that there is no memory for. */
+static void
+a_call_that_is_started_again_ends_without_memory(void **state)
+{
+    bool reached = true;
+    size_t n;
+
+    (void)state;
+    for (n = 0; reached; n++) {
+        VMT_CLEANUP(bed_done) struct bed bed;
+        struct probe probe = {.again = 30};
+
+        bed_init(&bed, NULL);
+        assert_int_equal(rpc_channel_connect(bed.channel), 0);
+        bed_run(&bed);
+        bed_refuse(&bed, ECONNREFUSED, "no");
+        assert_int_equal(bed_start(&bed, &probe, RPCTEST_PATH("Echo"), 1, 0), 0);
+        alloc_fail_after(n);
+        bed_run(&bed);
+        reached = alloc_fail_over();
+        assert_null(probe.call);
+        assert_true(probe.dones > 0);
+    }
+    assert_true(n > 30);
+}
+
 int
 main(void)
 {
@@ -298,6 +324,7 @@ main(void)
         cmocka_unit_test(a_failed_allocation_in_setting_up_leaves_nothing),
         cmocka_unit_test(a_cut_at_any_turn_answers_every_call_once),
         cmocka_unit_test(every_walk_answers_every_call_once),
+        cmocka_unit_test(a_call_that_is_started_again_ends_without_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
