@@ -4,7 +4,9 @@
  *
  * That is the channel of a keeper, which hands the VMM's messages on (see keeper.h). When
  * the keeper goes away, the connection to the VMM itself takes its place, so that the VM
- * does not notice.
+ * does not notice. Unless the VMM had a message with the keeper at that moment: what the
+ * keeper read, in whole or in part, and had not answered is lost. A VMM that waits for
+ * the answer waits on, and after part of a message the stream is out of step.
  * Source: QEMU 7.2, docs/interop/vhost-user.rst. */
 #pragma once
 
