@@ -10,12 +10,12 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/image/image_internal.h"
+#include "platform/linux/os/monotonic.h"
 #include "platform/linux/os/paths.h"
 
 /* Changes when the layout of an image does: old ones are rebuilt. */
@@ -48,17 +48,8 @@ build_done(struct build *b)
     vmt_closep(&b->lock);
 }
 
-static long
-now_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
-step(const struct build *b, const char *text, long ms)
+step(const struct build *b, const char *text, uint64_t ms)
 {
     if (b->options->on_step)
         b->options->on_step(b->options->arg, text, ms);
@@ -176,7 +167,7 @@ make_root(struct build *b, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_freep) char *base = NULL;
     VMT_CLEANUP(vmt_freep) char *path = NULL;
-    long begin = now_ms();
+    uint64_t begin = os_monotonic_ms();
     int r;
 
     if (asprintf(&path, "%s/root.squashfs", b->partial) < 0)
@@ -185,12 +176,12 @@ make_root(struct build *b, struct vmt_err *err)
     r = image_rootfs_base(&b->rootfs, &base, err);
     if (r < 0)
         return r;
-    step(b, "Debian packages for the root file system", now_ms() - begin);
-    begin = now_ms();
+    step(b, "Debian packages for the root file system", os_monotonic_ms() - begin);
+    begin = os_monotonic_ms();
     step(b, "root file system", -1);
     r = image_rootfs_write(&b->rootfs, base, path, err);
     if (r == 0)
-        step(b, "root file system", now_ms() - begin);
+        step(b, "root file system", os_monotonic_ms() - begin);
     return r;
 }
 
@@ -239,7 +230,7 @@ swap_in(struct build *b, struct vmt_err *err)
 static int
 build_parts(struct build *b, char *key, struct vmt_err *err)
 {
-    long begin = now_ms();
+    uint64_t begin = os_monotonic_ms();
     int r = os_remove_tree(b->partial, err);
 
     if (r == 0)
@@ -250,7 +241,7 @@ build_parts(struct build *b, char *key, struct vmt_err *err)
         r = make_initrd(b, err);
     if (r < 0)
         return r;
-    step(b, "kernel and initramfs", now_ms() - begin);
+    step(b, "kernel and initramfs", os_monotonic_ms() - begin);
     r = make_root(b, err);
     if (r == 0)
         r = make_manifest(b, key, err);
@@ -262,7 +253,7 @@ build_all(const struct image_build_options *options, bool *ret_built, struct vmt
 {
     VMT_CLEANUP(build_done) struct build b = {.options = options, .lock = -1};
     char key[IMAGE_DIGEST_HEX];
-    long begin = now_ms();
+    uint64_t begin = os_monotonic_ms();
     int r = build_paths(&b, err);
 
     if (r == 0)
@@ -278,7 +269,7 @@ build_all(const struct image_build_options *options, bool *ret_built, struct vmt
         *ret_built = false;
         return 0;
     }
-    step(&b, "kernel package", now_ms() - begin);
+    step(&b, "kernel package", os_monotonic_ms() - begin);
     b.rootfs = (struct image_rootfs){
         .cache_dir = options->cache_dir,
         .guest_dir = options->guest_dir,

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <event2/event.h>
 
@@ -13,6 +12,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/linux/os/loop.h"
+#include "platform/linux/os/monotonic.h"
 #include "platform/linux/vm_vsock/keeper_internal.h"
 #include "platform/linux/vm_vsock/private.h"
 
@@ -34,15 +34,6 @@
  * time in which the keeper itself did not run, since the host was suspended, stopped or
  * too busy, one counts at most. */
 #define SILENCE_TICKS 10u
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec ts = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static void
 worker_signal(struct keeper_worker *w, int sig)
@@ -236,7 +227,7 @@ static int
 worker_lost(struct keeper *k, unsigned cost)
 {
     struct keeper_deaths *d = &k->deaths;
-    uint64_t now = now_ms();
+    uint64_t now = os_monotonic_ms();
     unsigned pause;
 
     if (!d->window_ms || now - d->window_ms >= DEATHS_WINDOW_MS) {

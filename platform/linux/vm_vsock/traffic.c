@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Packets between the guest's queues and its connections. */
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
 #include "core/base/log.h"
+#include "platform/linux/os/monotonic.h"
 #include "platform/linux/vm_vsock/device_internal.h"
 #include "platform/linux/vm_vsock/memory.h"
 
@@ -276,15 +276,6 @@ device_arm(struct event *ev, unsigned sec)
         (void)evtimer_add(ev, &tv);
 }
 
-static uint64_t
-now_us(void)
-{
-    struct timespec ts = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 /* Whether to look again at once instead of waiting for an event. A guest and a program
  * that answer each other are back sooner than it takes to notify a process and to wake it
  * up; when two things happened within POLL_USEC, the next one is waited for that long.
@@ -297,7 +288,7 @@ device_polls(struct vsock_device *dev, unsigned moved)
 
     if (!moved)
         return dev->polling;
-    now = now_us();
+    now = os_monotonic_us();
     if (now - dev->moved_at < POLL_USEC)
         dev->poll_until = now + POLL_USEC;
     dev->moved_at = now;
@@ -312,7 +303,7 @@ vsock_device_pump(struct vsock_device *dev)
     if (dev->pumping)
         return;
     dev->pumping = true;
-    dev->polling = dev->poll_until && now_us() < dev->poll_until;
+    dev->polling = dev->poll_until && os_monotonic_us() < dev->poll_until;
     do {
         n = device_tx(dev);
         n += device_rx(dev);
