@@ -26,6 +26,30 @@ struct vmt_err;
 #define VHOST_FLAG_REPLY 4u
 #define VHOST_FLAG_NEED_REPLY 8u
 
+/* The requests that we know, "Front-end message types". */
+enum vhost_request {
+    VHOST_GET_FEATURES = 1,
+    VHOST_SET_FEATURES = 2,
+    VHOST_SET_OWNER = 3,
+    VHOST_RESET_OWNER = 4,
+    VHOST_SET_MEM_TABLE = 5,
+    VHOST_SET_VRING_NUM = 8,
+    VHOST_SET_VRING_ADDR = 9,
+    VHOST_SET_VRING_BASE = 10,
+    VHOST_GET_VRING_BASE = 11,
+    VHOST_SET_VRING_KICK = 12,
+    VHOST_SET_VRING_CALL = 13,
+    VHOST_SET_VRING_ERR = 14,
+    VHOST_GET_PROTOCOL_FEATURES = 15,
+    VHOST_SET_PROTOCOL_FEATURES = 16,
+    VHOST_GET_QUEUE_NUM = 17,
+    VHOST_SET_VRING_ENABLE = 18,
+    VHOST_GET_CONFIG = 24,
+};
+
+/* Protocol feature: the VMM may ask that a request without a reply is acknowledged. */
+#define VHOST_PROTOCOL_F_REPLY_ACK (1ull << 3)
+
 struct vhost_message {
     uint32_t request, flags, size;
     const uint8_t *body; /* borrowed; size bytes */

@@ -17,7 +17,6 @@
 #include "platform/linux/vm_vsock/keeper_internal.h"
 #include "platform/linux/vm_vsock/private.h"
 
-#define PROTOCOL_F_REPLY_ACK (1ull << 3)
 #define ACCEPT_PAUSE_MS 100
 
 static void
@@ -115,7 +114,7 @@ keeper_answered(struct keeper *k, const struct vhost_message *reply)
         memcpy(&status, reply->body, sizeof(status));
     failed = is_status && status != 0;
     wanted = (msg.flags & VHOST_FLAG_NEED_REPLY) &&
-             (vhost_session_protocol(k->session) & PROTOCOL_F_REPLY_ACK);
+             (vhost_session_protocol(k->session) & VHOST_PROTOCOL_F_REPLY_ACK);
     if (!failed)
         vhost_session_record(k->session, &msg, k->vmm.fds, k->vmm.nfds, reply->body,
                              is_status ? 0 : reply->size);

@@ -14,7 +14,7 @@
 #define PROTOCOL_F_MQ (1ull << 0)
 #define PROTOCOL_F_CONFIG (1ull << 9)
 /* MQ makes crosvm ask for the number of queues instead of assuming it. */
-#define PROTOCOL_FEATURES (PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIG)
+#define PROTOCOL_FEATURES (PROTOCOL_F_MQ | VHOST_PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIG)
 
 #define VRING_INDEX_MASK 0xffu
 #define VRING_NO_FD 0x100u
@@ -318,24 +318,27 @@ get_config(struct vhost_user *vu, const struct vhost_message *msg, struct vmt_er
 
 /* Numbers and sizes: docs/interop/vhost-user.rst, "Front-end message types". */
 static const struct request requests[] = {
-    [1] = {"GET_FEATURES", get_features, 0, 0, 0},
-    [2] = {"SET_FEATURES", set_features, 8, 8, 0},
-    [3] = {"SET_OWNER", set_owner, 0, 0, 0},
-    [4] = {"RESET_OWNER", reset_owner, 0, 0, 0},
-    [5] = {"SET_MEM_TABLE", set_mem_table, 8, VHOST_BODY_MAX_BYTES, VHOST_FDS_MAX},
-    [8] = {"SET_VRING_NUM", set_vring_num, 8, 8, 0},
-    [9] = {"SET_VRING_ADDR", set_vring_addr, 40, 40, 0},
-    [10] = {"SET_VRING_BASE", set_vring_base, 8, 8, 0},
-    [11] = {"GET_VRING_BASE", get_vring_base, 8, 8, 0},
-    [12] = {"SET_VRING_KICK", set_vring_kick, 8, 8, 1},
-    [13] = {"SET_VRING_CALL", set_vring_call, 8, 8, 1},
-    [14] = {"SET_VRING_ERR", set_vring_err, 8, 8, 1},
-    [15] = {"GET_PROTOCOL_FEATURES", get_protocol_features, 0, 0, 0},
-    [16] = {"SET_PROTOCOL_FEATURES", set_protocol_features, 8, 8, 0},
-    [17] = {"GET_QUEUE_NUM", get_queue_num, 0, 0, 0},
-    [18] = {"SET_VRING_ENABLE", set_vring_enable, 8, 8, 0},
-    [24] = {"GET_CONFIG", get_config, VHOST_CONFIG_HEADER_BYTES,
-            VHOST_CONFIG_HEADER_BYTES + VHOST_CONFIG_MAX_BYTES, 0},
+    [VHOST_GET_FEATURES] = {"GET_FEATURES", get_features, 0, 0, 0},
+    [VHOST_SET_FEATURES] = {"SET_FEATURES", set_features, 8, 8, 0},
+    [VHOST_SET_OWNER] = {"SET_OWNER", set_owner, 0, 0, 0},
+    [VHOST_RESET_OWNER] = {"RESET_OWNER", reset_owner, 0, 0, 0},
+    [VHOST_SET_MEM_TABLE] = {"SET_MEM_TABLE", set_mem_table, 8, VHOST_BODY_MAX_BYTES,
+                             VHOST_FDS_MAX},
+    [VHOST_SET_VRING_NUM] = {"SET_VRING_NUM", set_vring_num, 8, 8, 0},
+    [VHOST_SET_VRING_ADDR] = {"SET_VRING_ADDR", set_vring_addr, 40, 40, 0},
+    [VHOST_SET_VRING_BASE] = {"SET_VRING_BASE", set_vring_base, 8, 8, 0},
+    [VHOST_GET_VRING_BASE] = {"GET_VRING_BASE", get_vring_base, 8, 8, 0},
+    [VHOST_SET_VRING_KICK] = {"SET_VRING_KICK", set_vring_kick, 8, 8, 1},
+    [VHOST_SET_VRING_CALL] = {"SET_VRING_CALL", set_vring_call, 8, 8, 1},
+    [VHOST_SET_VRING_ERR] = {"SET_VRING_ERR", set_vring_err, 8, 8, 1},
+    [VHOST_GET_PROTOCOL_FEATURES] = {"GET_PROTOCOL_FEATURES", get_protocol_features, 0, 0,
+                                     0},
+    [VHOST_SET_PROTOCOL_FEATURES] = {"SET_PROTOCOL_FEATURES", set_protocol_features, 8, 8,
+                                     0},
+    [VHOST_GET_QUEUE_NUM] = {"GET_QUEUE_NUM", get_queue_num, 0, 0, 0},
+    [VHOST_SET_VRING_ENABLE] = {"SET_VRING_ENABLE", set_vring_enable, 8, 8, 0},
+    [VHOST_GET_CONFIG] = {"GET_CONFIG", get_config, VHOST_CONFIG_HEADER_BYTES,
+                          VHOST_CONFIG_HEADER_BYTES + VHOST_CONFIG_MAX_BYTES, 0},
 };
 
 static int

@@ -9,22 +9,6 @@
 #include "platform/linux/vm_vsock/device.h"
 #include "platform/linux/vm_vsock/private.h"
 
-/* Requests of vhost-user, docs/interop/vhost-user.rst, "Front-end message types". */
-enum {
-    SET_FEATURES = 2,
-    RESET_OWNER = 4,
-    SET_MEM_TABLE = 5,
-    SET_VRING_NUM = 8,
-    SET_VRING_ADDR = 9,
-    SET_VRING_BASE = 10,
-    GET_VRING_BASE = 11,
-    SET_VRING_KICK = 12,
-    SET_VRING_CALL = 13,
-    SET_VRING_ERR = 14,
-    SET_PROTOCOL_FEATURES = 16,
-    SET_VRING_ENABLE = 18,
-};
-
 #define RING_BODY_MAX 40u /* SET_VRING_ADDR */
 
 /* One message about a queue. */
@@ -156,7 +140,7 @@ ring_stops(struct kept_message *ring, const uint8_t *reply, size_t reply_len)
         return;
     kept_drop(&ring[RING_BASE]);
     ring[RING_BASE].there = true;
-    ring[RING_BASE].request = SET_VRING_BASE;
+    ring[RING_BASE].request = VHOST_SET_VRING_BASE;
     ring[RING_BASE].size = 8;
     memcpy(ring[RING_BASE].body, reply, 8);
 }
@@ -168,10 +152,13 @@ static const struct {
     unsigned kept;
     bool has_fd;
 } ring_messages[] = {
-    {SET_VRING_NUM, 8, RING_NUM, false},       {SET_VRING_ADDR, 40, RING_ADDR, false},
-    {SET_VRING_BASE, 8, RING_BASE, false},     {SET_VRING_KICK, 8, RING_KICK, true},
-    {SET_VRING_CALL, 8, RING_CALL, true},      {SET_VRING_ERR, 8, RING_ERR, true},
-    {SET_VRING_ENABLE, 8, RING_ENABLE, false},
+    {VHOST_SET_VRING_NUM, 8, RING_NUM, false},
+    {VHOST_SET_VRING_ADDR, 40, RING_ADDR, false},
+    {VHOST_SET_VRING_BASE, 8, RING_BASE, false},
+    {VHOST_SET_VRING_KICK, 8, RING_KICK, true},
+    {VHOST_SET_VRING_CALL, 8, RING_CALL, true},
+    {VHOST_SET_VRING_ERR, 8, RING_ERR, true},
+    {VHOST_SET_VRING_ENABLE, 8, RING_ENABLE, false},
 };
 
 static void
@@ -193,7 +180,7 @@ record_ring(struct vhost_session *session, const struct vhost_message *msg, int 
         ring = session->rings[index];
         kept_set(&ring[ring_messages[i].kept], msg,
                  ring_messages[i].has_fd && nfds == 1 ? vmt_take_fd(&fds[0]) : -1);
-        if (msg->request == SET_VRING_KICK || msg->request == SET_VRING_ADDR)
+        if (msg->request == VHOST_SET_VRING_KICK || msg->request == VHOST_SET_VRING_ADDR)
             ring_moves(ring);
     }
 }
@@ -204,17 +191,17 @@ vhost_session_record(struct vhost_session *session, const struct vhost_message *
 {
     uint32_t index = UINT32_MAX;
 
-    if (msg->request == SET_MEM_TABLE) {
+    if (msg->request == VHOST_SET_MEM_TABLE) {
         record_table(session, msg, fds, nfds);
-    } else if (msg->request == SET_FEATURES && msg->size == 8) {
+    } else if (msg->request == VHOST_SET_FEATURES && msg->size == 8) {
         kept_set(&session->features, msg, -1);
-    } else if (msg->request == SET_PROTOCOL_FEATURES && msg->size == 8) {
+    } else if (msg->request == VHOST_SET_PROTOCOL_FEATURES && msg->size == 8) {
         kept_set(&session->protocol, msg, -1);
-    } else if (msg->request == GET_VRING_BASE && msg->size == 8) {
+    } else if (msg->request == VHOST_GET_VRING_BASE && msg->size == 8) {
         memcpy(&index, msg->body, sizeof(index));
         if (index < VSOCK_DEVICE_RINGS)
             ring_stops(session->rings[index], reply, reply_len);
-    } else if (msg->request == RESET_OWNER) {
+    } else if (msg->request == VHOST_RESET_OWNER) {
         for (unsigned i = 0; i < VSOCK_DEVICE_RINGS; i++)
             ring_stops(session->rings[i], NULL, 0);
     } else {
@@ -253,10 +240,11 @@ vhost_session_replay(const struct vhost_session *session, unsigned *at,
 
         if (kept ? !kept->there : !session->table_size)
             continue;
-        *ret_msg = (struct vhost_message){.request = kept ? kept->request : SET_MEM_TABLE,
-                                          .flags = VHOST_FLAG_VERSION,
-                                          .size = kept ? kept->size : session->table_size,
-                                          .body = kept ? kept->body : session->table};
+        *ret_msg =
+            (struct vhost_message){.request = kept ? kept->request : VHOST_SET_MEM_TABLE,
+                                   .flags = VHOST_FLAG_VERSION,
+                                   .size = kept ? kept->size : session->table_size,
+                                   .body = kept ? kept->body : session->table};
         *ret_fds = kept ? &kept->fd : session->table_fds;
         *ret_nfds = kept ? kept->fd >= 0 : session->table_nfds;
         return true;

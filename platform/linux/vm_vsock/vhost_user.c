@@ -84,7 +84,7 @@ message_handle(struct vhost_user *vu, const struct vhost_message *msg,
                struct vmt_err *err)
 {
     bool ack = vu->kept || ((msg->flags & VHOST_FLAG_NEED_REPLY) &&
-                            (vu->protocol & PROTOCOL_F_REPLY_ACK));
+                            (vu->protocol & VHOST_PROTOCOL_F_REPLY_ACK));
     uint32_t flags = 0;
     int r;
 

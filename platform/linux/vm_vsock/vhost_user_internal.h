@@ -9,8 +9,6 @@
 
 struct event;
 
-#define PROTOCOL_F_REPLY_ACK (1ull << 3)
-
 struct vhost_user {
     struct event_base *base; /* borrowed */
     struct vsock_device *dev;
