@@ -21,7 +21,20 @@ enum hypervisor_cap {
     HYPERVISOR_CAP_POWER_BUTTON = 1u << 3,
     HYPERVISOR_CAP_PAUSE = 1u << 4,
     HYPERVISOR_CAP_ADOPT = 1u << 5, /* takes over a VM of an earlier process */
+    HYPERVISOR_CAP_BALLOON = 1u << 6,
+    HYPERVISOR_CAP_DISK_RESIZE = 1u << 7,
+    HYPERVISOR_CAP_DISK_HOTPLUG = 1u << 8,
+    HYPERVISOR_CAP_NIC_HOTPLUG = 1u << 9,
+    HYPERVISOR_CAP_VSOCK_HOTPLUG = 1u << 10, /* of vhost-user vsock devices */
+    HYPERVISOR_CAP_USB = 1u << 11,           /* passes devices of the host */
+    HYPERVISOR_CAP_SNAPSHOT = 1u << 12,      /* saves and restores a VM's state */
+    HYPERVISOR_CAP_TAP = 1u << 13,           /* network by a tap descriptor */
+    HYPERVISOR_CAP_FIRMWARE = 1u << 14, /* boots firmware with a flash of variables */
+    HYPERVISOR_CAP_HUGEPAGES = 1u << 15,
 };
+
+/* Where hot-plugged USB devices sit; 0 means none in the messages of the original. */
+#define HYPERVISOR_USB_PORT_MAX 16u
 
 enum hypervisor_accel {
     HYPERVISOR_ACCEL_AUTO = 0, /* decided by a probe */
@@ -33,6 +46,7 @@ enum hypervisor_net {
     HYPERVISOR_NET_NONE = 0,
     /* NAT in the hypervisor: 10.0.2.15/24 via 10.0.2.2, DNS 10.0.2.3 */
     HYPERVISOR_NET_USER,
+    HYPERVISOR_NET_TAP, /* frames through a tap, HYPERVISOR_CAP_TAP */
 };
 
 enum hypervisor_vsock {
@@ -49,6 +63,14 @@ struct hypervisor_disk {
     uint32_t block_size; /* 0: 512 */
     bool direct;         /* O_DIRECT */
     const char *serial;  /* at most 20 bytes; names the disk in the guest and in calls */
+};
+
+#define HYPERVISOR_MAC_LEN 6
+
+struct hypervisor_nic {
+    const char *id; /* letters, digits, '-' and '_'; names the device in calls */
+    int tap_fd;     /* tap with IFF_NO_PI and IFF_VNET_HDR; borrowed */
+    uint8_t mac[HYPERVISOR_MAC_LEN];
 };
 
 /* A vm to boot; borrowed for the call, a backend copies what it keeps. */
@@ -71,6 +93,20 @@ struct vm_spec {
     const struct hypervisor_disk *disks; /* the guest sees them in this order */
     size_t ndisks;
     const char *const *oem_strings; /* SMBIOS type 11, NULL-terminated, or NULL */
+    int tap_fd;                     /* HYPERVISOR_NET_TAP only; as in hypervisor_nic */
+    /* Address of the network device; all zeroes: the backend makes one from cid. */
+    uint8_t mac[HYPERVISOR_MAC_LEN];
+    unsigned spare_slots; /* devices that can be plugged later */
+    bool hugepages;       /* back RAM with huge pages where the host has them */
+    int firmware_fd;      /* code flash, O_RDONLY, instead of a kernel; below 1: none */
+    int pflash_fd;        /* variable flash, O_RDWR; below 1: none */
+    /* A state that save wrote for a spec equal to this one but for name, run_dir, cid,
+     * console, generation and vsock: the vm is that one again, paused when control
+     * answers. O_RDONLY at its begin; below 1: boot. */
+    int restore_fd;
+    /* UUID that a guest finds changed when it is not the one that it was before
+     * (vmgenid), or NULL. */
+    const char *generation;
 };
 
 enum hypervisor_exit {
@@ -104,6 +140,20 @@ struct hypervisor_events {
 
 /* Runs once from the loop: result 0 or -errno. */
 typedef void hypervisor_done_fn(void *arg, int result, const struct vmt_err *err);
+
+/* Memory as the guest sees it, bytes. */
+struct hypervisor_memory {
+    uint64_t total;     /* RAM without what the balloon holds */
+    uint64_t free;      /* used for nothing */
+    uint64_t available; /* could be given to programs without swapping */
+    uint64_t caches;    /* of disks */
+    uint64_t balloon;   /* held by the balloon now */
+};
+
+/* Runs once from the loop: memory is NULL when result is -errno. -EAGAIN: the guest has
+ * not reported anything yet. */
+typedef void hypervisor_memory_fn(void *arg, int result,
+                                  const struct hypervisor_memory *memory);
 
 /* accel is KVM or TCG, reason says why in one sentence (borrowed for the call),
  * from_cache that an earlier verdict was used. */
@@ -149,6 +199,46 @@ struct hypervisor_ops {
     /* Pause and resume all vcpus. HYPERVISOR_CAP_PAUSE. */
     int (*pause)(struct hypervisor_vm *vm, bool paused, hypervisor_done_fn *done,
                  void *arg);
+
+    /* The slots below return 0 when done will run, or -ENOTCONN, -EBUSY, -ENOMEM. */
+
+    /* Take bytes away from the guest, or give all back with 0; it follows when it can.
+     * HYPERVISOR_CAP_BALLOON, as memory. */
+    int (*balloon_set)(struct hypervisor_vm *vm, uint64_t bytes, hypervisor_done_fn *done,
+                       void *arg);
+    int (*memory)(struct hypervisor_vm *vm, hypervisor_memory_fn *done, void *arg);
+    /* Tell the guest of a disk's new size in bytes; the file has it when this is done. A
+     * disk is known by its serial. HYPERVISOR_CAP_DISK_RESIZE. */
+    int (*disk_resize)(struct hypervisor_vm *vm, const char *serial, uint64_t size,
+                       hypervisor_done_fn *done, void *arg);
+    /* Plug into and take from a spare slot: -ENOSPC when none is left, -ENOENT, -EEXIST;
+     * removing needs the guest's consent and gives -ETIMEDOUT without it.
+     * HYPERVISOR_CAP_DISK_HOTPLUG. */
+    int (*disk_add)(struct hypervisor_vm *vm, const struct hypervisor_disk *disk,
+                    hypervisor_done_fn *done, void *arg);
+    int (*disk_remove)(struct hypervisor_vm *vm, const char *serial,
+                       hypervisor_done_fn *done, void *arg);
+    int (*nic_add)(struct hypervisor_vm *vm, const struct hypervisor_nic *nic,
+                   hypervisor_done_fn *done, void *arg); /* HYPERVISOR_CAP_NIC_HOTPLUG */
+    int (*nic_remove)(struct hypervisor_vm *vm, const char *id, hypervisor_done_fn *done,
+                      void *arg);
+    /* The vsock device: a vm has at most one. A vm with a paused guest may be given one.
+     * HYPERVISOR_CAP_VSOCK_HOTPLUG. */
+    int (*vsock_add)(struct hypervisor_vm *vm, const char *socket,
+                     hypervisor_done_fn *done, void *arg);
+    int (*vsock_remove)(struct hypervisor_vm *vm, hypervisor_done_fn *done, void *arg);
+    /* Give the device whose node fd is (usbfs, O_RDWR; borrowed) to the guest as port
+     * 1 .. HYPERVISOR_USB_PORT_MAX. HYPERVISOR_CAP_USB. */
+    int (*usb_attach)(struct hypervisor_vm *vm, unsigned port, int fd,
+                      hypervisor_done_fn *done, void *arg);
+    int (*usb_detach)(struct hypervisor_vm *vm, unsigned port, hypervisor_done_fn *done,
+                      void *arg);
+    /* Write the state of a paused vm without a vsock device to fd (borrowed). Disks are
+     * not part of it. Afterwards the vm is still paused. HYPERVISOR_CAP_SNAPSHOT. */
+    int (*save)(struct hypervisor_vm *vm, int fd, hypervisor_done_fn *done, void *arg);
+    /* One line that changes whenever a state saved by one build may not be restored by
+     * another. Returns 0 or -errno. HYPERVISOR_CAP_SNAPSHOT. */
+    int (*build_id)(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err);
     /* Forget the vm: the process runs on if it still does, no event comes any more. Files
      * that the backend made in run_dir are removed only when the process is gone. */
     void (*vm_free)(struct hypervisor_vm *vm);
