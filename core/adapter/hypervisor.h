@@ -63,6 +63,10 @@ struct hypervisor_disk {
     uint32_t block_size; /* 0: 512 */
     bool direct;         /* O_DIRECT */
     const char *serial;  /* at most 20 bytes; names the disk in the guest and in calls */
+    /* The spare slot it sits in, 1 .. spare_slots, which says where the guest finds it.
+     * 0 at start: a place of its own, from which it cannot be taken; 0 in disk_add: any
+     * that is free. */
+    unsigned slot;
 };
 
 #define HYPERVISOR_MAC_LEN 6
@@ -96,7 +100,8 @@ struct vm_spec {
     int tap_fd;                     /* HYPERVISOR_NET_TAP only; as in hypervisor_nic */
     /* Address of the network device; all zeroes: the backend makes one from cid. */
     uint8_t mac[HYPERVISOR_MAC_LEN];
-    unsigned spare_slots; /* devices that can be plugged later */
+    unsigned spare_slots; /* devices that can be plugged later, but for vsock: with any
+                           * spare slot its device has one more, of its own */
     bool hugepages;       /* back RAM with huge pages where the host has them */
     int firmware_fd;      /* code flash, O_RDONLY, instead of a kernel; below 1: none */
     int pflash_fd;        /* variable flash, O_RDWR; below 1: none */
@@ -200,20 +205,23 @@ struct hypervisor_ops {
     int (*pause)(struct hypervisor_vm *vm, bool paused, hypervisor_done_fn *done,
                  void *arg);
 
-    /* The slots below return 0 when done will run, or -ENOTCONN, -EBUSY, -ENOMEM. */
+    /* The slots below return 0 when done will run, or -ENOTCONN, -EBUSY, -ENOMEM. All
+     * else is told to done: -EIO is the backend's own refusal. done may be NULL, as in
+     * power_button. Descriptors are borrowed for the call. */
 
     /* Take bytes away from the guest, or give all back with 0; it follows when it can.
-     * HYPERVISOR_CAP_BALLOON, as memory. */
+     * -EINVAL: it would have nothing left. HYPERVISOR_CAP_BALLOON, as memory. */
     int (*balloon_set)(struct hypervisor_vm *vm, uint64_t bytes, hypervisor_done_fn *done,
                        void *arg);
     int (*memory)(struct hypervisor_vm *vm, hypervisor_memory_fn *done, void *arg);
     /* Tell the guest of a disk's new size in bytes; the file has it when this is done. A
-     * disk is known by its serial. HYPERVISOR_CAP_DISK_RESIZE. */
+     * disk is known by its serial; -ENOENT. HYPERVISOR_CAP_DISK_RESIZE. */
     int (*disk_resize)(struct hypervisor_vm *vm, const char *serial, uint64_t size,
                        hypervisor_done_fn *done, void *arg);
-    /* Plug into and take from a spare slot: -ENOSPC when none is left, -ENOENT, -EEXIST;
-     * removing needs the guest's consent and gives -ETIMEDOUT without it.
-     * HYPERVISOR_CAP_DISK_HOTPLUG. */
+    /* Plug into and take from a spare slot: -ENOSPC when none is left, -EBUSY when the
+     * one asked for is in use, -EEXIST for a known serial or id; -ENOENT, -EPERM for what
+     * was there at start without a slot. Removing needs the guest's consent and gives
+     * -ETIMEDOUT without it, -EACCES when it refused. HYPERVISOR_CAP_DISK_HOTPLUG. */
     int (*disk_add)(struct hypervisor_vm *vm, const struct hypervisor_disk *disk,
                     hypervisor_done_fn *done, void *arg);
     int (*disk_remove)(struct hypervisor_vm *vm, const char *serial,
@@ -227,8 +235,10 @@ struct hypervisor_ops {
     int (*vsock_add)(struct hypervisor_vm *vm, const char *socket,
                      hypervisor_done_fn *done, void *arg);
     int (*vsock_remove)(struct hypervisor_vm *vm, hypervisor_done_fn *done, void *arg);
-    /* Give the device whose node fd is (usbfs, O_RDWR; borrowed) to the guest as port
-     * 1 .. HYPERVISOR_USB_PORT_MAX. HYPERVISOR_CAP_USB. */
+    /* Give the device whose node fd is (usbfs, O_RDWR) to the guest as port
+     * 1 .. HYPERVISOR_USB_PORT_MAX: -EINVAL, -EEXIST for a port in use, -ENOENT for an
+     * empty one. The first device ever takes a spare slot for its controller, -ENOSPC.
+     * HYPERVISOR_CAP_USB. */
     int (*usb_attach)(struct hypervisor_vm *vm, unsigned port, int fd,
                       hypervisor_done_fn *done, void *arg);
     int (*usb_detach)(struct hypervisor_vm *vm, unsigned port, hypervisor_done_fn *done,

@@ -45,6 +45,14 @@ record(struct fake_start *s, const struct vm_spec *spec)
         s->disks[i] = spec->disks[i];
         s->disks[i].path = s->disks[i].serial = NULL;
     }
+    s->tap_fd = spec->tap_fd;
+    s->firmware_fd = spec->firmware_fd;
+    s->pflash_fd = spec->pflash_fd;
+    s->restore_fd = spec->restore_fd;
+    memcpy(s->mac, spec->mac, sizeof(s->mac));
+    s->spare_slots = spec->spare_slots;
+    s->hugepages = spec->hugepages;
+    copy_text(s->generation, sizeof(s->generation), spec->generation);
 }
 
 static struct hypervisor_vm *
@@ -73,12 +81,15 @@ check_spec(const struct vm_spec *spec, struct vmt_err *err)
 {
     if (spec->cid < VMT_CID_GUEST_MIN || spec->cid == UINT32_MAX)
         return vmt_err_setx(err, EINVAL, "cid %u is reserved", (unsigned)spec->cid);
-    if (spec->kernel_fd < 0)
+    if (spec->kernel_fd < 0 && spec->firmware_fd < 1)
         return vmt_err_setx(err, EINVAL, "no kernel to boot");
     if (spec->mem_mib == 0 || spec->vcpus == 0)
         return vmt_err_setx(err, EINVAL, "a vm needs memory and vcpus");
     if (spec->accel == HYPERVISOR_ACCEL_AUTO)
         return vmt_err_setx(err, EINVAL, "the accelerator has not been decided");
+    for (size_t i = 0; i < spec->ndisks; i++)
+        if (spec->disks[i].slot > spec->spare_slots)
+            return vmt_err_setx(err, EINVAL, "disk %zu: there is no such slot", i);
     return 0;
 }
 
@@ -103,6 +114,8 @@ fake_start(struct hypervisor *base, const struct vm_spec *spec,
     /* Numbers that no process of this machine has (pid_max is at most 2^22). */
     p->id = (struct spawn_id){hv->next_pid++, 1};
     record(&p->start, spec);
+    fake_devices_init(&p->devices, spec);
+    p->paused = spec->restore_fd > 0;
     vmt_list_append(&hv->processes, &p->node);
     *ret_vm = vm_new(hv, p, events, arg);
     return 0;
@@ -270,6 +283,17 @@ fake_probe(struct hypervisor *base, const struct hypervisor_probe_request *req,
     return 0;
 }
 
+static int
+fake_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err)
+{
+    const char *id = fake_of(hv)->behaviour.build_id;
+    int n = snprintf(buf, cap, "%s", id ? id : "fake 1");
+
+    if (n <= 0 || (size_t)n >= cap)
+        return vmt_err_setx(err, EIO, "scripted failure");
+    return 0;
+}
+
 static void
 fake_free(struct hypervisor *base)
 {
@@ -298,6 +322,7 @@ static const struct hypervisor_ops fake_ops = {
     .quit = fake_quit,
     .kill = fake_kill,
     .pause = fake_pause,
+    .build_id = fake_build_id,
     .vm_free = fake_vm_free,
     .free = fake_free,
 };
@@ -310,6 +335,7 @@ fake_hypervisor_new(struct vmt_clock *clock, uint32_t caps, struct hypervisor **
     if (!hv)
         return -ENOMEM;
     hv->ops = fake_ops;
+    fake_devices_ops(&hv->ops);
     hv->ops.caps = caps ? caps : UINT32_MAX;
     hv->base.ops = &hv->ops;
     hv->clock = clock;

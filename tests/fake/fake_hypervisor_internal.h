@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/fake/fake_hypervisor_internal.h - what the two files of the fake share. */
+/* tests/fake/fake_hypervisor_internal.h - what the files of the fake share. */
 #pragma once
 
 #include "core/adapter/clock.h"
@@ -21,6 +21,25 @@ struct fake {
     bool from_cache, probes_held;
 };
 
+#define FAKE_SLOTS_MAX 32
+
+/* What is plugged into one process; see fake_devices.c. */
+struct fake_devices {
+    struct fake_disk disks[FAKE_DISKS_MAX + FAKE_SLOTS_MAX];
+    size_t ndisks;
+    struct fake_nic nics[FAKE_SLOTS_MAX];
+    size_t nnics;
+    bool used[FAKE_SLOTS_MAX + 1]; /* slots by number; 0 is none */
+    int usb[HYPERVISOR_USB_PORT_MAX + 1];
+    unsigned usb_slot; /* 0: no controller yet */
+    char vsock[FAKE_TEXT_MAX];
+    bool has_vsock, stubborn;
+    uint64_t balloon;
+    struct hypervisor_memory memory;
+    bool has_memory;
+    int saved;
+};
+
 /* The process runs with or without somebody who watches it. */
 struct fake_process {
     struct vmt_list node;
@@ -32,6 +51,7 @@ struct fake_process {
     enum hypervisor_exit reason;
     char text[FAKE_TEXT_MAX];
     bool paused, frozen;
+    struct fake_devices devices;
 };
 
 /* A call whose answer comes on the next turn. */
@@ -40,8 +60,17 @@ struct fake_call {
     struct hypervisor_vm *vm; /* borrowed */
     struct vmt_timer *timer;
     hypervisor_done_fn *done;
+    hypervisor_memory_fn *memory_done;
     void *arg;
     int result;
+    /* What happens when a call succeeds, before it is answered; NULL: nothing. Returns
+     * its result. The arguments of a call are below. */
+    int (*apply)(struct fake_process *p, struct fake_call *c);
+    struct fake_disk disk;
+    struct fake_nic nic;
+    char text[FAKE_TEXT_MAX];
+    uint64_t number;
+    int fd;
 };
 
 struct hypervisor_vm {
@@ -74,3 +103,8 @@ void fake_process_free(struct fake_process *p);
 void fake_call_free(struct fake_call *c);
 /* Answer and free arg, a struct fake_call. */
 void fake_call_fire(void *arg);
+
+/* fake_devices.c: what spec brings, and the slots of the table from balloon_set to
+ * save. */
+void fake_devices_init(struct fake_devices *devices, const struct vm_spec *spec);
+void fake_devices_ops(struct hypervisor_ops *ops);

@@ -44,15 +44,27 @@ void
 fake_call_fire(void *arg)
 {
     struct fake_call *c = arg;
+    struct hypervisor_vm *vm = c->vm;
     hypervisor_done_fn *done = c->done;
+    hypervisor_memory_fn *memory_done = c->memory_done;
     void *done_arg = c->arg;
-    int result = c->result;
+    struct hypervisor_memory memory = {0};
     struct vmt_err err;
+    int result = c->result;
 
     c->timer = NULL;
+    if (result == 0 && c->apply)
+        result = c->apply(vm->process, c);
+    if (vm->process) {
+        memory = vm->process->devices.memory;
+        memory.balloon = vm->process->devices.balloon;
+    }
     fake_call_free(c);
     (void)vmt_err_setx(&err, result < 0 ? -result : EINVAL, "scripted failure");
-    done(done_arg, result, result < 0 ? &err : NULL);
+    if (memory_done)
+        memory_done(done_arg, result, result < 0 ? NULL : &memory);
+    if (done)
+        done(done_arg, result, result < 0 ? &err : NULL);
 }
 
 static struct spawn_exit
@@ -145,6 +157,20 @@ void
 fake_process_freeze(struct fake_process *process)
 {
     process->frozen = true;
+}
+
+void
+fake_process_thaw(struct fake_process *process)
+{
+    process->frozen = false;
+    if (!process->vm)
+        return;
+    VMT_LIST_FOREACH(node, next, &process->vm->pending)
+    {
+        struct fake_call *c = VMT_CONTAINER_OF(node, struct fake_call, node);
+
+        fake_later(process->hv, fake_call_fire, c, &c->timer);
+    }
 }
 
 const struct fake_start *

@@ -63,6 +63,15 @@ fake_murder(struct suite *s)
     fake_process_exit(only_process(s), HYPERVISOR_EXIT_KILLED, NULL);
 }
 
+static void
+fake_tell_memory(struct suite *s)
+{
+    const struct hypervisor_memory memory = {
+        .total = 200 << 20, .free = 50 << 20, .available = 100 << 20};
+
+    fake_process_set_memory(only_process(s), &memory);
+}
+
 int
 main(void)
 {
@@ -73,6 +82,7 @@ main(void)
         .refuse = fake_refuse,
         .freeze = fake_freeze,
         .murder = fake_murder,
+        .tell_memory = fake_tell_memory,
         .probed = HYPERVISOR_ACCEL_TCG,
     };
 

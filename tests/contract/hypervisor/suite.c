@@ -64,12 +64,25 @@ on_exit_event(void *arg, const struct hypervisor_exit_info *info)
     note(s, "exit");
 }
 
-static void
-on_done(void *arg, int result, const struct vmt_err *err)
+void
+suite_on_done(void *arg, int result, const struct vmt_err *err)
 {
     struct suite *s = arg;
 
     assert_int_equal(result == 0, err == NULL);
+    s->dones++;
+    s->done_result = result;
+    note(s, "done");
+}
+
+void
+suite_on_memory(void *arg, int result, const struct hypervisor_memory *memory)
+{
+    struct suite *s = arg;
+
+    assert_int_equal(result == 0, memory != NULL);
+    if (memory)
+        s->memory = *memory;
     s->dones++;
     s->done_result = result;
     note(s, "done");
@@ -88,7 +101,7 @@ on_probe(void *arg, enum hypervisor_accel accel, const char *reason, bool from_c
     note(s, "probe");
 }
 
-static const struct hypervisor_events events = {on_control, on_panic, on_exit_event};
+const struct hypervisor_events suite_events = {on_control, on_panic, on_exit_event};
 
 static void
 on_watchdog(void *arg)
@@ -99,9 +112,8 @@ on_watchdog(void *arg)
     os_loop_stop(s->loop, 1);
 }
 
-/* Turn the loop until *counter reaches at least 1. */
-static void
-wait_for(struct suite *s, const unsigned *counter)
+void
+suite_wait(struct suite *s, const unsigned *counter)
 {
     assert_int_equal(s->clock->ops->timer_start(s->clock, SUITE_PATIENCE_MS, on_watchdog,
                                                 s, &s->watchdog),
@@ -119,9 +131,38 @@ stop_loop(void *arg)
     os_loop_stop(arg, 0);
 }
 
-/* Let everything that is due happen. */
-static void
-settle(struct suite *s)
+static bool
+console_says(struct suite *s, const char *text)
+{
+    char said[16384];
+    FILE *f = fopen(s->console, "r");
+    size_t n;
+
+    assert_non_null(f);
+    n = fread(said, 1, sizeof(said) - 1, f);
+    (void)fclose(f);
+    said[n] = '\0';
+    return strstr(said, text) != NULL;
+}
+
+void
+suite_wait_console(struct suite *s, const char *text)
+{
+    if (!backend->console_text)
+        return;
+    for (unsigned ms = 0; !console_says(s, text); ms += 20) {
+        struct vmt_timer *timer;
+
+        if (ms >= SUITE_PATIENCE_MS || s->exits > 0)
+            fail_msg("the guest never said \"%s\"", text);
+        assert_int_equal(
+            s->clock->ops->timer_start(s->clock, 20, stop_loop, s->loop, &timer), 0);
+        (void)os_loop_run(s->loop);
+    }
+}
+
+void
+suite_settle(struct suite *s)
 {
     struct vmt_timer *timer;
 
@@ -132,8 +173,8 @@ settle(struct suite *s)
     }
 }
 
-static struct vm_spec
-spec_for(struct suite *s, const char *cmdline)
+struct vm_spec
+suite_spec(struct suite *s, const char *cmdline)
 {
     return (struct vm_spec){
         .name = "contract",
@@ -150,41 +191,41 @@ spec_for(struct suite *s, const char *cmdline)
     };
 }
 
-static void
-start(struct suite *s, const struct vm_spec *spec)
+void
+suite_start(struct suite *s, const struct vm_spec *spec)
 {
     struct vmt_err err = {0};
     int r;
 
     s->inside = true;
-    r = s->hv->ops->start(s->hv, spec, &events, s, &s->vm, &err);
+    r = s->hv->ops->start(s->hv, spec, &suite_events, s, &s->vm, &err);
     s->inside = false;
     if (r < 0)
         fail_msg("start: %s", err.msg);
 }
 
-static void
-start_and_control(struct suite *s, const char *cmdline)
+void
+suite_start_and_control(struct suite *s, const char *cmdline)
 {
-    struct vm_spec spec = spec_for(s, cmdline);
+    struct vm_spec spec = suite_spec(s, cmdline);
 
-    start(s, &spec);
+    suite_start(s, &spec);
     assert_string_equal(s->log, "");
-    wait_for(s, &s->controls);
+    suite_wait(s, &s->controls);
 }
 
-static void
-quit_and_exit(struct suite *s)
+void
+suite_quit_and_exit(struct suite *s)
 {
     s->inside = true;
     assert_int_equal(s->hv->ops->quit(s->vm), 0);
     s->inside = false;
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_REQUEST);
 }
 
-static int
-setup(void **state)
+int
+suite_setup(void **state)
 {
     struct suite *s = calloc(1, sizeof(*s));
 
@@ -204,14 +245,14 @@ setup(void **state)
 }
 
 /* Nothing may be left: no file in run_dir, no process. */
-static int
-teardown(void **state)
+int
+suite_teardown(void **state)
 {
     struct suite *s = *state;
     int clean, child;
 
     s->hv->ops->vm_free(s->vm);
-    settle(s);
+    suite_settle(s);
     if (backend->close)
         backend->close(s);
     s->hv->ops->free(s->hv);
@@ -235,12 +276,12 @@ control_answers_after_start_and_quit_ends_it(void **state)
     struct suite *s = *state;
     struct spawn_id id;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     s->hv->ops->id(s->vm, &id);
     assert_true(id.pid > 1);
     assert_true(id.start_time > 0);
-    quit_and_exit(s);
-    settle(s);
+    suite_quit_and_exit(s);
+    suite_settle(s);
     assert_string_equal(s->log, "control exit");
     assert_int_equal(s->exit.process.kind, SPAWN_EXIT_CODE);
     assert_int_equal(s->exit.process.code, 0);
@@ -250,14 +291,14 @@ static void
 calls_before_control_are_not_connected(void **state)
 {
     struct suite *s = *state;
-    struct vm_spec spec = spec_for(s, "quiet");
+    struct vm_spec spec = suite_spec(s, "quiet");
 
-    start(s, &spec);
+    suite_start(s, &spec);
     assert_int_equal(s->hv->ops->quit(s->vm), -ENOTCONN);
-    assert_int_equal(s->hv->ops->pause(s->vm, true, on_done, s), -ENOTCONN);
-    assert_int_equal(s->hv->ops->power_button(s->vm, on_done, s), -ENOTCONN);
+    assert_int_equal(s->hv->ops->pause(s->vm, true, suite_on_done, s), -ENOTCONN);
+    assert_int_equal(s->hv->ops->power_button(s->vm, suite_on_done, s), -ENOTCONN);
     assert_int_equal(s->hv->ops->kill(s->vm, SIGKILL), 0);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_REQUEST);
     assert_int_equal(s->dones, 0);
 }
@@ -267,20 +308,20 @@ pause_resume_and_power_button_are_answered(void **state)
 {
     struct suite *s = *state;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     for (int i = 0; i < 2; i++) {
         s->dones = 0;
         s->inside = true;
-        assert_int_equal(s->hv->ops->pause(s->vm, i == 0, on_done, s), 0);
+        assert_int_equal(s->hv->ops->pause(s->vm, i == 0, suite_on_done, s), 0);
         s->inside = false;
-        wait_for(s, &s->dones);
+        suite_wait(s, &s->dones);
         assert_int_equal(s->done_result, 0);
     }
     s->dones = 0;
-    assert_int_equal(s->hv->ops->power_button(s->vm, on_done, s), 0);
-    wait_for(s, &s->dones);
+    assert_int_equal(s->hv->ops->power_button(s->vm, suite_on_done, s), 0);
+    suite_wait(s, &s->dones);
     assert_int_equal(s->done_result, 0);
-    quit_and_exit(s);
+    suite_quit_and_exit(s);
     assert_string_equal(s->log, "control done done done exit");
 }
 
@@ -289,11 +330,11 @@ a_call_in_flight_fails_before_the_exit(void **state)
 {
     struct suite *s = *state;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     backend->freeze(s);
-    assert_int_equal(s->hv->ops->pause(s->vm, true, on_done, s), 0);
+    assert_int_equal(s->hv->ops->pause(s->vm, true, suite_on_done, s), 0);
     assert_int_equal(s->hv->ops->kill(s->vm, SIGKILL), 0);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->done_result, -ENOTCONN);
     assert_string_equal(s->log, "control done exit");
 }
@@ -305,11 +346,11 @@ expect_end(struct suite *s, const char *act, enum hypervisor_exit reason)
 
     (void)snprintf(cmdline, sizeof(cmdline), "console=ttyS0 panic=-1 quiet vmt_test=%s",
                    act);
-    start_and_control(s, cmdline);
+    suite_start_and_control(s, cmdline);
     if (backend->act)
         backend->act(s, act);
-    wait_for(s, &s->exits);
-    settle(s);
+    suite_wait(s, &s->exits);
+    suite_settle(s);
     assert_int_equal(s->exit.reason, reason);
     assert_int_equal(s->exits, 1);
     assert_int_equal(s->exit.process.kind, SPAWN_EXIT_CODE);
@@ -354,9 +395,9 @@ a_signal_from_outside_is_no_request_of_ours(void **state)
 {
     struct suite *s = *state;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     backend->murder(s);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_KILLED);
     assert_int_equal(s->exit.process.kind, SPAWN_EXIT_SIGNAL);
     assert_int_equal(s->exit.process.code, SIGKILL);
@@ -369,9 +410,9 @@ sigterm_of_ours_is_a_request(void **state)
 {
     struct suite *s = *state;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     assert_int_equal(s->hv->ops->kill(s->vm, SIGTERM), 0);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_REQUEST);
 }
 
@@ -380,14 +421,14 @@ a_refused_file_ends_with_config_and_its_words(void **state)
 {
     struct suite *s = *state;
     const struct hypervisor_disk disk = {.path = "/nonexistent,readonly=on", .fd = -1};
-    struct vm_spec spec = spec_for(s, "quiet");
+    struct vm_spec spec = suite_spec(s, "quiet");
 
     spec.disks = &disk;
     spec.ndisks = 1;
-    start(s, &spec);
+    suite_start(s, &spec);
     if (backend->refuse)
         backend->refuse(s);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_CONFIG);
     assert_non_null(strstr(s->exit.text, "/nonexistent,readonly=on"));
 }
@@ -396,26 +437,29 @@ static void
 a_spec_that_cannot_run_is_refused_at_once(void **state)
 {
     struct suite *s = *state;
-    struct vm_spec spec = spec_for(s, "quiet");
+    struct vm_spec spec = suite_spec(s, "quiet");
     struct hypervisor_vm *vm = NULL;
     struct vmt_err err = {0};
 
     spec.cid = 2;
-    assert_int_equal(s->hv->ops->start(s->hv, &spec, &events, s, &vm, &err), -EINVAL);
+    assert_int_equal(s->hv->ops->start(s->hv, &spec, &suite_events, s, &vm, &err),
+                     -EINVAL);
     assert_non_null(strstr(err.msg, "cid 2"));
-    spec = spec_for(s, "quiet");
+    spec = suite_spec(s, "quiet");
     spec.kernel_fd = -1;
-    assert_int_equal(s->hv->ops->start(s->hv, &spec, &events, s, &vm, &err), -EINVAL);
-    spec = spec_for(s, "quiet");
+    assert_int_equal(s->hv->ops->start(s->hv, &spec, &suite_events, s, &vm, &err),
+                     -EINVAL);
+    spec = suite_spec(s, "quiet");
     spec.accel = HYPERVISOR_ACCEL_AUTO;
-    assert_int_equal(s->hv->ops->start(s->hv, &spec, &events, s, &vm, NULL), -EINVAL);
+    assert_int_equal(s->hv->ops->start(s->hv, &spec, &suite_events, s, &vm, NULL),
+                     -EINVAL);
     assert_null(vm);
-    settle(s);
+    suite_settle(s);
     assert_string_equal(s->log, "");
 }
 
-static int
-make_disk(void)
+int
+suite_disk(void)
 {
     int fd = memfd_create("disk", MFD_CLOEXEC);
 
@@ -429,14 +473,14 @@ every_part_of_a_spec_is_accepted(void **state)
 {
     struct suite *s = *state;
     const char *const oem[] = {"vmt:a,b=c", "two", NULL};
-    int writable = make_disk(), other = make_disk();
+    int writable = suite_disk(), other = suite_disk();
     char path[64];
     struct hypervisor_disk disks[] = {
         {.fd = writable, .serial = "state", .block_size = 4096},
         {.fd = -1, .read_only = true},
         {.path = s->console, .fd = -1, .read_only = true, .serial = "a,b\"c"},
     };
-    struct vm_spec spec = spec_for(s, "quiet vmt=\"a b\",c");
+    struct vm_spec spec = suite_spec(s, "quiet vmt=\"a b\",c");
 
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", other);
     disks[1].fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -446,7 +490,7 @@ every_part_of_a_spec_is_accepted(void **state)
     spec.disks = disks;
     spec.ndisks = sizeof(disks) / sizeof(disks[0]);
     spec.oem_strings = oem;
-    start(s, &spec);
+    suite_start(s, &spec);
     close(disks[1].fd);
     close(writable);
     close(other);
@@ -454,7 +498,7 @@ every_part_of_a_spec_is_accepted(void **state)
         (void)os_loop_run(s->loop);
     if (s->exits > 0)
         fail_msg("%s", s->exit_text);
-    quit_and_exit(s);
+    suite_quit_and_exit(s);
 }
 
 static void
@@ -464,22 +508,22 @@ a_freed_vm_runs_on_and_can_be_adopted(void **state)
     struct spawn_id id, again;
     struct vmt_err err = {0};
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     s->hv->ops->id(s->vm, &id);
     s->hv->ops->vm_free(s->vm);
     s->vm = NULL;
-    settle(s);
+    suite_settle(s);
     s->controls = 0;
-    if (s->hv->ops->adopt(s->hv, s->dir, &id, &events, s, &s->vm, &err) < 0)
+    if (s->hv->ops->adopt(s->hv, s->dir, &id, &suite_events, s, &s->vm, &err) < 0)
         fail_msg("adopt: %s", err.msg);
-    wait_for(s, &s->controls);
+    suite_wait(s, &s->controls);
     s->hv->ops->id(s->vm, &again);
     assert_int_equal(again.pid, id.pid);
     assert_int_equal(again.start_time, id.start_time);
-    assert_int_equal(s->hv->ops->pause(s->vm, true, on_done, s), 0);
-    wait_for(s, &s->dones);
+    assert_int_equal(s->hv->ops->pause(s->vm, true, suite_on_done, s), 0);
+    suite_wait(s, &s->dones);
     assert_int_equal(s->done_result, 0);
-    quit_and_exit(s);
+    suite_quit_and_exit(s);
     assert_string_equal(s->log, "control control done exit");
 }
 
@@ -490,10 +534,10 @@ a_process_that_is_gone_cannot_be_adopted(void **state)
     struct spawn_id id;
     struct hypervisor_vm *vm = NULL;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     s->hv->ops->id(s->vm, &id);
-    quit_and_exit(s);
-    assert_int_equal(s->hv->ops->adopt(s->hv, s->dir, &id, &events, s, &vm, NULL),
+    suite_quit_and_exit(s);
+    assert_int_equal(s->hv->ops->adopt(s->hv, s->dir, &id, &suite_events, s, &vm, NULL),
                      -ESRCH);
     assert_null(vm);
 }
@@ -502,24 +546,25 @@ static void
 a_vm_may_be_freed_inside_its_callbacks(void **state)
 {
     struct suite *s = *state;
-    const struct vm_spec spec = spec_for(s, "quiet");
+    const struct vm_spec spec = suite_spec(s, "quiet");
     struct spawn_id id;
 
-    start_and_control(s, "quiet");
+    suite_start_and_control(s, "quiet");
     s->free_on_event = true;
     assert_int_equal(s->hv->ops->kill(s->vm, SIGKILL), 0);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
     assert_null(s->vm);
 
     s->controls = s->exits = 0;
     s->free_on_event = true;
-    start(s, &spec);
+    suite_start(s, &spec);
     s->hv->ops->id(s->vm, &id);
-    wait_for(s, &s->controls);
+    suite_wait(s, &s->controls);
     assert_null(s->vm);
-    assert_int_equal(s->hv->ops->adopt(s->hv, s->dir, &id, &events, s, &s->vm, NULL), 0);
+    assert_int_equal(
+        s->hv->ops->adopt(s->hv, s->dir, &id, &suite_events, s, &s->vm, NULL), 0);
     assert_int_equal(s->hv->ops->kill(s->vm, SIGKILL), 0);
-    wait_for(s, &s->exits);
+    suite_wait(s, &s->exits);
 }
 
 static void
@@ -544,8 +589,8 @@ a_probe_answers_once_with_a_reason(void **state)
     struct suite *s = *state;
 
     start_probe(s);
-    wait_for(s, &s->probes);
-    settle(s);
+    suite_wait(s, &s->probes);
+    suite_settle(s);
     assert_string_equal(s->log, "probe");
     assert_int_equal(s->accel, backend->probed);
     assert_string_not_equal(s->reason, "");
@@ -561,36 +606,37 @@ a_cancelled_probe_says_nothing(void **state)
     /* Its process is reaped by the spawner, which needs no more than time. */
     while (waitpid(-1, NULL, 0) > 0)
         ;
-    settle(s);
+    suite_settle(s);
     assert_string_equal(s->log, "");
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
 suite_run(const struct suite_backend *under_test)
 {
     const struct CMUnitTest tests[] = {
-        TEST(control_answers_after_start_and_quit_ends_it),
-        TEST(calls_before_control_are_not_connected),
-        TEST(pause_resume_and_power_button_are_answered),
-        TEST(a_call_in_flight_fails_before_the_exit),
-        TEST(a_guest_that_powers_off_says_so),
-        TEST(a_guest_that_reboots_ends_with_reset),
-        TEST(a_guest_that_panics_tells_before_its_exit),
-        TEST(a_signal_from_outside_is_no_request_of_ours),
-        TEST(sigterm_of_ours_is_a_request),
-        TEST(a_refused_file_ends_with_config_and_its_words),
-        TEST(a_spec_that_cannot_run_is_refused_at_once),
-        TEST(every_part_of_a_spec_is_accepted),
-        TEST(a_freed_vm_runs_on_and_can_be_adopted),
-        TEST(a_process_that_is_gone_cannot_be_adopted),
-        TEST(a_vm_may_be_freed_inside_its_callbacks),
-        TEST(a_probe_answers_once_with_a_reason),
-        TEST(a_cancelled_probe_says_nothing),
+        SUITE_TEST(control_answers_after_start_and_quit_ends_it),
+        SUITE_TEST(calls_before_control_are_not_connected),
+        SUITE_TEST(pause_resume_and_power_button_are_answered),
+        SUITE_TEST(a_call_in_flight_fails_before_the_exit),
+        SUITE_TEST(a_guest_that_powers_off_says_so),
+        SUITE_TEST(a_guest_that_reboots_ends_with_reset),
+        SUITE_TEST(a_guest_that_panics_tells_before_its_exit),
+        SUITE_TEST(a_signal_from_outside_is_no_request_of_ours),
+        SUITE_TEST(sigterm_of_ours_is_a_request),
+        SUITE_TEST(a_refused_file_ends_with_config_and_its_words),
+        SUITE_TEST(a_spec_that_cannot_run_is_refused_at_once),
+        SUITE_TEST(every_part_of_a_spec_is_accepted),
+        SUITE_TEST(a_freed_vm_runs_on_and_can_be_adopted),
+        SUITE_TEST(a_process_that_is_gone_cannot_be_adopted),
+        SUITE_TEST(a_vm_may_be_freed_inside_its_callbacks),
+        SUITE_TEST(a_probe_answers_once_with_a_reason),
+        SUITE_TEST(a_cancelled_probe_says_nothing),
     };
+
+    int failed;
 
     backend = under_test;
     os_process_init();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    failed = cmocka_run_group_tests_name("processes", tests, NULL, NULL);
+    return failed + suite_devices_run();
 }

@@ -35,6 +35,10 @@ struct suite_backend {
     enum hypervisor_accel probed;
     /* Does the console of a guest that powered itself off hold this? NULL: none. */
     const char *console_text;
+    /* Make the guest report its memory. NULL: it does that by itself. */
+    void (*tell_memory)(struct suite *s);
+    /* What attaching a descriptor of /dev/null as a USB device gives. */
+    int usb_null_result;
 };
 
 /* State of one test. */
@@ -53,6 +57,7 @@ struct suite {
     char log[256];
     unsigned controls, panics, exits, dones, probes;
     int done_result;
+    struct hypervisor_memory memory; /* of the last answer that had one */
     struct hypervisor_exit_info exit;
     char exit_text[512];
     struct hypervisor_probe *probe;
@@ -61,6 +66,34 @@ struct suite {
     bool inside;        /* a call into the backend is on the stack */
     bool free_on_event; /* free the vm inside the next callback */
 };
+
+/* A test with a hypervisor and an empty run_dir. */
+#define SUITE_TEST(f) cmocka_unit_test_setup_teardown(f, suite_setup, suite_teardown)
+int suite_setup(void **state);
+int suite_teardown(void **state);
+
+/* A small VM with the backend's guest; cmdline is borrowed. */
+struct vm_spec suite_spec(struct suite *s, const char *cmdline);
+void suite_start(struct suite *s, const struct vm_spec *spec);
+void suite_start_and_control(struct suite *s, const char *cmdline);
+void suite_quit_and_exit(struct suite *s);
+/* Turn the loop until *counter is not 0, and fail the test if that takes too long. */
+void suite_wait(struct suite *s, const unsigned *counter);
+/* Turn the loop until the guest has written text to its console; at once for a backend
+ * without guests. */
+void suite_wait_console(struct suite *s, const char *text);
+/* Let everything that is due happen. */
+void suite_settle(struct suite *s);
+/* A hypervisor_done_fn that records into arg, a struct suite. */
+void suite_on_done(void *arg, int result, const struct vmt_err *err);
+/* The same for a hypervisor_memory_fn. */
+void suite_on_memory(void *arg, int result, const struct hypervisor_memory *memory);
+extern const struct hypervisor_events suite_events;
+/* A memory file of 1 MiB, open for reading and writing; the caller closes it. */
+int suite_disk(void);
+
+/* suite_devices.c: the tests of memory and devices. Returns how many failed. */
+int suite_devices_run(void);
 
 /* Run all tests; returns what main returns. */
 int suite_run(const struct suite_backend *backend);
