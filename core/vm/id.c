@@ -120,3 +120,17 @@ vm_id_key(const struct vm_id *id, char *key)
     key[at] = '\0';
     return key;
 }
+
+/* FNV-1a, then the finalizer of MurmurHash3, because the low bits of the first alone say
+ * little about short texts. Both are in the public domain. */
+uint64_t
+vm_key_hash(const char *key)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (; *key; key++)
+        h = (h ^ (uint8_t)*key) * 0x100000001b3u;
+    h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
+    h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
+    return h ^ (h >> 33);
+}

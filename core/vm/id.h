@@ -2,6 +2,8 @@
 /* core/vm/id.h - the pair (owner, name) that names a VM. */
 #pragma once
 
+#include <stdint.h>
+
 #include "core/base/limits.h"
 
 struct vmt_err;
@@ -30,3 +32,7 @@ int vm_id_compare(const struct vm_id *id, const char *owner, const char *name);
 /* A file name for the VM: owner, "-", base64url of the name without padding (RFC 4648,
  * 5). key has room for VM_KEY_MAX bytes. Returns key. */
 const char *vm_id_key(const struct vm_id *id, char *key);
+
+/* A number that hardly any two keys share; it says the same in every build. Not meant
+ * against somebody who looks for a collision. */
+uint64_t vm_key_hash(const char *key);
