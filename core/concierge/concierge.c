@@ -10,7 +10,6 @@
 #include "core/adapter/host.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
@@ -29,7 +28,6 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     c->config = *config;
     vmt_list_init(&c->vms);
     vmt_list_init(&c->syncs);
-    c->next_cid = VMT_CID_FIRST;
     concierge_record_load(c);
     r = startup_listen(c, err);
     if (r < 0)

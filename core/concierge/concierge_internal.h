@@ -11,6 +11,7 @@
 #include "core/base/list.h"
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
 #include "core/vm/id.h"
 #include "core/vm/lifecycle.h"
@@ -51,7 +52,7 @@ struct concierge {
     struct vmt_list vms;                 /* of struct concierge_vm.node, in order of id */
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
-    uint32_t next_cid;
+    struct concierge_numbers numbers;
     bool shutting_down;
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
@@ -113,6 +114,7 @@ struct concierge_vm {
     enum hypervisor_accel accel;
     char accel_reason[VM_ACCEL_REASON_MAX]; /* why a probe chose accel, "" if none did */
     uint32_t cid;                           /* 0: none yet */
+    struct vm_network network;
     uint32_t mem_mib;
     char *run_dir;       /* owned */
     char *console;       /* owned: path of the console log */
@@ -228,7 +230,7 @@ void vm_answer_waiters(struct concierge_vm *vm, const char *failure);
 /* Write what an heir needs to know. Returns 0 or -errno with words. */
 int vm_record_save(struct concierge_vm *vm, struct vmt_err *err);
 void vm_record_remove(struct concierge_vm *vm);
-/* The daemon's own record: the next cid. */
+/* The daemon's own record: numbers for the next VMs. */
 int concierge_record_save(struct concierge *c, struct vmt_err *err);
 void concierge_record_load(struct concierge *c);
 

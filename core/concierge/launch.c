@@ -13,7 +13,6 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
-#include "core/vm/cid.h"
 
 #define CHILD_VHOST_FD 3
 #define CHILD_VSOCK_FD 4
@@ -183,31 +182,6 @@ const struct hypervisor_events vm_hypervisor_events = {
     .on_exit = on_exit,
 };
 
-static bool
-cid_in_use(void *arg, uint32_t cid)
-{
-    return vm_find_cid(arg, cid) != NULL;
-}
-
-static int
-take_cid(struct concierge_vm *vm, struct vmt_err *err)
-{
-    struct concierge *c = vm->c;
-    uint32_t next = c->next_cid;
-    int r = vm_cid_alloc(&c->next_cid, cid_in_use, c, &vm->cid);
-
-    if (r < 0)
-        return vmt_err_set(err, -r, "find a free vsock cid");
-    r = concierge_record_save(c, err);
-    if (r < 0) {
-        c->next_cid = next;
-        vm->cid = 0;
-        return vmt_err_wrap(err, r, "remember the vsock cid");
-    }
-    vm->agent.cid = vm->cid;
-    return 0;
-}
-
 static char *
 join(const char *dir, const char *name)
 {
@@ -296,7 +270,7 @@ start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd
 {
     struct hypervisor *hv = vm->c->config.hypervisor;
     const struct start_plan *plan = &vm->plan;
-    const struct vm_spec spec = {
+    struct vm_spec spec = {
         .name = vm->id.name,
         .run_dir = vm->run_dir,
         .kernel_fd = plan->kernel_fd,
@@ -316,6 +290,7 @@ start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd
     };
     int r;
 
+    memcpy(spec.mac, vm->network.mac, sizeof(spec.mac));
     vm->times.spawn = now_us(vm);
     r = hv->ops->start(hv, &spec, &vm_hypervisor_events, vm, &vm->hv, err);
     if (r < 0)
@@ -353,7 +328,7 @@ static int
 take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err)
 {
     struct host *host = vm->c->config.host;
-    int r = take_cid(vm, err);
+    int r = vm_take_numbers(vm, err);
 
     if (r == 0)
         r = host->files->dir_make(host, &vm->run_dir, err);

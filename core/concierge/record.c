@@ -70,6 +70,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__ProcessRecord companion = VMT__PROCESS_RECORD__INIT;
     Vmt__MountRecord mounts[PLAN_BLOCKS_MAX];
     Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
+    Vmt__NetworkRecord network;
     int r;
 
     vmt__vm_record__init(&record);
@@ -90,6 +91,8 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.token = vm->token;
     record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
     record.vm_username = text(vm->plan.vm_username);
+    network_record_fill(vm, &network);
+    record.network = &network;
     fill_mounts(vm, mounts, list);
     record.mounts = list;
     record.n_mounts = vm->plan.nmounts;
@@ -109,8 +112,11 @@ int
 concierge_record_save(struct concierge *c, struct vmt_err *err)
 {
     Vmt__DaemonRecord record = VMT__DAEMON_RECORD__INIT;
+    VMT_CLEANUP(vmt_freep) struct numbers_record *room = malloc(sizeof(*room));
 
-    record.next_cid = c->next_cid;
+    if (!room)
+        return vmt_err_set(err, ENOMEM, "write the record %s", DAEMON_RECORD);
+    numbers_record_fill(&c->numbers, &record, room);
     return save(c, DAEMON_RECORD, &record.base, err);
 }
 
@@ -126,10 +132,10 @@ concierge_record_load(struct concierge *c)
         return;
     record = vmt__daemon_record__unpack(NULL, len, data);
     if (!record) {
-        vmt_log_warning("the daemon's record is damaged; cids start anew");
+        vmt_log_warning("the daemon's record is damaged; numbers start anew");
         return;
     }
-    c->next_cid = record->next_cid;
+    numbers_record_read(&c->numbers, record);
     vmt__daemon_record__free_unpacked(record, NULL);
 }
 
@@ -213,6 +219,7 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
         vm->times.ready = clock->ops->now_us(clock);
     (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);
     restore_processes(vm, record);
+    network_record_read(vm, record->network);
     if (*record->run_dir && !vm->run_dir)
         return vmt_err_set(err, ENOMEM, "restore the VM");
     *ret_vm = vmt_take_ptr(&vm);

@@ -4,7 +4,11 @@
 
 #include <stdbool.h>
 
+#include "core/vm/lease.h"
+#include "vmt_state.pb-c.h"
+
 struct concierge;
+struct concierge_numbers;
 struct concierge_vm;
 struct vmt_err;
 
@@ -15,3 +19,19 @@ bool record_is_of_a_vm(const char *name);
  * that names no valid VM, -ENOMEM. */
 int vm_record_load(struct concierge *c, const char *name, struct concierge_vm **ret_vm,
                    struct vmt_err *err);
+
+/* --- record_network.c --- */
+/* What a record points into while it is packed. */
+struct numbers_record {
+    Vmt__LeaseRecord leases[VM_LEASES_MAX];
+    Vmt__LeaseRecord *list[VM_LEASES_MAX];
+};
+/* Fill record; it points into numbers and room. */
+void numbers_record_fill(const struct concierge_numbers *numbers,
+                         Vmt__DaemonRecord *record, struct numbers_record *room);
+/* Values out of range count as none. */
+void numbers_record_read(struct concierge_numbers *numbers,
+                         const Vmt__DaemonRecord *record);
+/* The same for one VM; record is NULL when a daemon wrote none. */
+void network_record_fill(const struct concierge_vm *vm, Vmt__NetworkRecord *record);
+void network_record_read(struct concierge_vm *vm, const Vmt__NetworkRecord *record);

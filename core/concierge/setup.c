@@ -18,11 +18,6 @@
 #include "vm_guest.pb-c.h"
 #include "vmt_agent.pb-c.h"
 
-/* User network of the hypervisor adapter, in the byte order of the wire. */
-static const uint8_t net_address[4] = {10, 0, 2, 15};
-static const uint8_t net_mask[4] = {255, 255, 255, 0};
-static const uint8_t net_gateway[4] = {10, 0, 2, 2};
-#define NET_DNS "10.0.2.3"
 #define DEGRADED_LOGGED_MAX 8
 
 typedef int send_fn(struct concierge_vm *vm, struct setup_call *call,
@@ -39,15 +34,6 @@ struct step {
 static const struct step steps[SETUP_STEP_COUNT];
 
 static void send_next_mount(struct concierge_vm *vm);
-
-static uint32_t
-network_order(const uint8_t bytes[4])
-{
-    uint32_t v;
-
-    memcpy(&v, bytes, sizeof(v));
-    return v;
-}
 
 static void
 step_done(struct concierge_vm *vm)
@@ -176,10 +162,12 @@ send_network(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *e
 {
     VmTools__IPv4Config ipv4 = VM_TOOLS__IPV4_CONFIG__INIT;
     VmTools__NetworkConfigRequest request = VM_TOOLS__NETWORK_CONFIG_REQUEST__INIT;
+    struct network_ipv4 own = {0};
 
-    ipv4.address = network_order(net_address);
-    ipv4.netmask = network_order(net_mask);
-    ipv4.gateway = network_order(net_gateway);
+    (void)network_ipv4(vm, &own);
+    ipv4.address = network_order(own.address);
+    ipv4.netmask = network_order(own.mask);
+    ipv4.gateway = network_order(own.gateway);
     request.ipv4_config = &ipv4;
     return send(vm, call, &request, err);
 }
@@ -187,13 +175,20 @@ send_network(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *e
 static int
 send_resolv(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
-    char server[] = NET_DNS;
-    char *servers[] = {server};
+    struct host_dns dns;
+    char *servers[HOST_DNS_MAX], *domains[HOST_DNS_MAX];
     VmTools__ResolvConfig config = VM_TOOLS__RESOLV_CONFIG__INIT;
     VmTools__SetResolvConfigRequest request = VM_TOOLS__SET_RESOLV_CONFIG_REQUEST__INIT;
 
+    network_dns(vm, &dns);
+    for (size_t i = 0; i < dns.nservers; i++)
+        servers[i] = dns.servers[i];
+    for (size_t i = 0; i < dns.ndomains; i++)
+        domains[i] = dns.domains[i];
     config.nameservers = servers;
-    config.n_nameservers = 1;
+    config.n_nameservers = dns.nservers;
+    config.search_domains = domains;
+    config.n_search_domains = dns.ndomains;
     request.resolv_config = &config;
     return send(vm, call, &request, err);
 }
@@ -309,7 +304,7 @@ is_wanted(const struct concierge_vm *vm, enum setup_step n)
     struct host *host = vm->c->config.host;
 
     if (n == SETUP_NETWORK || n == SETUP_RESOLV)
-        return vm->plan.net == HYPERVISOR_NET_USER;
+        return vm->plan.net != HYPERVISOR_NET_NONE;
     if (n == SETUP_MOUNT)
         return vm->mounts_done < vm->plan.nmounts;
     if (n == SETUP_TOKEN)

@@ -11,11 +11,6 @@
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
 
-#define GUEST_ADDRESS                                                                    \
-    {                                                                                    \
-        10, 0, 2, 15                                                                     \
-    }
-
 static void
 emit(struct concierge_vm *vm, const char *name, const ProtobufCMessage *message)
 {
@@ -36,12 +31,10 @@ void
 vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
              char *transport)
 {
-    static const uint8_t address[4] = GUEST_ADDRESS;
     const char *kind = vm->c->config.transport->ops->name;
 
     vm_tools__concierge__vm_info__init(info);
-    if (vm->plan.net == HYPERVISOR_NET_USER) /* network order, as it lies in memory */
-        memcpy(&info->ipv4_address, address, sizeof(address));
+    network_info(vm, info);
     info->pid = vm->hv_id.pid;
     info->cid = vm->cid;
     info->vm_type = (VmTools__Concierge__VmInfo__VmType)vm->vm_type;

@@ -64,6 +64,10 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
     /* The address is in network order as it stands. */
     if (info->ipv4_address && inet_ntop(AF_INET, &info->ipv4_address, ipv4, sizeof(ipv4)))
         r |= json_object_set_new(vm, "ipv4_address", json_string(ipv4));
+    if (*info->mac_address)
+        r |= json_object_set_new(vm, "mac_address", json_string(info->mac_address));
+    if (*info->network)
+        r |= json_object_set_new(vm, "network", json_string(info->network));
     return r;
 }
 
