@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core/adapter/host.h - what the VM daemon needs of its host beside processes, streams
- * and time. Cut by concern: facts, files, state. */
+ * and time. Cut by concern. */
 #pragma once
 
 #include <stdbool.h>
@@ -95,9 +95,57 @@ struct host_store_ops {
                 struct vmt_err *err);
 };
 
+/* One thing in a directory of host_state_ops. */
+struct host_state_entry {
+    const char *name; /* plain file name */
+    bool is_dir;
+    uint64_t bytes;  /* length of a file */
+    int64_t used_ms; /* when it was written or touched last, of the wall clock */
+};
+
+/* Saved states of VMs and what belongs to them. They survive the host, too. A path is
+ * relative to one directory of the daemon: parts of letters, digits, '=', '-', '_' and
+ * '.', none beginning with '.', joined by '/'; anything else is -EINVAL. */
+struct host_state_ops {
+    /* Which file a descriptor stands for, and as of which change of it, as one line of
+     * printable text. Returns 0, or -ENOTSUP for what can change unseen: no regular file.
+     */
+    int (*identify)(struct host *host, int fd, char *buf, size_t cap,
+                    struct vmt_err *err);
+    /* A new empty file in directory dir, which is made if missing, open for reading and
+     * writing. It is nowhere until commit; drop closes it, and it is gone. */
+    int (*create)(struct host *host, const char *dir, int *ret_fd, struct vmt_err *err);
+    /* Make fd the file at path, in the directory that it was made in; what stood there is
+     * replaced. fd stays the caller's. The content reaches the disk when it does. */
+    int (*commit)(struct host *host, int fd, const char *path, struct vmt_err *err);
+    void (*drop)(struct host *host, int fd); /* below 0: nothing */
+    /* For reading only. Returns 0, -ENOENT, -errno. */
+    int (*open)(struct host *host, const char *path, int *ret_fd, uint64_t *ret_bytes,
+                struct vmt_err *err);
+    /* Write a small file; it is there whole or not at all. */
+    int (*save)(struct host *host, const char *path, const void *data, size_t len,
+                struct vmt_err *err);
+    /* Read one. *ret_data is malloc'ed. Returns 0, -ENOENT, -errno. */
+    int (*load)(struct host *host, const char *path, void **ret_data, size_t *ret_len,
+                struct vmt_err *err);
+    void (*touch)(struct host *host, const char *path); /* it was used now */
+    /* Remove a file, or a directory with all in it; a missing one is fine. */
+    void (*remove)(struct host *host, const char *path);
+    /* Call fn with every entry of a directory; fn may remove. A missing one is empty. */
+    int (*each)(struct host *host, const char *dir,
+                void (*fn)(void *arg, const struct host_state_entry *entry), void *arg,
+                struct vmt_err *err);
+    /* Remove what an earlier daemon's death left of create in a directory. */
+    void (*sweep)(struct host *host, const char *dir);
+    /* Let a process that was just started have only the processor time that nobody else
+     * wants. */
+    void (*background)(struct host *host, const struct spawn_id *id);
+};
+
 struct host {
     const struct host_fact_ops *facts;
     const struct host_file_ops *files;
     const struct host_log_ops *logs;
     const struct host_store_ops *store;
+    const struct host_state_ops *state;
 };

@@ -14,6 +14,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/list.h"
+#include "tests/fake/fake_states.h"
 
 /* A directory, image, log or record; a process that uses a directory. */
 struct entry {
@@ -416,7 +417,7 @@ fake_host_new(void)
 
     if (!self)
         return NULL;
-    self->base = (struct host){&facts, &files, &logs, &store};
+    self->base = (struct host){&facts, &files, &logs, &store, &fake_states_ops};
     vmt_list_init(&self->dirs);
     vmt_list_init(&self->images);
     vmt_list_init(&self->logs);
@@ -442,6 +443,7 @@ fake_host_free(struct host *host)
     drop_all(&self->logs);
     drop_all(&self->records);
     drop_all(&self->users);
+    fake_states_free(host);
     free(self);
 }
 

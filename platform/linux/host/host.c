@@ -20,6 +20,7 @@ self_free(struct linux_host *self)
         return;
     free(self->run_root);
     free(self->record_dir);
+    free(self->state_dir);
     free(self);
 }
 VMT_DEFINE_FREEP(struct linux_host, self_free)
@@ -37,9 +38,11 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.files = &linux_host_files;
     self->base.logs = &linux_host_logs;
     self->base.store = &linux_host_store;
+    self->base.state = &linux_host_state;
     self->run_root = strdup(config->run_root);
     self->record_dir = strdup(config->record_dir);
-    if (!self->run_root || !self->record_dir)
+    self->state_dir = strdup(config->state_dir);
+    if (!self->run_root || !self->record_dir || !self->state_dir)
         return vmt_err_set(err, ENOMEM, "look after the host");
     r = os_mkdir_p(config->record_dir, 0700, err);
     if (r == 0)

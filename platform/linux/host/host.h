@@ -7,6 +7,7 @@
 struct linux_host_config {
     const char *run_root;   /* absolute, exists: VM directories go here */
     const char *record_dir; /* absolute, made if missing: one file per record */
+    const char *state_dir;  /* absolute; made when a state is saved */
     const char *log_dir;    /* absolute, made if missing: for logs that outlive a VM */
 };
 

@@ -8,6 +8,7 @@ struct linux_host {
     struct host base;
     char *run_root;   /* owned */
     char *record_dir; /* owned */
+    char *state_dir;  /* owned */
 };
 
 /* Logs outlive their VMs, but not for ever: of the files in dir, the newest keep stay. */
@@ -17,3 +18,4 @@ extern const struct host_fact_ops linux_host_facts;
 extern const struct host_file_ops linux_host_files;
 extern const struct host_log_ops linux_host_logs;
 extern const struct host_store_ops linux_host_store;
+extern const struct host_state_ops linux_host_state;

@@ -188,6 +188,7 @@ make_host(struct program *p, struct vmt_err *err)
     const struct linux_host_config config = {
         .run_root = p->paths.runtime,
         .record_dir = records,
+        .state_dir = p->paths.state,
         .log_dir = p->console_dir,
     };
 

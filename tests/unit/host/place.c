@@ -14,8 +14,9 @@ int
 place_setup(void **state)
 {
     struct place *p = calloc(1, sizeof(*p));
-    char records[128], logs[128];
-    struct linux_host_config config = {.record_dir = records, .log_dir = logs};
+    char records[128], logs[128], states[128];
+    struct linux_host_config config = {
+        .record_dir = records, .log_dir = logs, .state_dir = states};
 
     if (!p)
         return -1;
@@ -24,6 +25,7 @@ place_setup(void **state)
         return -1;
     (void)snprintf(records, sizeof(records), "%s/records", p->root);
     (void)snprintf(logs, sizeof(logs), "%s/logs", p->root);
+    (void)snprintf(states, sizeof(states), "%s/states", p->root);
     config.run_root = p->root;
     *state = p;
     return linux_host_new(&config, &p->host, NULL);
