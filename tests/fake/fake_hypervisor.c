@@ -35,8 +35,6 @@ record(struct fake_start *s, const struct vm_spec *spec)
     s->initrd_fd = spec->initrd_fd;
     s->console_fd = spec->console_fd;
     s->cid = spec->cid;
-    memcpy(s->mac, spec->mac, sizeof(s->mac));
-    s->tap_fd = spec->tap_fd;
     s->mem_mib = spec->mem_mib;
     s->vcpus = spec->vcpus;
     s->accel = spec->accel;

@@ -26,8 +26,6 @@ struct fake_start {
     enum hypervisor_accel accel;
     enum hypervisor_net net;
     enum hypervisor_vsock vsock;
-    uint8_t mac[HYPERVISOR_MAC_LEN];
-    int tap_fd;                                   /* number only */
     struct hypervisor_disk disks[FAKE_DISKS_MAX]; /* path and serial are NULL here */
     size_t ndisks;
     int tap_fd, firmware_fd, pflash_fd, restore_fd; /* numbers, as above */
