@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "core/adapter/clock.h"
 #include "core/adapter/stream.h"
 #include "core/adapter/transport.h"
 #include "core/base/err.h"
@@ -24,6 +25,29 @@ on_closed(void *arg, const char *reason)
 
     agent->closed = true;
     vmt_log_debug("agent connection closed: %s cid=%u", reason ? reason : "", agent->cid);
+}
+
+static void on_idle(void *arg);
+
+static void
+watch_idle(struct vm_agent *agent)
+{
+    agent->used = false;
+    if (agent->clock->ops->timer_start(agent->clock, VM_AGENT_IDLE_MS, on_idle, agent,
+                                       &agent->idle) < 0)
+        vmt_log_debug("no memory to close an idle connection cid=%u", agent->cid);
+}
+
+static void
+on_idle(void *arg)
+{
+    struct vm_agent *agent = arg;
+
+    agent->idle = NULL;
+    if (agent->used || rpc_client_calls(agent->client) > 0)
+        watch_idle(agent);
+    else
+        vm_agent_close(agent);
 }
 
 static void
@@ -48,6 +72,8 @@ on_connected(void *arg, struct stream *s, const struct vmt_err *err)
     r = rpc_client_new(agent->clock, s, &config, &agent->client, &why);
     if (r < 0)
         stream_close(s);
+    else
+        watch_idle(agent);
     agent->on_open(agent->arg, r < 0 ? &why : NULL);
 }
 
@@ -75,6 +101,8 @@ vm_agent_close(struct vm_agent *agent)
     if (agent->op)
         agent->transport->ops->cancel(agent->op);
     agent->op = NULL;
+    agent->clock->ops->timer_cancel(agent->clock, agent->idle);
+    agent->idle = NULL;
     rpc_client_free(agent->client);
     agent->client = NULL;
     agent->closed = false;
@@ -86,5 +114,6 @@ vm_agent_call(struct vm_agent *agent, const struct rpc_client_request *request,
 {
     if (!vm_agent_is_open(agent))
         return vmt_err_set(err, ENOTCONN, "call %s", request->path);
+    agent->used = true;
     return rpc_client_start(agent->client, request, message, NULL, err);
 }

@@ -82,9 +82,13 @@ vm_on_companion_exit(void *arg, const struct spawn_exit *how)
     struct concierge_vm *vm = arg;
     char words[256], status[48] = "nobody knows how";
 
+    /* A keeper that ends as it should has seen its worker's end. */
+    bool in_peace =
+        vm->state == VM_RELEASING && how->kind == SPAWN_EXIT_CODE && how->code == 0;
+
     vm->companion = NULL;
     vm->companion_id.pid = 0;
-    if (vm_companion_survives(vm))
+    if (!in_peace && vm_companion_survives(vm))
         return;
     if (vm->state == VM_RELEASING) {
         vm_post(vm, VM_EV_COMPANION_EXIT);

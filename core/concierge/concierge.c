@@ -28,6 +28,8 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     c->config = *config;
     vmt_list_init(&c->vms);
     vmt_list_init(&c->syncs);
+    if (vm_index_init(&c->by_id) < 0)
+        return vmt_err_set(err, ENOMEM, "create the VM daemon");
     concierge_record_load(c);
     r = startup_listen(c, err);
     if (r < 0)
@@ -58,6 +60,7 @@ concierge_free(struct concierge *c)
     time_syncs_free(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
     startup_unlisten(c);
+    vm_index_done(&c->by_id);
     free(c->launch_refusal);
     free(c);
 }
@@ -71,11 +74,7 @@ concierge_set_ipc(struct concierge *c, struct ipc *ipc)
 size_t
 concierge_vm_count(const struct concierge *c)
 {
-    size_t n = 0;
-
-    VMT_LIST_FOREACH(at, following, &c->vms)
-    n++;
-    return n;
+    return c->by_id.n;
 }
 
 void

@@ -11,6 +11,7 @@
 #include "core/base/list.h"
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
 #include "core/vm/id.h"
@@ -50,6 +51,7 @@ struct concierge {
     struct transport_listener *listener; /* owned: the StartupListener's port */
     struct rpc_server *strangers;        /* owned: callers that are no VM of ours */
     struct vmt_list vms;                 /* of struct concierge_vm.node, in order of id */
+    struct vm_index by_id;               /* the same ones */
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
@@ -101,7 +103,8 @@ struct boot_times {
 
 struct concierge_vm {
     struct vmt_list node;
-    struct concierge *c; /* borrowed */
+    struct concierge_vm *index_next; /* of struct vm_index */
+    struct concierge *c;             /* borrowed */
     struct vm_id id;
     char key[VM_KEY_MAX];
     enum vm_state state;
@@ -162,6 +165,8 @@ void vm_free(struct concierge_vm *vm);
 VMT_DEFINE_FREEP(struct concierge_vm, vm_free)
 /* Put vm, which is nowhere yet, into c's list. */
 void vm_insert(struct concierge_vm *vm);
+/* It is not found any more. It may be nowhere already. */
+void vm_remove(struct concierge_vm *vm);
 struct concierge_vm *vm_find(struct concierge *c, const char *owner, const char *name);
 struct concierge_vm *vm_find_cid(struct concierge *c, uint32_t cid);
 /* Feed an event; its action runs before this returns, unless another one is running. vm

@@ -184,7 +184,7 @@ vm_act_finish(struct concierge_vm *vm)
     if (vm->run_dir && host->files->dir_remove(host, vm->run_dir, &err) < 0)
         vmt_log_warning("runtime directory not removed: %s vm=%s", err.msg, vm->key);
     vm_record_remove(vm);
-    vmt_list_remove(&vm->node);
+    vm_remove(vm);
     signal_stopped(vm);
     vm_answer_start(vm);
     vm_answer_waiters(vm, NULL);

@@ -103,7 +103,7 @@ vm_free(struct concierge_vm *vm)
     c->config.clock->ops->timer_cancel(c->config.clock, vm->deferred);
     if (vm->reachable)
         c->config.transport->ops->vm_remove(c->config.transport, vm->cid);
-    vmt_list_remove(&vm->node);
+    vm_remove(vm);
     plan_done(&vm->plan);
     free(vm->run_dir);
     free(vm->console);
@@ -112,8 +112,16 @@ vm_free(struct concierge_vm *vm)
 }
 
 void
+vm_remove(struct concierge_vm *vm)
+{
+    vmt_list_remove(&vm->node);
+    vm_index_remove(&vm->c->by_id, vm);
+}
+
+void
 vm_insert(struct concierge_vm *vm)
 {
+    vm_index_add(&vm->c->by_id, vm);
     VMT_LIST_FOREACH(at, following, &vm->c->vms)
     {
         struct concierge_vm *other = VMT_CONTAINER_OF(at, struct concierge_vm, node);
@@ -129,14 +137,7 @@ vm_insert(struct concierge_vm *vm)
 struct concierge_vm *
 vm_find(struct concierge *c, const char *owner, const char *name)
 {
-    VMT_LIST_FOREACH(at, following, &c->vms)
-    {
-        struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
-
-        if (vm_id_compare(&vm->id, owner, name) == 0)
-            return vm;
-    }
-    return NULL;
+    return vm_index_find(&c->by_id, owner, name);
 }
 
 struct concierge_vm *

@@ -87,6 +87,12 @@ client_on_goaway(struct rpc_conn *base, const nghttp2_goaway *goaway)
         rpc_client_check_drained(client);
 }
 
+size_t
+rpc_client_calls(const struct rpc_client *client)
+{
+    return client->base.ncalls;
+}
+
 void
 rpc_client_check_drained(struct rpc_client *client)
 {

@@ -100,6 +100,9 @@ struct rpc_client_request {
     enum rpc_encoding encoding;
 };
 
+/* Calls that are not over. */
+size_t rpc_client_calls(const struct rpc_client *client);
+
 /* Start a call with its one request message (borrowed for the call), which may be NULL
  * when the request says client_streams. Returns 0, -ENOMEM,
  * -ENOTCONN when the connection is lost or the server said GOAWAY (on_closed follows when
