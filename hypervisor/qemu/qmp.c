@@ -15,11 +15,11 @@
 #include <event2/event.h>
 
 #include "core/adapter/clock.h"
-#include "core/base/buf.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
+#include "hypervisor/qemu/qmp_out.h"
 #include "hypervisor/qemu/qmp_reader.h"
 
 struct qmp_command {
@@ -27,7 +27,8 @@ struct qmp_command {
     struct qmp *qmp; /* borrowed */
     struct vmt_timer *deadline;
     json_int_t id;
-    qmp_reply_fn *reply;
+    qmp_reply_fn *reply; /* this or answer, or none */
+    qmp_answer_fn *answer;
     void *arg; /* borrowed */
 };
 
@@ -37,7 +38,7 @@ struct qmp {
     struct event *readable, *writable;
     struct vmt_timer *greeting_deadline;
     struct qmp_reader reader;
-    struct vmt_buf out;
+    struct qmp_out out;
     struct vmt_list pending; /* struct qmp_command, owned */
     unsigned npending;
     json_int_t next_id;
@@ -58,14 +59,17 @@ command_free(struct qmp_command *c)
 }
 
 static void
-command_finish(struct qmp_command *c, int result, const struct vmt_err *err)
+command_finish(struct qmp_command *c, const struct qmp_answer *answer)
 {
     qmp_reply_fn *reply = c->reply;
+    qmp_answer_fn *on_answer = c->answer;
     void *arg = c->arg;
 
     command_free(c);
     if (reply)
-        reply(arg, result, err);
+        reply(arg, answer->result, answer->err);
+    if (on_answer)
+        on_answer(arg, answer);
 }
 
 static void
@@ -81,7 +85,7 @@ qmp_free(struct qmp *q)
     if (q->writable)
         event_free(q->writable);
     vmt_closep(&q->fd);
-    vmt_buf_done(&q->out);
+    qmp_out_done(&q->out);
     qmp_reader_done(&q->reader);
     free(q);
 }
@@ -110,6 +114,7 @@ static void
 qmp_end(struct qmp *q, int status)
 {
     struct vmt_err err;
+    const struct qmp_answer answer = {.result = -ENOTCONN, .err = &err};
 
     if (q->fd < 0)
         return;
@@ -124,7 +129,7 @@ qmp_end(struct qmp *q, int status)
     (void)vmt_err_setx(&err, ENOTCONN, "QEMU's control channel is closed");
     while (!q->closed && !vmt_list_empty(&q->pending))
         command_finish(VMT_CONTAINER_OF(q->pending.next, struct qmp_command, node),
-                       -ENOTCONN, &err);
+                       &answer);
     if (!q->closed)
         q->config.handler->on_end(q->config.arg, status);
 }
@@ -132,22 +137,13 @@ qmp_end(struct qmp *q, int status)
 static void
 qmp_flush(struct qmp *q)
 {
-    while (q->out.len > 0) {
-        ssize_t n = send(q->fd, q->out.data, q->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    int r = qmp_out_flush(&q->out, q->fd);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            (void)event_add(q->writable, NULL);
-            return;
-        }
-        if (n < 0) {
-            /* The read side sees the end too, and it tells in the loop. */
-            vmt_buf_consume(&q->out, q->out.len);
-            return;
-        }
-        vmt_buf_consume(&q->out, (size_t)n);
-    }
+    if (r > 0)
+        (void)event_add(q->writable, NULL);
+    /* The read side sees the end too, and it tells in the loop. */
+    if (r < 0)
+        vmt_buf_consume(&q->out.buf, q->out.buf.len);
 }
 
 static void
@@ -164,22 +160,44 @@ command_on_deadline(void *arg)
     struct qmp_command *c = arg;
     struct qmp *q = c->qmp;
     struct vmt_err err;
+    const struct qmp_answer answer = {.result = -ETIMEDOUT, .err = &err};
 
     c->deadline = NULL;
     (void)vmt_err_setx(&err, ETIMEDOUT, "QEMU did not answer within %u s",
                        QMP_COMMAND_DEADLINE_MS / 1000);
     q->busy++;
-    command_finish(c, -ETIMEDOUT, &err);
+    command_finish(c, &answer);
     qmp_leave(q);
 }
 
+/* Put the line of a command into the output. */
 static int
-qmp_send(struct qmp *q, const char *command, qmp_reply_fn *reply, void *arg)
+command_write(struct qmp_command *c, const struct qmp_request *req)
+{
+    /* "O*" leaves out what is NULL, and takes a reference of its own otherwise. */
+    json_t *object = json_pack("{s:s,s:O*,s:I}", "execute", req->command, "arguments",
+                               req->arguments, "id", c->id);
+    VMT_CLEANUP(vmt_freep) char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    VMT_CLEANUP(vmt_freep) char *whole = NULL;
+    int len;
+
+    json_decref(object);
+    if (!line)
+        return -ENOMEM;
+    len = asprintf(&whole, "%s\r\n", line);
+    if (len < 0) {
+        whole = NULL;
+        return -ENOMEM;
+    }
+    return qmp_out_add(&c->qmp->out, whole, (size_t)len, req->fd);
+}
+
+static int
+qmp_send(struct qmp *q, const struct qmp_request *req, qmp_reply_fn *reply)
 {
     struct vmt_clock *clock = q->config.clock;
     struct qmp_command *c;
-    char line[128];
-    int len;
+    int r;
 
     if (q->npending >= QMP_PENDING_MAX)
         return -EBUSY;
@@ -189,17 +207,17 @@ qmp_send(struct qmp *q, const char *command, qmp_reply_fn *reply, void *arg)
     c->qmp = q;
     c->id = ++q->next_id;
     c->reply = reply;
-    c->arg = arg;
+    c->answer = req->answer;
+    c->arg = req->arg;
     vmt_list_append(&q->pending, &c->node);
     q->npending++;
-    len = snprintf(line, sizeof(line), "{\"execute\":\"%s\",\"id\":%lld}\r\n", command,
-                   (long long)c->id);
-    if (len < 0 || (size_t)len >= sizeof(line) ||
-        vmt_buf_append(&q->out, line, (size_t)len) < 0 ||
-        clock->ops->timer_start(clock, QMP_COMMAND_DEADLINE_MS, command_on_deadline, c,
-                                &c->deadline) < 0) {
+    r = clock->ops->timer_start(clock, QMP_COMMAND_DEADLINE_MS, command_on_deadline, c,
+                                &c->deadline);
+    if (r == 0)
+        r = command_write(c, req);
+    if (r < 0) {
         command_free(c);
-        return -ENOMEM;
+        return r;
     }
     qmp_flush(q);
     return 0;
@@ -208,9 +226,19 @@ qmp_send(struct qmp *q, const char *command, qmp_reply_fn *reply, void *arg)
 int
 qmp_execute(struct qmp *qmp, const char *command, qmp_reply_fn *reply, void *arg)
 {
+    const struct qmp_request req = {.command = command, .fd = -1, .arg = arg};
+
     if (!qmp->ready)
         return -ENOTCONN;
-    return qmp_send(qmp, command, reply, arg);
+    return qmp_send(qmp, &req, reply);
+}
+
+int
+qmp_request(struct qmp *qmp, const struct qmp_request *req)
+{
+    if (!qmp->ready)
+        return -ENOTCONN;
+    return qmp_send(qmp, req, NULL);
 }
 
 static void
@@ -259,20 +287,30 @@ static void
 handle_answer(struct qmp *q, const struct qmp_message *m)
 {
     struct qmp_command *c = command_find(q, m->id);
+    struct qmp_answer answer = {.data = m->data};
     struct vmt_err err;
     char text[256];
 
     if (!c)
         return; /* its deadline has passed */
-    if (m->kind == QMP_KIND_REPLY) {
-        command_finish(c, 0, NULL);
-        return;
+    if (m->kind == QMP_KIND_ERROR) {
+        answer = (struct qmp_answer){
+            .result = -EIO, .error_class = m->name ? m->name : "", .err = &err};
+        (void)vmt_err_setx(
+            &err, EIO, "QEMU refused: %s",
+            m->text ? vmt_log_escape(text, sizeof(text), m->text, strlen(m->text))
+                    : "no reason given");
     }
-    (void)vmt_err_setx(&err, EIO, "QEMU refused: %s",
-                       m->text
-                           ? vmt_log_escape(text, sizeof(text), m->text, strlen(m->text))
-                           : "no reason given");
-    command_finish(c, -EIO, &err);
+    command_finish(c, &answer);
+}
+
+static void
+negotiate(struct qmp *q)
+{
+    const struct qmp_request req = {.command = "qmp_capabilities", .fd = -1, .arg = q};
+
+    if (qmp_send(q, &req, on_capabilities) < 0)
+        qmp_end(q, -ENOMEM);
 }
 
 static void
@@ -283,8 +321,7 @@ handle_message(struct qmp *q, const struct qmp_message *m)
     else if (m->kind == QMP_KIND_EVENT)
         q->config.handler->on_event(q->config.arg, m->name, m->data);
     else if (m->kind == QMP_KIND_GREETING && q->next_id == 0)
-        if (qmp_send(q, "qmp_capabilities", on_capabilities, q) < 0)
-            qmp_end(q, -ENOMEM);
+        negotiate(q);
 }
 
 /* Hand out every whole line. Called with q->busy held. */
@@ -387,6 +424,7 @@ qmp_open(const struct qmp_config *config, const char *path, struct qmp **ret_qmp
     q->config = *config;
     q->fd = -1;
     vmt_list_init(&q->pending);
+    qmp_out_init(&q->out);
     r = connect_to(path, &q->fd, err);
     if (r < 0)
         return r;

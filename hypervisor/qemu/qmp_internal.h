@@ -47,6 +47,24 @@ struct qmp_handler {
  * -ENOTCONN. err is NULL on success, else borrowed for the call. */
 typedef void qmp_reply_fn(void *arg, int result, const struct vmt_err *err);
 
+/* What a command came to: result as above, data what QEMU returned (borrowed, NULL on
+ * failure), error_class QEMU's own class of a refusal, or NULL. */
+struct qmp_answer {
+    int result;
+    const json_t *data;
+    const char *error_class;
+    const struct vmt_err *err;
+};
+typedef void qmp_answer_fn(void *arg, const struct qmp_answer *answer);
+
+struct qmp_request {
+    const char *command;
+    json_t *arguments; /* an object, borrowed for the call, or NULL */
+    int fd; /* goes with the command (getfd, add-fd), borrowed for the call; -1: none */
+    qmp_answer_fn *answer; /* NULL: nobody wants to know */
+    void *arg;             /* borrowed until the answer */
+};
+
 struct qmp_config {
     struct event_base *base; /* borrowed, as clock, until close */
     struct vmt_clock *clock;
@@ -64,6 +82,9 @@ int qmp_open(const struct qmp_config *config, const char *path, struct qmp **ret
  * connection is closed before. Returns 0, -ENOTCONN before on_ready and after on_end,
  * -EBUSY with QMP_PENDING_MAX commands in flight, -ENOMEM. */
 int qmp_execute(struct qmp *qmp, const char *command, qmp_reply_fn *reply, void *arg);
+
+/* The same for a command with arguments or a descriptor. Also what dup(2) gives. */
+int qmp_request(struct qmp *qmp, const struct qmp_request *req);
 
 /* QEMU is gone: take in what the socket still holds, because its last event tells why,
  * but no more than QMP_FINISH_ROUNDS pieces, and end the connection. Handlers run from

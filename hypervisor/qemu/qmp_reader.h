@@ -12,7 +12,8 @@
 struct vmt_err;
 
 /* The longest line we accept. Replies to the commands that we use have a few hundred
- * bytes; an event may carry a path or a register dump. */
+ * bytes, a list of all devices a few thousand; an event may carry a path or a register
+ * dump. */
 #define QMP_LINE_MAX (64u * 1024)
 
 enum qmp_kind {

@@ -4,6 +4,7 @@
 #include "hypervisor/qemu/qmp_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +221,150 @@ a_command_without_answer_times_out_once(void **state)
 }
 
 static void
+on_answer(void *arg, const struct qmp_answer *answer)
+{
+    struct fixture *f = arg;
+
+    if (answer->error_class)
+        note(f, answer->error_class, answer->result);
+    else
+        note(f, json_is_object(answer->data) ? "object" : "nothing", answer->result);
+}
+
+/* Receive one byte; *fd becomes what came with it. */
+static bool
+hear_byte(struct fixture *f, char *byte, int *fd)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control;
+    struct iovec iov = {byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof(control.bytes)};
+    ssize_t n = recvmsg(f->peer, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+    if (c) {
+        assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(*fd)));
+        assert_int_equal(*fd, -1);
+        memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+    }
+    return n > 0;
+}
+
+/* Receive one line as QEMU does, byte by byte; returns the descriptor of its first byte
+ * or -1. */
+static int
+hear_line(struct fixture *f, char *text, size_t cap)
+{
+    size_t len = 0;
+    int fd = -1, first = -1;
+
+    do {
+        while (!hear_byte(f, &text[len], &fd))
+            turn(f);
+        if (len == 0)
+            first = fd;
+    } while (text[len++] != '\n' && len < cap - 1);
+    text[len] = '\0';
+    assert_int_equal(fd, first);
+    return fd;
+}
+
+static void
+arguments_go_out_as_json_and_data_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    json_t *arguments = json_pack("{s:s,s:i}", "a", "x\"\r\ny", "b", 2);
+    const struct qmp_request req = {"c", arguments, -1, on_answer, f};
+
+    say(f, READY);
+    expect_heard(f, "{\"execute\":\"qmp_capabilities\",\"id\":1}\r\n");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(qmp_request(f->qmp, &req), 0);
+    json_decref(arguments);
+    expect_heard(f, "{\"execute\":\"c\",\"arguments\":{\"a\":\"x\\\"\\r\\ny\",\"b\":2},"
+                    "\"id\":2}\r\n"
+                    "{\"execute\":\"c\",\"arguments\":{\"a\":\"x\\\"\\r\\ny\",\"b\":2},"
+                    "\"id\":3}\r\n"
+                    "{\"execute\":\"c\",\"arguments\":{\"a\":\"x\\\"\\r\\ny\",\"b\":2},"
+                    "\"id\":4}\r\n");
+    say(f, "{\"return\": {\"r\": 1}, \"id\": 2}\n{\"error\": {\"class\": \"Gone\", "
+           "\"desc\": \"d\"}, \"id\": 3}\n");
+    fake_clock_advance(f->clock, QMP_COMMAND_DEADLINE_MS);
+    assert_string_equal(f->log, "ready(0) object(0) Gone(-5) nothing(-110) ");
+}
+
+static void
+each_descriptor_arrives_with_its_own_command(void **state)
+{
+    struct fixture *f = *state;
+    int ends[2], got;
+    char text[256];
+    struct qmp_request req = {"getfd", NULL, -1, NULL, NULL};
+
+    say(f, READY);
+    assert_int_equal(hear_line(f, text, sizeof(text)), -1);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(qmp_execute(f->qmp, "plain", NULL, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        req.fd = ends[i];
+        assert_int_equal(qmp_request(f->qmp, &req), 0);
+        close(ends[i]); /* borrowed for the call only */
+    }
+    assert_int_equal(hear_line(f, text, sizeof(text)), -1);
+    assert_string_equal(text, "{\"execute\":\"plain\",\"id\":2}\r\n");
+    got = hear_line(f, text, sizeof(text));
+    assert_string_equal(text, "{\"execute\":\"getfd\",\"id\":3}\r\n");
+    assert_int_equal(fcntl(got, F_GETFL) & O_ACCMODE, O_RDONLY);
+    close(got);
+    got = hear_line(f, text, sizeof(text));
+    assert_string_equal(text, "{\"execute\":\"getfd\",\"id\":4}\r\n");
+    assert_int_equal(fcntl(got, F_GETFL) & O_ACCMODE, O_WRONLY);
+    close(got);
+}
+
+/* More than a socket takes at once, descriptors between. */
+static void
+descriptors_wait_with_their_bytes_for_a_slow_peer(void **state)
+{
+    struct fixture *f = *state;
+    static char big[20000], text[2 * sizeof(big)];
+    struct qmp_request req = {"add-fd", NULL, STDIN_FILENO, NULL, NULL};
+
+    memset(big, 'a', sizeof(big) - 1);
+    req.arguments = json_pack("{s:s}", "a", big);
+    say(f, READY);
+    assert_int_equal(hear_line(f, text, sizeof(text)), -1);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(qmp_request(f->qmp, &req), 0);
+    json_decref(req.arguments);
+    for (int i = 0; i < 20; i++) {
+        int fd = hear_line(f, text, sizeof(text));
+
+        assert_true(fd >= 0);
+        assert_int_equal(strncmp(text, "{\"execute\":", 11), 0);
+        close(fd);
+    }
+}
+
+static void
+a_bad_descriptor_refuses_the_command(void **state)
+{
+    struct fixture *f = *state;
+    const struct qmp_request req = {"getfd", NULL, 9999, on_answer, f};
+
+    say(f, READY);
+    expect_heard(f, "{\"execute\":\"qmp_capabilities\",\"id\":1}\r\n");
+    assert_int_equal(qmp_request(f->qmp, &req), -EBADF);
+    expect_heard(f, "");
+    assert_string_equal(f->log, "ready(0) ");
+}
+
+static void
 too_many_commands_in_flight_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -339,6 +484,10 @@ main(void)
         TEST(a_refused_negotiation_ends_the_connection),
         TEST(replies_find_their_commands_between_events),
         TEST(a_command_without_answer_times_out_once),
+        TEST(arguments_go_out_as_json_and_data_comes_back),
+        TEST(each_descriptor_arrives_with_its_own_command),
+        TEST(descriptors_wait_with_their_bytes_for_a_slow_peer),
+        TEST(a_bad_descriptor_refuses_the_command),
         TEST(too_many_commands_in_flight_are_refused),
         TEST(the_end_fails_what_is_pending_first),
         TEST(finish_takes_in_what_the_dead_peer_left),
