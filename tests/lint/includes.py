@@ -20,6 +20,7 @@ ROOMS = {
     "core/vsh": CORE_ALL,
     "core/text": CORE_ALL,
     "core/vsock": ["core/base"],
+    "core/disk": ["core/base"],
     "core/vm": ["core/base"],
     "core/snapshot": ["core/base"],
     "core/concierge": CORE_ALL + ["core/rpc", "core/ipc", "core/vm",

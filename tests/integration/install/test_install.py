@@ -82,7 +82,7 @@ class Install(unittest.TestCase):
         return {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
 
     def test_every_host_program_is_in_bin_and_runs(self):
-        want = {"vmc", "vsh", "vm_concierge", "vm_vsock"}
+        want = {"vmc", "vsh", "vm_concierge", "vm_disk", "vm_vsock"}
         self.assertEqual({p.name for p in (self.host / "usr/bin").iterdir()}, want)
         for program in want:
             done = run(self.host / "usr/bin" / program, "--version")
@@ -95,7 +95,8 @@ class Install(unittest.TestCase):
             want.add(f"usr/share/dbus-1/system.d/{NAME}.conf")
         if os.environ["VMT_MAN"] == "1":
             want |= {f"usr/share/man/{page}" for page in
-                     ("man1/vmc.1", "man1/vsh.1", "man8/vm_concierge.8", "man8/vm_vsock.8")}
+                     ("man1/vmc.1", "man1/vsh.1", "man8/vm_concierge.8", "man8/vm_disk.8",
+                      "man8/vm_vsock.8")}
         there = {f for f in self.files(self.host) if not f.startswith("usr/bin/")}
         self.assertEqual(there, want)
 
