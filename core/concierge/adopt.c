@@ -75,7 +75,7 @@ static enum vm_state
 state_of(const struct concierge_vm *vm)
 {
     if (vm->was_running)
-        return VM_RUNNING;
+        return vm->power.cause ? VM_SUSPENDED : VM_RUNNING;
     return vm->times.ready ? VM_CONFIGURING : VM_BOOTING;
 }
 

@@ -11,9 +11,11 @@
 #include "core/base/list.h"
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/guest_call_internal.h"
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
+#include "core/concierge/suspend_internal.h"
 #include "core/vm/id.h"
 #include "core/vm/lifecycle.h"
 
@@ -130,6 +132,8 @@ struct concierge_vm {
     struct spawn_id hv_id, companion_id; /* pid 0: never started */
     struct rpc_server *listener; /* owned: serves this VM's StartupListener calls */
     struct vm_agent agent;
+    struct guest_calls guest_calls;
+    struct vm_power power;
     struct vmt_timer *timer;    /* owned: the step's deadline */
     struct vmt_timer *deferred; /* owned: an event for the next turn */
     enum vm_event deferred_event;
@@ -200,6 +204,15 @@ void vm_act_give_up(struct concierge_vm *vm);
 void vm_act_release(struct concierge_vm *vm);
 void vm_act_kill_companion(struct concierge_vm *vm);
 void vm_act_finish(struct concierge_vm *vm);
+void vm_act_prepare(struct concierge_vm *vm); /* suspend.c, the rest */
+void vm_act_pause(struct concierge_vm *vm);
+void vm_act_rest(struct concierge_vm *vm);
+void vm_act_hold(struct concierge_vm *vm);
+void vm_act_unpause(struct concierge_vm *vm);
+void vm_act_catch_up(struct concierge_vm *vm);
+void vm_act_stay(struct concierge_vm *vm);
+void vm_act_sleep_on(struct concierge_vm *vm);
+void vm_act_wake(struct concierge_vm *vm);
 
 /* --- launch.c --- */
 /* Choose the accelerator, then post PROBED or FAILED. */
@@ -213,6 +226,10 @@ bool vm_companion_survives(struct concierge_vm *vm);
 int vm_connect(struct concierge_vm *vm, struct vmt_err *err);
 /* Look for progress until the guest is ready. */
 void vm_watch_boot(struct concierge_vm *vm);
+
+/* --- setup.c --- */
+/* Tell a guest that runs its name servers once more; a failure is logged. */
+void setup_send_resolv(struct concierge_vm *vm);
 
 /* --- startup.c --- */
 int startup_listen(struct concierge *c, struct vmt_err *err);

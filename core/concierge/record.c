@@ -93,6 +93,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.vm_username = text(vm->plan.vm_username);
     network_record_fill(vm, &network);
     record.network = &network;
+    record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
     fill_mounts(vm, mounts, list);
     record.mounts = list;
     record.n_mounts = vm->plan.nmounts;
@@ -215,6 +216,10 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     vm->run_dir = *record->run_dir ? strdup(record->run_dir) : NULL;
     vm->announced = true;
     vm->was_running = record->phase == VMT__VM_RECORD__PHASE__RUNNING;
+    if (record->suspended == VMT__VM_RECORD__SUSPENDED__BY_HOST)
+        vm->power.cause = SUSPEND_BY_HOST;
+    else if (record->suspended != VMT__VM_RECORD__SUSPENDED__NOT)
+        vm->power.cause = SUSPEND_BY_CALLER;
     if (record->phase != VMT__VM_RECORD__PHASE__STARTING)
         vm->times.ready = clock->ops->now_us(clock);
     (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);

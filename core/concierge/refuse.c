@@ -20,7 +20,6 @@
 #define NO_CGROUPS "the CPU share of VMs is not controlled here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
-#define NO_SUSPEND "VMs cannot be suspended here"
 #define NO_ADJUST "there is no such operation"
 #define NO_USERS "guest accounts are not managed here"
 #define NO_REPORTING "nothing is reported about VMs here"
@@ -119,12 +118,10 @@ REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
 REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
 REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
 REFUSE(resize_disk_image, M(resize_disk_image_response), NO_IMAGES)
-REFUSE(resume_vm, M(success_failure_response), NO_SUSPEND)
 REFUSE(set_balloon_timer, M(success_failure_response), NO_BALLOON)
 REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
 REFUSE(set_up_vm_user, M(set_up_vm_user_response), NO_USERS)
 REFUSE(set_vm_cpu_restriction, M(set_vm_cpu_restriction_response), NO_CGROUPS)
 REFUSE(start_arc_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(start_plugin_vm, M(start_vm_response), ONLY_CHROMEOS)
-REFUSE(suspend_vm, M(success_failure_response), NO_SUSPEND)
 REFUSE(swap_vm, M(success_failure_response), ONLY_CHROMEOS)

@@ -34,6 +34,7 @@ struct step {
 static const struct step steps[SETUP_STEP_COUNT];
 
 static void send_next_mount(struct concierge_vm *vm);
+static bool is_wanted(const struct concierge_vm *vm, enum setup_step n);
 
 static void
 step_done(struct concierge_vm *vm)
@@ -172,25 +173,38 @@ send_network(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *e
     return send(vm, call, &request, err);
 }
 
+/* A SetResolvConfigRequest and what it points to. */
+struct resolv_request {
+    VmTools__SetResolvConfigRequest message;
+    VmTools__ResolvConfig config;
+    struct host_dns dns;
+    char *servers[HOST_DNS_MAX], *domains[HOST_DNS_MAX];
+};
+
+static void
+fill_resolv(struct concierge_vm *vm, struct resolv_request *rq)
+{
+    vm_tools__set_resolv_config_request__init(&rq->message);
+    vm_tools__resolv_config__init(&rq->config);
+    network_dns(vm, &rq->dns);
+    for (size_t i = 0; i < rq->dns.nservers; i++)
+        rq->servers[i] = rq->dns.servers[i];
+    for (size_t i = 0; i < rq->dns.ndomains; i++)
+        rq->domains[i] = rq->dns.domains[i];
+    rq->config.nameservers = rq->servers;
+    rq->config.n_nameservers = rq->dns.nservers;
+    rq->config.search_domains = rq->domains;
+    rq->config.n_search_domains = rq->dns.ndomains;
+    rq->message.resolv_config = &rq->config;
+}
+
 static int
 send_resolv(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
-    struct host_dns dns;
-    char *servers[HOST_DNS_MAX], *domains[HOST_DNS_MAX];
-    VmTools__ResolvConfig config = VM_TOOLS__RESOLV_CONFIG__INIT;
-    VmTools__SetResolvConfigRequest request = VM_TOOLS__SET_RESOLV_CONFIG_REQUEST__INIT;
+    struct resolv_request request;
 
-    network_dns(vm, &dns);
-    for (size_t i = 0; i < dns.nservers; i++)
-        servers[i] = dns.servers[i];
-    for (size_t i = 0; i < dns.ndomains; i++)
-        domains[i] = dns.domains[i];
-    config.nameservers = servers;
-    config.n_nameservers = dns.nservers;
-    config.search_domains = domains;
-    config.n_search_domains = dns.ndomains;
-    request.resolv_config = &config;
-    return send(vm, call, &request, err);
+    fill_resolv(vm, &request);
+    return send(vm, call, &request.message, err);
 }
 
 static int
@@ -277,6 +291,38 @@ static const struct step steps[SETUP_STEP_COUNT] = {
     [SETUP_MOUNT] = {"mount a disk", "/vm_tools.Maitred/Mount",
                      &vm_tools__mount_response__descriptor, send_mount, true, true},
 };
+
+static void
+on_resolv_sent(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct concierge_vm *vm = arg;
+
+    (void)reply;
+    if (status->code != RPC_OK && status->code != RPC_CANCELLED)
+        vmt_log_info("the guest did not take its name servers: %s vm=%s cid=%u",
+                     rpc_code_name(status->code), vm->key, vm->cid);
+}
+
+void
+setup_send_resolv(struct concierge_vm *vm)
+{
+    const struct guest_call_spec spec = {
+        .path = steps[SETUP_RESOLV].path,
+        .reply = steps[SETUP_RESOLV].reply,
+        .timeout_ms = AGENT_RPC_MS,
+        .done = on_resolv_sent,
+        .arg = vm,
+    };
+    struct resolv_request request;
+    struct vmt_err err = {0};
+
+    if (!is_wanted(vm, SETUP_RESOLV))
+        return;
+    fill_resolv(vm, &request);
+    if (guest_call(vm, &spec, &request.message.base, &err) < 0)
+        vmt_log_info("the guest cannot be told its name servers: %s vm=%s", err.msg,
+                     vm->key);
+}
 
 static void
 start_step(struct concierge_vm *vm, enum setup_step n)

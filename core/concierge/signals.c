@@ -46,6 +46,7 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
     else
         (void)snprintf(transport, VM_TRANSPORT_MAX, "%s:%u", kind, vm->cid);
     info->transport = transport;
+    info->state = (char *)(uintptr_t)vm_state_name(vm->state);
 }
 
 void

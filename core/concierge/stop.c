@@ -171,6 +171,7 @@ vm_act_finish(struct concierge_vm *vm)
     struct vmt_err err = {0};
 
     vm_disarm(vm);
+    guest_calls_done(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)
         rpc_server_free(vm->listener);

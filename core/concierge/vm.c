@@ -38,6 +38,15 @@ static action_fn *const actions[] = {
     [VM_ACT_RELEASE] = vm_act_release,
     [VM_ACT_KILL_COMPANION] = vm_act_kill_companion,
     [VM_ACT_FINISH] = vm_act_finish,
+    [VM_ACT_PREPARE] = vm_act_prepare,
+    [VM_ACT_PAUSE] = vm_act_pause,
+    [VM_ACT_REST] = vm_act_rest,
+    [VM_ACT_HOLD] = vm_act_hold,
+    [VM_ACT_UNPAUSE] = vm_act_unpause,
+    [VM_ACT_CATCH_UP] = vm_act_catch_up,
+    [VM_ACT_STAY] = vm_act_stay,
+    [VM_ACT_SLEEP_ON] = vm_act_sleep_on,
+    [VM_ACT_WAKE] = vm_act_wake,
 };
 static_assert(VMT_ARRAY_SIZE(actions) == VM_ACTION_COUNT, "an action has no function");
 
@@ -54,6 +63,8 @@ vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_v
     (void)vm_id_key(&vm->id, vm->key);
     vm->state = VM_CREATED;
     vmt_list_init(&vm->waiters);
+    vm_power_init(vm);
+    guest_calls_init(vm);
     vm->agent.clock = c->config.clock;
     vm->agent.transport = c->config.transport;
     vm->console = console_path(c, &vm->id);
@@ -95,6 +106,8 @@ vm_free(struct concierge_vm *vm)
     if (!vm)
         return;
     c = vm->c;
+    vm_power_drop(vm, "vm_concierge is shutting down");
+    guest_calls_done(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)
         rpc_server_free(vm->listener);
@@ -168,6 +181,8 @@ handle(struct concierge_vm *vm, enum vm_event event)
         vmt_log_info("%s -> %s on %s vm=%s cid=%u", vm_state_name(vm->state),
                      vm_state_name(cell.state), vm_event_name(event), vm->key, vm->cid);
     vm->state = cell.state;
+    if (vm_is_stopping(vm))
+        vm_power_drop(vm, "the VM is being stopped");
     actions[cell.action](vm);
 }
 
@@ -293,7 +308,7 @@ vm_is_booting(const struct concierge_vm *vm)
 bool
 vm_is_stopping(const struct concierge_vm *vm)
 {
-    return vm->state > VM_RUNNING;
+    return vm->state >= VM_ASKING;
 }
 
 void

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core/vm/lifecycle.c - the table.
  * A boot that fails skips the agent: it either is not there or is the thing that failed.
- * A stop during boot does the same before the agent reported ready. Every way ends in
- * RELEASING and GONE, so one place releases everything, whatever was taken. */
+ * A guest that does not get ready for a suspension is suspended all the same; a
+ * hypervisor that does not obey leaves the VM in the state that it had. A stop during
+ * boot does the same before the agent reported ready. Every way ends in RELEASING and
+ * GONE, so one place releases everything, whatever was taken. */
 #include "core/vm/lifecycle.h"
 
 #include <assert.h>
@@ -32,7 +34,38 @@ static const struct vm_cell table[VM_STATE_COUNT][VM_EVENT_COUNT] = {
          [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
          [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
     [VM_RUNNING] = {NOTES(VM_RUNNING), [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
-                    [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
+                    [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK},
+                    [VM_EV_SUSPEND] = {VM_PREPARING, VM_ACT_PREPARE},
+                    [VM_EV_UNPAUSED] = {VM_RUNNING, VM_ACT_CATCH_UP}, ENDED},
+    [VM_PREPARING] = {NOTES(VM_PREPARING), [VM_EV_AGENT_OK] = {VM_PAUSING, VM_ACT_PAUSE},
+                      [VM_EV_AGENT_FAILED] = {VM_PAUSING, VM_ACT_PAUSE},
+                      [VM_EV_TIMEOUT] = {VM_PAUSING, VM_ACT_PAUSE},
+                      [VM_EV_RESUME] = {VM_RUNNING, VM_ACT_STAY},
+                      [VM_EV_UNPAUSED] = {VM_PREPARING, VM_ACT_NONE},
+                      [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                      [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
+    [VM_PAUSING] = {[VM_EV_CONTROL] = {VM_PAUSING, VM_ACT_PAUSE},
+                    [VM_EV_PAUSED] = {VM_SUSPENDED, VM_ACT_REST},
+                    [VM_EV_PAUSE_FAILED] = {VM_RUNNING, VM_ACT_STAY},
+                    [VM_EV_TIMEOUT] = {VM_RUNNING, VM_ACT_STAY},
+                    [VM_EV_RESUME] = {VM_RESUMING, VM_ACT_UNPAUSE},
+                    [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                    [VM_EV_STOP] = {VM_ASKING, VM_ACT_WAKE},
+                    ENDED},
+    [VM_SUSPENDED] = {[VM_EV_CONTROL] = {VM_SUSPENDED, VM_ACT_HOLD},
+                      [VM_EV_RESUME] = {VM_RESUMING, VM_ACT_UNPAUSE},
+                      [VM_EV_UNPAUSED] = {VM_RUNNING, VM_ACT_CATCH_UP},
+                      [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                      [VM_EV_STOP] = {VM_ASKING, VM_ACT_WAKE},
+                      ENDED},
+    [VM_RESUMING] = {[VM_EV_CONTROL] = {VM_RESUMING, VM_ACT_UNPAUSE},
+                     [VM_EV_UNPAUSED] = {VM_RUNNING, VM_ACT_CATCH_UP},
+                     [VM_EV_PAUSE_FAILED] = {VM_SUSPENDED, VM_ACT_SLEEP_ON},
+                     [VM_EV_TIMEOUT] = {VM_SUSPENDED, VM_ACT_SLEEP_ON},
+                     [VM_EV_SUSPEND] = {VM_PAUSING, VM_ACT_PAUSE},
+                     [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                     [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK},
+                     ENDED},
     [VM_ASKING] = {NOTES(VM_ASKING),
                    JOINS(VM_ASKING), [VM_EV_AGENT_OK] = {VM_WAITING, VM_ACT_WAIT},
                    [VM_EV_AGENT_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
@@ -66,20 +99,24 @@ vm_lifecycle_next(enum vm_state state, enum vm_event event)
 }
 
 static const char *const state_names[] = {
-    "none",    "created",  "spawning",    "booting", "configuring", "running",   "asking",
-    "waiting", "quitting", "terminating", "killing", "stuck",       "releasing", "gone",
+    "none",      "created",     "spawning",  "booting",  "configuring", "running",
+    "preparing", "pausing",     "suspended", "resuming", "asking",      "waiting",
+    "quitting",  "terminating", "killing",   "stuck",    "releasing",   "gone",
 };
 static_assert(VMT_ARRAY_SIZE(state_names) == VM_STATE_COUNT, "a state lacks its name");
 
 static const char *const event_names[] = {
-    "probed",   "control",      "ready",   "configured", "failed",         "stop",
-    "agent-ok", "agent-failed", "timeout", "exit",       "companion-exit",
+    "probed",   "control",      "ready",    "configured",   "failed",         "stop",
+    "agent-ok", "agent-failed", "timeout",  "exit",         "companion-exit", "suspend",
+    "resume",   "paused",       "unpaused", "pause-failed",
 };
 static_assert(VMT_ARRAY_SIZE(event_names) == VM_EVENT_COUNT, "an event lacks its name");
 
 static const char *const action_names[] = {
-    "none", "launch",  "configure", "announce",       "ask",    "wait", "quit", "term",
-    "kill", "give-up", "release",   "kill-companion", "finish",
+    "none",     "launch",  "configure", "announce", "ask",     "wait",
+    "quit",     "term",    "kill",      "give-up",  "release", "kill-companion",
+    "finish",   "prepare", "pause",     "rest",     "hold",    "unpause",
+    "catch-up", "stay",    "sleep-on",  "wake",
 };
 static_assert(VMT_ARRAY_SIZE(action_names) == VM_ACTION_COUNT,
               "an action lacks its name");

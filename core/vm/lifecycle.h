@@ -10,6 +10,10 @@ enum vm_state {
     VM_BOOTING,        /* the hypervisor answers, the guest does not yet */
     VM_CONFIGURING,    /* the agent reported ready and is being set up */
     VM_RUNNING,        /* the start has been answered */
+    VM_PREPARING,      /* the agent was asked to get ready for a suspension */
+    VM_PAUSING,        /* the hypervisor was told to halt the processors */
+    VM_SUSPENDED,      /* they are halted */
+    VM_RESUMING,       /* the hypervisor was told to let them run */
     VM_ASKING,         /* the agent was asked to shut down */
     VM_WAITING,        /* the agent said yes, the hypervisor has to end by itself */
     VM_QUITTING,       /* the hypervisor was told to end by its control channel */
@@ -33,6 +37,11 @@ enum vm_event {
     VM_EV_TIMEOUT,        /* the time of this step is over */
     VM_EV_EXIT,           /* the hypervisor is gone, or never came to be */
     VM_EV_COMPANION_EXIT, /* the companion is gone, or there is none */
+    VM_EV_SUSPEND,        /* somebody wants the VM to be suspended */
+    VM_EV_RESUME,         /* somebody wants it to go on */
+    VM_EV_PAUSED,         /* the hypervisor halted the processors */
+    VM_EV_UNPAUSED,       /* they run */
+    VM_EV_PAUSE_FAILED,   /* the hypervisor refused the one or the other */
     VM_EVENT_COUNT
 };
 
@@ -50,6 +59,15 @@ enum vm_action {
     VM_ACT_RELEASE,        /* close what is ours, end the companion */
     VM_ACT_KILL_COMPANION, /* it did not end in time */
     VM_ACT_FINISH,         /* release the rest, say that it stopped, answer all */
+    VM_ACT_PREPARE,        /* ask the agent to get ready for a suspension */
+    VM_ACT_PAUSE,          /* halt the processors */
+    VM_ACT_REST,           /* say that it is suspended */
+    VM_ACT_HOLD,           /* make true what an earlier daemon wrote down: suspended */
+    VM_ACT_UNPAUSE,        /* let the processors run */
+    VM_ACT_CATCH_UP,       /* it runs again: tell it what it missed, and all who wait */
+    VM_ACT_STAY,           /* it was not suspended: undo, tell all who wait */
+    VM_ACT_SLEEP_ON,       /* it was not resumed: tell all who wait */
+    VM_ACT_WAKE,           /* let it run and ask the agent to shut down */
     VM_ACTION_COUNT
 };
 

@@ -44,6 +44,17 @@ info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
                         vmc_escape(text, sizeof(text), name));
 }
 
+int
+vmc_require(struct vmc *vmc, const char *name, struct vmt_err *err)
+{
+    pb_response *response;
+    int r = info_get(vmc, name, &response, err);
+
+    if (r == 0)
+        protobuf_c_message_free_unpacked(&response->base, NULL);
+    return r;
+}
+
 /* The same pairs as the JSON form, one a line. */
 static void
 info_print_text(json_t *vm)

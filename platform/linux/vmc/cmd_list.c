@@ -71,6 +71,15 @@ list_print_json(const pb_list *list, struct vmt_err *err)
     return print_json(all, err);
 }
 
+/* The daemon's own word for where the VM is, which tells more. */
+static const char *
+status_of(const VmTools__Concierge__ExtendedVmInfo *vm, char *buf, size_t cap)
+{
+    if (vm->vm_info && *vm->vm_info->state)
+        return vmc_escape(buf, cap, vm->vm_info->state);
+    return vm_status_name((int)vm->status);
+}
+
 static void
 list_print_text(const pb_list *list)
 {
@@ -78,15 +87,15 @@ list_print_text(const pb_list *list)
         (void)fputs("no VM runs; vmc start NAME starts one\n", stderr);
         return;
     }
-    (void)printf("%-24s %-10s %10s %8s  %s\n", "NAME", "STATUS", "CID", "PID",
+    (void)printf("%-24s %-11s %10s %8s  %s\n", "NAME", "STATUS", "CID", "PID",
                  "TRANSPORT");
     for (size_t i = 0; i < list->n_vms; i++) {
         const VmTools__Concierge__ExtendedVmInfo *vm = list->vms[i];
-        char name[TEXT_MAX], transport[TEXT_MAX];
+        char name[TEXT_MAX], transport[TEXT_MAX], status[32];
 
         (void)printf(
-            "%-24s %-10s %10lld %8d  %s\n", vmc_escape(name, sizeof(name), vm->name),
-            vm_status_name((int)vm->status),
+            "%-24s %-11s %10lld %8d  %s\n", vmc_escape(name, sizeof(name), vm->name),
+            status_of(vm, status, sizeof(status)),
             vm->vm_info ? (long long)vm->vm_info->cid : 0,
             vm->vm_info ? (int)vm->vm_info->pid : 0,
             vm->vm_info ? vmc_escape(transport, sizeof(transport), vm->vm_info->transport)

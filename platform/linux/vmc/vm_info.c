@@ -55,6 +55,8 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
     int r =
         json_object_set_new(vm, "type", json_string(vm_type_name((int)info->vm_type)));
 
+    if (*info->state)
+        r |= json_object_set_new(vm, "state", json_string(info->state));
     r |= json_object_set_new(vm, "cid", json_integer(info->cid));
     r |= json_object_set_new(vm, "pid", json_integer(info->pid));
     r |= json_object_set_new(vm, "transport", json_string(info->transport));

@@ -57,7 +57,8 @@ struct vmc_command {
 /* All commands; NULL ends the list. */
 extern const struct vmc_command *const vmc_commands[];
 extern const struct vmc_command vmc_start, vmc_stop, vmc_list, vmc_info, vmc_shell,
-    vmc_exec, vmc_logs, vmc_image, vmc_doctor, vmc_completion, vmc_version, vmc_help;
+    vmc_exec, vmc_logs, vmc_image, vmc_doctor, vmc_completion, vmc_version, vmc_help,
+    vmc_suspend, vmc_resume;
 
 /* One option of a command. set gets value NULL for a switch; returns 0 or -EINVAL. */
 struct vmc_option {
@@ -106,6 +107,11 @@ struct concierge_call;
 struct ProtobufCMessage;
 int vmc_call(struct vmc *vmc, const struct concierge_call *call,
              struct ProtobufCMessage **ret_reply, struct vmt_err *err);
+
+/* Whether a VM of the owner has this name, in any state: methods that take the name of no
+ * VM for success need not mean that for people. Returns 0, -ENOENT with words, or as
+ * vmc_call. */
+int vmc_require(struct vmc *vmc, const char *name, struct vmt_err *err);
 
 /* The folder of this program, malloc'ed; NULL without memory or /proc. */
 char *vmc_program_dir(void);

@@ -31,6 +31,7 @@ struct guest {
     } ways[WAYS_MAX];
     size_t nways;
     int mount_error;
+    int64_t time;
     char power_off[64];
     char calls[1024];
     struct rpc_status *status;
@@ -90,7 +91,8 @@ handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
     const char *method = rpc_server_call_method(call)->name;
     size_t at = strlen(g->calls);
 
-    (void)request;
+    if (strcmp(method, "SetTime") == 0)
+        g->time = ((const VmTools__SetTimeRequest *)request)->time->seconds;
     (void)snprintf(g->calls + at, sizeof(g->calls) - at, "%s%s", at ? " " : "", method);
     switch (way_of(g, method)) {
     case GUEST_IGNORES:
@@ -115,6 +117,7 @@ static const struct rpc_server_method maitred_methods[] = {
     METHOD("ConfigureContainerGuest", vm_tools__configure_container_guest_request),
     METHOD("ConfigureNetwork", vm_tools__network_config_request),
     METHOD("Mount", vm_tools__mount_request),
+    METHOD("PrepareToSuspend", vm_tools__empty_message),
     METHOD("SetResolvConfig", vm_tools__set_resolv_config_request),
     METHOD("SetTime", vm_tools__set_time_request),
     METHOD("SetTimezone", vm_tools__set_timezone_request),
@@ -253,6 +256,12 @@ guest_call_ready(struct guest *g, struct rpc_status *ret_status, int *answers)
     *answers = 0;
     rpc_client_free(vmt_take_ptr(&g->client));
     assert_int_equal(g->transport->ops->connect(g->transport, &dial, &g->op, NULL), 0);
+}
+
+int64_t
+guest_time(const struct guest *g)
+{
+    return g->time;
 }
 
 const char *

@@ -30,5 +30,8 @@ void guest_power_off_on_shutdown(struct guest *guest, const char *vm_name);
 /* Call VmReady; *ret_status is filled in when it was answered. */
 void guest_call_ready(struct guest *guest, struct rpc_status *ret_status, int *answers);
 
+/* What the last SetTime said, seconds; 0: there was none. */
+int64_t guest_time(const struct guest *guest);
+
 /* The methods that were called, "ConfigureNetwork SetResolvConfig ...", in order. */
 const char *guest_calls(const struct guest *guest);
