@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tests/sim/sim.h - one simulated life of a concierge: what may happen, and what must
+ * hold whatever happens. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/unit/concierge/guest.h"
+#include "tests/unit/concierge/world.h"
+
+#define SIM_CALLS_MAX 512
+#define SIM_GUESTS_MAX 512
+
+/* The longest that a call may go unanswered: a start waits for its guest for 600 s at
+ * most and then for its stop; everything else waits for a stop, or for calls to the
+ * agent. */
+#define SIM_START_LIMIT_MS (600000u + 120000u)
+#define SIM_CALL_LIMIT_MS 240000u
+
+struct sim_call {
+    struct client_call call;
+    const char *method;
+    uint64_t deadline_ms;
+};
+
+struct sim_guest {
+    uint32_t cid;
+    struct guest *guest;
+    struct rpc_status status;
+    int answers;
+};
+
+/* What happened in all lives so far, for the last line. */
+struct sim_totals {
+    uint64_t lives, deeds, calls, starts, restarts, faults;
+};
+
+struct sim {
+    struct world w;
+    uint64_t random;
+    unsigned names; /* how many VMs there may be */
+    struct sim_call calls[SIM_CALLS_MAX];
+    size_t ncalls;
+    struct sim_guest guests[SIM_GUESTS_MAX];
+    size_t nguests;
+    struct sim_totals *totals; /* borrowed */
+};
+
+/* A number below n, which is at least 1. */
+unsigned sim_dice(struct sim *s, unsigned n);
+/* "vm0" and so on; valid until the next but four. */
+const char *sim_name(struct sim *s);
+/* Where the answer to a call goes. NULL: the life has called enough. */
+struct sim_call *sim_call_new(struct sim *s, const char *method);
+
+/* One thing happens. */
+void sim_deed(struct sim *s);
+/* What happens to no VM in particular ends, and all VMs are stopped. */
+void sim_calm_down(struct sim *s);
+
+/* What must hold after every deed, and at the end. Fail the process if it does not. */
+void sim_check(struct sim *s);
+void sim_check_end(struct sim *s);
