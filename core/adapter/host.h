@@ -142,10 +142,25 @@ struct host_state_ops {
     void (*background)(struct host *host, const struct spawn_id *id);
 };
 
+/* Memory of the host in bytes; shares are hundredths of a percent of the last 10 s. What
+ * nobody measures is 0. */
+struct host_memory {
+    uint64_t total;
+    uint64_t
+        available; /* could be given to programs without swapping, to ours at least */
+    uint32_t some_stalled, all_stalled; /* tasks that waited for memory */
+};
+
+struct host_memory_ops {
+    /* How it is now; cheap enough for every second. */
+    void (*now)(struct host *host, struct host_memory *ret_memory);
+};
+
 struct host {
     const struct host_fact_ops *facts;
     const struct host_file_ops *files;
     const struct host_log_ops *logs;
     const struct host_store_ops *store;
     const struct host_state_ops *state;
+    const struct host_memory_ops *memory;
 };

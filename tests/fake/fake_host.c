@@ -27,6 +27,7 @@ struct entry {
 struct fake_host {
     struct host base;
     struct vmt_list dirs, images, logs, records, users;
+    struct host_memory memory;
     unsigned next_dir, skip, trims;
     int error;
     bool failed;
@@ -410,6 +411,14 @@ static const struct host_log_ops logs = {.open = fake_log_open,
 static const struct host_store_ops store = {
     .save = fake_save, .remove = fake_remove, .load = fake_load, .each = fake_each};
 
+static void
+fake_memory_now(struct host *host, struct host_memory *ret_memory)
+{
+    *ret_memory = self_of(host)->memory;
+}
+
+static const struct host_memory_ops memory = {.now = fake_memory_now};
+
 struct host *
 fake_host_new(void)
 {
@@ -417,7 +426,9 @@ fake_host_new(void)
 
     if (!self)
         return NULL;
-    self->base = (struct host){&facts, &files, &logs, &store, &fake_states_ops};
+    self->base = (struct host){&facts, &files, &logs, &store, &fake_states_ops, &memory};
+    self->memory.total = 8192ull << 20;
+    self->memory.available = 6144ull << 20;
     vmt_list_init(&self->dirs);
     vmt_list_init(&self->images);
     vmt_list_init(&self->logs);
@@ -518,4 +529,10 @@ fake_host_add_user(struct host *host, const char *dir, const struct spawn_id *id
     struct entry *e = add(&self_of(host)->users, dir);
 
     set(e, id, sizeof(*id));
+}
+
+void
+fake_host_set_memory(struct host *host, const struct host_memory *memory_now)
+{
+    self_of(host)->memory = *memory_now;
 }

@@ -9,8 +9,9 @@
 
 #include "core/adapter/host.h"
 
-/* 4 processors, 8192 MiB, zone Europe/Berlin. Descriptors that it gives are real ones (of
- * /dev/null), so that a leak shows in the process. Returns NULL without memory. */
+/* 4 processors, 8192 MiB of which 6144 are available, zone Europe/Berlin. Descriptors
+ * that it gives are real ones (of /dev/null), so that a leak shows in the process.
+ * Returns NULL without memory. */
 struct host *fake_host_new(void);
 void fake_host_free(struct host *host);
 
@@ -37,3 +38,6 @@ unsigned fake_host_trims(const struct host *host);
 /* A process that names dir in its command line, for dir_users. It may have ended. All of
  * them have an argument that begins with any mark. */
 void fake_host_add_user(struct host *host, const char *dir, const struct spawn_id *id);
+
+/* What the host says about its memory from now on. */
+void fake_host_set_memory(struct host *host, const struct host_memory *memory);

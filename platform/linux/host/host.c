@@ -39,6 +39,7 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.logs = &linux_host_logs;
     self->base.store = &linux_host_store;
     self->base.state = &linux_host_state;
+    self->base.memory = &linux_host_memory;
     self->run_root = strdup(config->run_root);
     self->record_dir = strdup(config->record_dir);
     self->state_dir = strdup(config->state_dir);

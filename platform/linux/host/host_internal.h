@@ -19,3 +19,4 @@ extern const struct host_file_ops linux_host_files;
 extern const struct host_log_ops linux_host_logs;
 extern const struct host_store_ops linux_host_store;
 extern const struct host_state_ops linux_host_state;
+extern const struct host_memory_ops linux_host_memory;
