@@ -90,6 +90,8 @@ go_on(struct concierge_vm *vm)
     vmt_log_notice("vm taken over, %s pid=%d vm=%s cid=%u", vm_state_name(vm->state),
                    vm->hv_id.pid, vm->key, vm->cid);
     console_watch(vm->c);
+    if (vm->state == VM_RUNNING)
+        balloons_watch(vm);
     if (vm->state == VM_BOOTING)
         vm_watch_boot(vm);
     if (vm->state == VM_CONFIGURING)

@@ -30,6 +30,7 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     vmt_list_init(&c->syncs);
     if (vm_index_init(&c->by_id) < 0)
         return vmt_err_set(err, ENOMEM, "create the VM daemon");
+    balloons_init(c);
     concierge_record_load(c);
     r = startup_listen(c, err);
     if (r < 0)
@@ -58,6 +59,7 @@ concierge_free(struct concierge *c)
     VMT_LIST_FOREACH(at, following, &c->vms)
     forget(VMT_CONTAINER_OF(at, struct concierge_vm, node));
     time_syncs_free(c);
+    balloons_done(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
     startup_unlisten(c);
     vm_index_done(&c->by_id);

@@ -10,6 +10,7 @@
 #include "core/adapter/spawn.h"
 #include "core/base/list.h"
 #include "core/concierge/agent_internal.h"
+#include "core/concierge/balloon_internal.h"
 #include "core/concierge/concierge.h"
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/index_internal.h"
@@ -57,6 +58,7 @@ struct concierge {
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
+    struct balloons balloons;
     bool shutting_down;
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
@@ -157,6 +159,7 @@ struct concierge_vm {
     char failure[VM_FAILURE_MAX]; /* first cause, "" while there is none */
     struct ipc_call *start_call;  /* owned until answered */
     struct vmt_list waiters;      /* of struct stop_waiter.node */
+    struct vm_balloon balloon;
 };
 
 /* --- vm.c: the engine --- */

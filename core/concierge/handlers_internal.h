@@ -10,12 +10,14 @@ struct ipc_call;
 #define CONCIERGE_HANDLER(name)                                                          \
     void concierge_handle_##name(void *ctx, struct ipc_call *call,                       \
                                  const struct ProtobufCMessage *request);
+CONCIERGE_HANDLER(get_balloon_info)
 CONCIERGE_HANDLER(get_dns_settings)
 CONCIERGE_HANDLER(get_vm_info)
 CONCIERGE_HANDLER(get_vm_launch_allowed)
 CONCIERGE_HANDLER(get_vm_logs)
 CONCIERGE_HANDLER(list_vms)
 CONCIERGE_HANDLER(resume_vm)
+CONCIERGE_HANDLER(set_balloon_timer)
 CONCIERGE_HANDLER(start_vm)
 CONCIERGE_HANDLER(stop_all_vms)
 CONCIERGE_HANDLER(stop_vm)

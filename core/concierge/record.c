@@ -118,6 +118,7 @@ concierge_record_save(struct concierge *c, struct vmt_err *err)
     if (!room)
         return vmt_err_set(err, ENOMEM, "write the record %s", DAEMON_RECORD);
     numbers_record_fill(&c->numbers, &record, room);
+    record_memory_fill(c, &record);
     return save(c, DAEMON_RECORD, &record.base, err);
 }
 
@@ -137,6 +138,7 @@ concierge_record_load(struct concierge *c)
         return;
     }
     numbers_record_read(&c->numbers, record);
+    record_memory_read(c, record);
     vmt__daemon_record__free_unpacked(record, NULL);
 }
 

@@ -35,3 +35,7 @@ void numbers_record_read(struct concierge_numbers *numbers,
 /* The same for one VM; record is NULL when a daemon wrote none. */
 void network_record_fill(const struct concierge_vm *vm, Vmt__NetworkRecord *record);
 void network_record_read(struct concierge_vm *vm, const Vmt__NetworkRecord *record);
+
+/* --- record_memory.c --- */
+void record_memory_fill(const struct concierge *c, Vmt__DaemonRecord *record);
+void record_memory_read(struct concierge *c, const Vmt__DaemonRecord *record);

@@ -62,9 +62,11 @@ vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_v
     vm->id = plan->id;
     (void)vm_id_key(&vm->id, vm->key);
     vm->state = VM_CREATED;
+    vm->mem_mib = plan->mem_mib;
     vmt_list_init(&vm->waiters);
     vm_power_init(vm);
     guest_calls_init(vm);
+    vm_balloon_init(vm);
     vm->agent.clock = c->config.clock;
     vm->agent.transport = c->config.transport;
     vm->console = console_path(c, &vm->id);
@@ -72,7 +74,6 @@ vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_v
         return vmt_err_set(err, ENOMEM, "remember the VM");
     vm->vm_type = plan->vm_type;
     vm->accel = plan->accel;
-    vm->mem_mib = plan->mem_mib;
     vm->plan = *plan;
     for (size_t i = 0; i < plan->nblocks; i++)
         vm->plan.blocks[i].serial = vm->plan.serials[i];
@@ -108,6 +109,7 @@ vm_free(struct concierge_vm *vm)
     c = vm->c;
     vm_power_drop(vm, "vm_concierge is shutting down");
     guest_calls_done(vm);
+    vm_balloon_done(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)
         rpc_server_free(vm->listener);
@@ -321,6 +323,7 @@ vm_act_announce(struct concierge_vm *vm)
     vm->was_running = true;
     if (vm_record_save(vm, &err) < 0)
         vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);
+    balloons_watch(vm);
     signal_started(vm);
     vm_answer_start(vm);
 }
