@@ -58,6 +58,8 @@ check_numbers(const struct vm_spec *spec, struct vmt_err *err)
         return vmt_err_setx(err, EINVAL, "a vm needs at least one vcpu");
     if (spec->accel == HYPERVISOR_ACCEL_AUTO)
         return vmt_err_setx(err, EINVAL, "the accelerator has not been decided");
+    if (spec->net == HYPERVISOR_NET_TAP && spec->tap_fd < 1)
+        return vmt_err_setx(err, EINVAL, "the network has no tap");
     return 0;
 }
 
@@ -296,23 +298,42 @@ add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
     add_disk_device(argv, disk, i);
 }
 
-/* 52:54 has the bit of locally administered addresses set and the multicast bit clear;
- * the cid fills the rest, so that a VM has the same address whenever its cid is the
- * same. */
+/* When core gives no address: 52:54 has the bit of locally administered addresses set and
+ * the multicast bit clear; the cid fills the rest. */
+static void
+make_mac(const struct vm_spec *spec, uint8_t mac[HYPERVISOR_MAC_LEN])
+{
+    static const uint8_t none[HYPERVISOR_MAC_LEN];
+    uint32_t cid = spec->cid;
+    const uint8_t made[] = {0x52,
+                            0x54,
+                            (uint8_t)(cid >> 24),
+                            (uint8_t)(cid >> 16),
+                            (uint8_t)(cid >> 8),
+                            (uint8_t)cid};
+
+    memcpy(mac, memcmp(spec->mac, none, sizeof(none)) ? spec->mac : made, sizeof(made));
+}
+
+/* vhost=off: the kernel's back end would need rights on a device node. */
 static void
 add_net(struct vmt_argv *argv, const struct vm_spec *spec)
 {
-    uint32_t cid = spec->cid;
+    uint8_t mac[HYPERVISOR_MAC_LEN];
 
-    if (spec->net != HYPERVISOR_NET_USER)
+    if (spec->net == HYPERVISOR_NET_NONE)
         return;
+    make_mac(spec, mac);
     vmt_argv_add(argv, "-netdev");
-    vmt_argv_add(argv, "user,id=net0");
+    if (spec->net == HYPERVISOR_NET_TAP)
+        vmt_argv_addf(argv, "tap,id=net0,fd=%d,vhost=off", QEMU_FD_TAP);
+    else
+        vmt_argv_add(argv, "user,id=net0");
     vmt_argv_add(argv, "-device");
     vmt_argv_addf(argv,
-                  "virtio-net-pci,id=vnet0,netdev=net0,mac=52:54:%02x:%02x:%02x:%02x,"
-                  "romfile=",
-                  cid >> 24, cid >> 16 & 0xff, cid >> 8 & 0xff, cid & 0xff);
+                  "virtio-net-pci,id=vnet0,netdev=net0,"
+                  "mac=%02x:%02x:%02x:%02x:%02x:%02x,romfile=",
+                  mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
 static void
@@ -381,9 +402,12 @@ qemu_cmdline_fds(const struct vm_spec *spec, int qmp_fd, int stderr_fd,
                  struct spawn_fd *fds)
 {
     const struct spawn_fd fixed[] = {
-        {stderr_fd, QEMU_FD_STDERR},         {qmp_fd, QEMU_FD_QMP},
-        {spec->console_fd, QEMU_FD_CONSOLE}, {spec->kernel_fd, QEMU_FD_KERNEL},
+        {stderr_fd, QEMU_FD_STDERR},
+        {qmp_fd, QEMU_FD_QMP},
+        {spec->console_fd, QEMU_FD_CONSOLE},
+        {spec->kernel_fd, QEMU_FD_KERNEL},
         {spec->initrd_fd, QEMU_FD_INITRD},
+        {spec->net == HYPERVISOR_NET_TAP ? spec->tap_fd : -1, QEMU_FD_TAP},
     };
     size_t n = 0;
 

@@ -20,10 +20,14 @@ enum qemu_fd {
     QEMU_FD_KERNEL = 5,
     QEMU_FD_INITRD = 6,
     QEMU_FD_DISK = 7,
+    QEMU_FD_TAP = 23, /* behind the disks */
 };
 
 /* virtio-blk-pci takes one slot each; 16 leaves room on the bus of 32 for all others. */
 #define QEMU_DISKS_MAX 16
+
+/* Descriptors that one VM inherits at most: stderr, QMP and so on, one a disk. */
+#define QEMU_FDS_MAX (6 + QEMU_DISKS_MAX)
 
 /* virtio 1.2, 5.2.6.4: the identification of a block device has 20 bytes. */
 #define QEMU_DISK_SERIAL_MAX 20
@@ -41,7 +45,7 @@ struct qemu_cmdline {
 int qemu_cmdline_build(const struct qemu_cmdline *in, struct vmt_argv *argv,
                        struct vmt_err *err);
 
-/* Fill fds, at least 5 + QEMU_DISKS_MAX elements, with what that command line expects to
+/* Fill fds, at least QEMU_FDS_MAX elements, with what that command line expects to
  * inherit. qmp_fd and stderr_fd are left out when negative. Returns how many were
  * written. */
 size_t qemu_cmdline_fds(const struct vm_spec *spec, int qmp_fd, int stderr_fd,

@@ -283,7 +283,7 @@ probe_spawn(struct hypervisor_probe *p, const struct vm_spec *spec, int stderr_f
     const struct qemu_cmdline in = {
         .spec = spec, .binary = p->hv->binary, .kvm_cpu = probe_cpus[p->attempt]};
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
-    struct spawn_fd fds[5 + QEMU_DISKS_MAX];
+    struct spawn_fd fds[QEMU_FDS_MAX];
     struct spawn_spec child = {
         .fds = fds, .new_session = true, .on_exit = probe_on_exit, .arg = p};
     int r = qemu_cmdline_build(&in, &argv, err);

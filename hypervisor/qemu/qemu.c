@@ -26,8 +26,9 @@ qemu_free(struct hypervisor *hv)
 
 static const struct hypervisor_ops qemu_ops = {
     .name = "qemu",
-    .caps = HYPERVISOR_CAP_TCG | HYPERVISOR_CAP_USER_NET | HYPERVISOR_CAP_VHOST_USER |
-            HYPERVISOR_CAP_POWER_BUTTON | HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT,
+    .caps = HYPERVISOR_CAP_TCG | HYPERVISOR_CAP_USER_NET | HYPERVISOR_CAP_TAP |
+            HYPERVISOR_CAP_VHOST_USER | HYPERVISOR_CAP_POWER_BUTTON |
+            HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT,
     .check = qemu_check,
     .probe = qemu_probe,
     .probe_cancel = qemu_probe_cancel,

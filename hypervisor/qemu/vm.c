@@ -210,7 +210,7 @@ static int
 vm_spawn(struct hypervisor_vm *vm, const struct vm_spec *spec,
          const struct vmt_argv *argv, int qmp_fd, struct vmt_err *err)
 {
-    struct spawn_fd fds[5 + QEMU_DISKS_MAX];
+    struct spawn_fd fds[QEMU_FDS_MAX];
     VMT_CLEANUP(vmt_closep) int stderr_fd = -1;
     struct spawn_spec child = {
         .argv = (const char *const *)argv->v,

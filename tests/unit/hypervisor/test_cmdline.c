@@ -113,6 +113,25 @@ all_that_a_vm_can_have_stands_in_order(void **state)
 }
 
 static void
+a_tap_is_inherited_and_has_the_given_address(void **state)
+{
+    struct vm_spec spec = minimal;
+    struct spawn_fd fds[QEMU_FDS_MAX];
+
+    (void)state;
+    spec.name = "tap";
+    spec.net = HYPERVISOR_NET_TAP;
+    spec.tap_fd = 30;
+    memcpy(spec.mac, "\x02\x11\x22\x33\x44\x55", HYPERVISOR_MAC_LEN);
+    expect_golden(&spec, NULL, "tap");
+    assert_int_equal(qemu_cmdline_fds(&spec, -1, -1, fds), 2);
+    assert_int_equal(fds[1].from, 30);
+    assert_int_equal(fds[1].to, QEMU_FD_TAP);
+    spec.tap_fd = 0;
+    expect_refusal(&spec, "no tap");
+}
+
+static void
 kvm_takes_the_cpu_that_the_probe_found(void **state)
 {
     struct vm_spec spec = minimal;
@@ -234,7 +253,7 @@ static void
 the_inherited_descriptors_match_the_command_line(void **state)
 {
     const struct hypervisor_disk disks[] = {{.path = "/a", .fd = 30}, {.fd = 31}};
-    struct spawn_fd fds[5 + QEMU_DISKS_MAX];
+    struct spawn_fd fds[QEMU_FDS_MAX];
     struct vm_spec spec = minimal;
 
     (void)state;
@@ -257,6 +276,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kernel_alone_makes_the_smallest_command_line),
         cmocka_unit_test(all_that_a_vm_can_have_stands_in_order),
+        cmocka_unit_test(a_tap_is_inherited_and_has_the_given_address),
         cmocka_unit_test(kvm_takes_the_cpu_that_the_probe_found),
         cmocka_unit_test(commas_in_names_and_paths_inject_nothing),
         cmocka_unit_test(reserved_cids_are_refused_by_name),
