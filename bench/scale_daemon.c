@@ -43,7 +43,11 @@ static int
 make_adapters(struct program *p, const char *folder, struct vmt_err *err)
 {
     const struct linux_host_config host = {
-        .run_root = folder, .record_dir = p->records, .log_dir = p->logs};
+        .run_root = folder,
+        .record_dir = p->records,
+        .state_dir = p->records,
+        .log_dir = p->logs,
+    };
     int r = os_loop_new(&p->loop, err);
 
     if (r == 0)

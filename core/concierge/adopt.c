@@ -180,6 +180,7 @@ concierge_adopt(struct concierge *c)
     struct host *host = c->config.host;
     struct vmt_err err = {0};
 
+    templates_clean(c);
     if (host->store->each(host, on_record, c, &err) < 0)
         vmt_log_error("records of earlier VMs not read: %s", err.msg);
     else if (host->files->dir_each(host, on_dir, c, &err) < 0)

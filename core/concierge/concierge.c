@@ -32,6 +32,9 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
         return vmt_err_set(err, ENOMEM, "create the VM daemon");
     balloons_init(c);
     concierge_record_load(c);
+    r = template_builder_new(c, &c->builder, err);
+    if (r < 0)
+        return r;
     r = startup_listen(c, err);
     if (r < 0)
         return r;
@@ -58,6 +61,7 @@ concierge_free(struct concierge *c)
         return;
     VMT_LIST_FOREACH(at, following, &c->vms)
     forget(VMT_CONTAINER_OF(at, struct concierge_vm, node));
+    template_builder_free(c->builder);
     time_syncs_free(c);
     balloons_done(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
@@ -79,10 +83,16 @@ concierge_vm_count(const struct concierge *c)
     return c->by_id.n;
 }
 
+bool
+concierge_is_busy(const struct concierge *c)
+{
+    return !vmt_list_empty(&c->vms) || template_builder_is_busy(c->builder);
+}
+
 void
 concierge_vm_gone(struct concierge *c)
 {
-    if (vmt_list_empty(&c->vms) && c->config.on_idle)
+    if (!concierge_is_busy(c) && c->config.on_idle)
         c->config.on_idle(c->config.arg);
 }
 
@@ -110,6 +120,7 @@ concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
     struct stop_group *group = calloc(1, sizeof(*group));
 
     c->shutting_down = true;
+    template_builder_stop(c->builder);
     startup_leave(c);
     if (!group) {
         vmt_log_error("no memory to stop the VMs; they are left running");

@@ -2,6 +2,7 @@
 /* core/concierge/concierge.h - the VM daemon: decides, and acts through adapters only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ struct concierge_config {
     struct hypervisor *hypervisor;
     const char *vm_vsock;    /* program of the vsock device: path, or name in PATH */
     const char *console_dir; /* absolute; holds one console log per VM name */
+    unsigned template_count; /* at most so many per owner; 0: every start boots */
+    uint64_t template_bytes; /* of all owners together */
     /* The last VM is gone. From the loop, but not a place to free anything. May be NULL.
      */
     void (*on_idle)(void *arg);
@@ -47,6 +50,9 @@ void concierge_adopt(struct concierge *c);
 /* Refuse new VMs and stop all: VmStopped with reason SERVICE_SHUTDOWN. done runs once,
  * when nothing is left (at once, without VMs) or nothing more can be done. */
 void concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg);
+
+/* Is there a VM, or something under way that has an end? */
+bool concierge_is_busy(const struct concierge *c);
 
 /* VMs in any state, booting and stopping ones too. */
 size_t concierge_vm_count(const struct concierge *c);

@@ -17,6 +17,7 @@
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
 #include "core/concierge/suspend_internal.h"
+#include "core/concierge/template_internal.h"
 #include "core/vm/id.h"
 #include "core/vm/lifecycle.h"
 
@@ -59,6 +60,7 @@ struct concierge {
     struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
     struct balloons balloons;
+    struct template_builder *builder; /* owned */
     bool shutting_down;
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
@@ -100,7 +102,7 @@ struct setup_call {
 
 /* Microseconds of the monotonic clock; 0: not yet. */
 struct boot_times {
-    uint64_t request, launch, spawn, control, ready, running;
+    uint64_t request, launch, spawn, control, resumed, ready, running;
     uint64_t probe;          /* duration of an accelerator probe */
     uint64_t guest_agent_us; /* the agent from its start to VmReady, as it says */
 };
@@ -127,6 +129,8 @@ struct concierge_vm {
     char *console;       /* owned: path of the console log */
     char *companion_log; /* owned */
     char token[VM_TOKEN_MAX];
+    struct vm_warm *warm;   /* owned; NULL: nothing to do with templates, or no more */
+    const char *start_mode; /* "cold": it booted; "warm": from a template */
 
     struct hypervisor_probe *probe;      /* owned while it runs */
     struct hypervisor_vm *hv;            /* owned */
@@ -198,7 +202,10 @@ bool vm_is_stopping(const struct concierge_vm *vm);
 void vm_act_launch(struct concierge_vm *vm);    /* launch.c */
 void vm_act_configure(struct concierge_vm *vm); /* setup.c */
 void vm_act_announce(struct concierge_vm *vm);  /* vm.c */
-void vm_act_ask(struct concierge_vm *vm);       /* stop.c, up to finish */
+void vm_act_fall_back(struct concierge_vm *vm); /* template_start.c, with the next */
+void vm_act_start_over(struct concierge_vm *vm);
+void vm_act_relaunch(struct concierge_vm *vm); /* launch.c */
+void vm_act_ask(struct concierge_vm *vm);      /* stop.c, up to finish */
 void vm_act_wait(struct concierge_vm *vm);
 void vm_act_quit(struct concierge_vm *vm);
 void vm_act_term(struct concierge_vm *vm);
@@ -218,6 +225,8 @@ void vm_act_sleep_on(struct concierge_vm *vm);
 void vm_act_wake(struct concierge_vm *vm);
 
 /* --- launch.c --- */
+/* Where its vsock device listens for the hypervisor; malloc'ed, NULL without memory. */
+char *vm_vhost_path(const struct concierge_vm *vm);
 /* Choose the accelerator, then post PROBED or FAILED. */
 void vm_probe(struct concierge_vm *vm);
 extern const struct hypervisor_events vm_hypervisor_events;
@@ -233,6 +242,8 @@ void vm_watch_boot(struct concierge_vm *vm);
 /* --- setup.c --- */
 /* Tell a guest that runs its name servers once more; a failure is logged. */
 void setup_send_resolv(struct concierge_vm *vm);
+/* Send what every guest gets over the open connection to its agent. */
+void vm_setup_steps(struct concierge_vm *vm);
 
 /* --- startup.c --- */
 int startup_listen(struct concierge *c, struct vmt_err *err);
@@ -305,4 +316,7 @@ void concierge_note_launch(struct concierge *c, const struct vmt_err *err);
 /* Can VMs be started on this host, as far as the last start told? *ret_why, borrowed
  * until the next start and untouched if so, says why not. */
 bool concierge_launch_allowed(const struct concierge *c, const char **ret_why);
+/* Something ended; was it the last? */
 void concierge_vm_gone(struct concierge *c);
+/* UUID version 4, RFC 4122, 4.4; lower case. uuid has VM_TOKEN_MAX bytes. */
+int concierge_make_uuid(struct concierge *c, char *uuid, struct vmt_err *err);

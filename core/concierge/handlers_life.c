@@ -24,19 +24,18 @@
 
 #define SHUTTING_DOWN "vm_concierge is shutting down"
 
-/* UUID version 4, RFC 4122, 4.4; lower case. */
-static int
-make_token(struct concierge *c, char *token, struct vmt_err *err)
+int
+concierge_make_uuid(struct concierge *c, char *uuid, struct vmt_err *err)
 {
     struct host *host = c->config.host;
     uint8_t b[16];
     int r = host->facts->random(host, b, sizeof(b), err);
 
     if (r < 0)
-        return vmt_err_wrap(err, r, "make the VM token");
+        return vmt_err_wrap(err, r, "make a UUID");
     b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
     b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    (void)snprintf(token, VM_TOKEN_MAX,
+    (void)snprintf(uuid, VM_TOKEN_MAX,
                    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
                    b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10],
                    b[11], b[12], b[13], b[14], b[15]);
@@ -62,7 +61,7 @@ make_vm(struct concierge *c, struct ipc_call *call,
     if (r == 0)
         r = vm_new(c, &plan, &vm, err);
     if (r == 0)
-        r = make_token(c, vm->token, err);
+        r = concierge_make_uuid(c, vm->token, err);
     if (r < 0)
         return r;
     *ret_vm = vmt_take_ptr(&vm);

@@ -101,6 +101,10 @@ vm_watch_boot(struct concierge_vm *vm)
         boot_timed_out(vm, limit);
         return;
     }
+    if (vm_warm_is_restoring(vm) && idle >= WARM_IDLE_MS) {
+        vm_warm_fall_back(vm, "its guest did not report ready");
+        return;
+    }
     if (!vm->plan.timeout_s && idle >= BOOT_PROGRESS_MS) {
         boot_timed_out(vm, idle);
         return;
@@ -119,6 +123,7 @@ on_control(void *arg)
         vm->times.control = now_us(vm);
     vm->progress_ms = clock->ops->now_ms(clock);
     vm_post(vm, VM_EV_CONTROL);
+    vm_warm_on_control(vm);
 }
 
 static void
@@ -127,6 +132,10 @@ on_panic(void *arg)
     struct concierge_vm *vm = arg;
 
     vmt_log_warning("the guest kernel panicked vm=%s cid=%u", vm->key, vm->cid);
+    if (vm_warm_is_restoring(vm)) {
+        vm_warm_fall_back(vm, "its guest panicked");
+        return;
+    }
     vm->panicked = true;
     if (vm->state >= VM_RUNNING)
         return;
@@ -170,7 +179,9 @@ on_exit(void *arg, const struct hypervisor_exit_info *info)
 
     vmt_log_info("hypervisor ended: %s%s%s vm=%s cid=%u", what, *text ? ": " : "", text,
                  vm->key, vm->cid);
-    if (vm_is_booting(vm))
+    if (vm_warm_is_restoring(vm))
+        vm_warm_fall_back(vm, *text ? text : what);
+    else if (vm_is_booting(vm) && vm->state != VM_FALLING_BACK)
         blame_exit(vm, what, text);
     vm->hv_id.pid = 0;
     vm_post(vm, VM_EV_EXIT);
@@ -208,6 +219,12 @@ vm_connect(struct concierge_vm *vm, struct vmt_err *err)
     return 0;
 }
 
+char *
+vm_vhost_path(const struct concierge_vm *vm)
+{
+    return join(vm->run_dir, "vhost-vsock.sock");
+}
+
 static int
 start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
 {
@@ -242,15 +259,16 @@ start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
 
 /* The sockets listen before either end starts, so neither waits for the other. */
 static int
-make_vsock(struct concierge_vm *vm, const char *vhost_path, struct vmt_err *err)
+make_vsock(struct concierge_vm *vm, struct vmt_err *err)
 {
     struct host *host = vm->c->config.host;
+    VMT_CLEANUP(vmt_freep) char *vhost_path = vm_vhost_path(vm);
     VMT_CLEANUP(vmt_freep) char *vsock_path = join(vm->run_dir, "vsock");
     int fds[3] = {-1, -1, -1};
     int r;
 
     vm->companion_log = join(vm->run_dir, "vm_vsock.log");
-    if (!vsock_path || !vm->companion_log)
+    if (!vhost_path || !vsock_path || !vm->companion_log)
         return vmt_err_set(err, ENOMEM, "make the vsock device");
     r = host->files->listen(host, vhost_path, &fds[0], err);
     if (r == 0)
@@ -264,12 +282,15 @@ make_vsock(struct concierge_vm *vm, const char *vhost_path, struct vmt_err *err)
     return r;
 }
 
+/* Restored from a template where there is one: restore_fd, or -1. */
 static int
-start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd,
+start_hypervisor(struct concierge_vm *vm, int console_fd, int restore_fd,
                  struct vmt_err *err)
 {
     struct hypervisor *hv = vm->c->config.hypervisor;
     const struct start_plan *plan = &vm->plan;
+    VMT_CLEANUP(vmt_freep) char *vhost_path = vm_vhost_path(vm);
+    char generation[VM_TOKEN_MAX];
     struct vm_spec spec = {
         .name = vm->id.name,
         .run_dir = vm->run_dir,
@@ -287,10 +308,18 @@ start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd
         .disks = plan->blocks,
         .ndisks = plan->nblocks,
         .oem_strings = (const char *const *)plan->oem_strings,
+        .spare_slots = VM_SPARE_SLOTS,
+        .generation = generation,
     };
-    int r;
+    int r = concierge_make_uuid(vm->c, generation, err);
 
+    if (r < 0)
+        return r;
+    if (!vhost_path)
+        return vmt_err_set(err, ENOMEM, "start the VM");
     memcpy(spec.mac, vm->network.mac, sizeof(spec.mac));
+    if (restore_fd >= 0)
+        vm_warm_apply(vm, restore_fd, &spec);
     vm->times.spawn = now_us(vm);
     r = hv->ops->start(hv, &spec, &vm_hypervisor_events, vm, &vm->hv, err);
     if (r < 0)
@@ -303,18 +332,17 @@ start_hypervisor(struct concierge_vm *vm, const char *vhost_path, int console_fd
 static int
 start_processes(struct concierge_vm *vm, int console_fd, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *vhost_path = join(vm->run_dir, "vhost-vsock.sock");
-    int r;
+    struct host *host = vm->c->config.host;
+    int restore_fd = vm_warm_prepare(vm);
+    int r = vm_connect(vm, err);
 
-    if (!vhost_path)
-        return vmt_err_set(err, ENOMEM, "start the VM");
-    r = vm_connect(vm, err);
     if (r == 0)
-        r = make_vsock(vm, vhost_path, err);
+        r = make_vsock(vm, err);
     if (r == 0)
         r = vm_record_save(vm, err);
     if (r == 0)
-        r = start_hypervisor(vm, vhost_path, console_fd, err);
+        r = start_hypervisor(vm, console_fd, restore_fd, err);
+    host->files->close(host, restore_fd);
     if (r < 0)
         return r;
     r = vm_record_save(vm, err);
@@ -367,11 +395,54 @@ vm_act_launch(struct concierge_vm *vm)
         r = start_processes(vm, console_fd, &err);
     }
     c->config.host->files->close(c->config.host, console_fd);
-    plan_close_images(&vm->plan);
+    if (!vm_warm_is_restoring(vm)) /* else it may still have to boot */
+        plan_close_images(&vm->plan);
     if (r < 0) {
         launch_failed(vm, &err);
         return;
     }
     concierge_note_launch(c, NULL);
+    template_builder_poke(c->builder);
     vm_watch_boot(vm);
+}
+
+/* All that the first hypervisor had is still there: cid, directory, vsock device. */
+static int
+start_again(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct host *host = vm->c->config.host;
+    int console_fd = -1;
+    int r = host->logs->open(host, vm->console, &console_fd, err);
+
+    if (r == 0)
+        r = start_hypervisor(vm, console_fd, -1, err);
+    host->files->close(host, console_fd);
+    if (r == 0)
+        r = vm_record_save(vm, err);
+    return r;
+}
+
+void
+vm_act_relaunch(struct concierge_vm *vm)
+{
+    struct hypervisor *hv = vm->c->config.hypervisor;
+    struct vmt_err err = {0};
+    int r;
+
+    vm_agent_close(&vm->agent);
+    if (vm->hv)
+        hv->ops->vm_free(vm->hv);
+    vm->hv = NULL;
+    vm_warm_free(vmt_take_ptr(&vm->warm));
+    vm->start_mode = "cold";
+    vm->times.control = vm->times.ready = vm->times.resumed = 0;
+    vm->times.launch = now_us(vm);
+    vm->progress_ms = vm->times.launch / 1000;
+    vm->console_bytes = 0;
+    r = start_again(vm, &err);
+    plan_close_images(&vm->plan);
+    if (r < 0)
+        launch_failed(vm, &err);
+    else
+        vm_watch_boot(vm);
 }

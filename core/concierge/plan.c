@@ -312,6 +312,7 @@ choose_machine(struct concierge *c, const request_t *rq, struct start_plan *plan
                             "%llu are possible",
                             plan->mem_mib, MEM_MIN_MIB, (unsigned long long)mem);
     plan->timeout_s = rq->timeout;
+    plan->cold = rq->cold;
     plan->net =
         hv->caps & HYPERVISOR_CAP_USER_NET ? HYPERVISOR_NET_USER : HYPERVISOR_NET_NONE;
     return choose_accel(rq, hv->caps, &plan->accel, err);

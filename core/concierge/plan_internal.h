@@ -36,6 +36,7 @@ struct start_plan {
     char *vm_username;  /* owned */
     uint32_t mem_mib, cpus;
     uint32_t timeout_s; /* 0: from the last sign of progress */
+    bool cold;          /* boot, even when there is a template */
     enum hypervisor_accel accel;
     enum hypervisor_net net;
     int kernel_fd, initrd_fd;                       /* owned, -1: none */

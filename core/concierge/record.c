@@ -71,6 +71,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__MountRecord mounts[PLAN_BLOCKS_MAX];
     Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
     Vmt__NetworkRecord network;
+    char *plugged[PLAN_BLOCKS_MAX];
     int r;
 
     vmt__vm_record__init(&record);
@@ -91,6 +92,10 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.token = vm->token;
     record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
     record.vm_username = text(vm->plan.vm_username);
+    record.start_mode = text(vm->start_mode);
+    record.plugged = plugged;
+    for (size_t i = 1; i < vm->plan.nblocks; i++)
+        plugged[record.n_plugged++] = vm->plan.serials[i];
     network_record_fill(vm, &network);
     record.network = &network;
     record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
@@ -167,6 +172,21 @@ restore_mounts(const Vmt__VmRecord *record, struct start_plan *plan)
     return 0;
 }
 
+/* The heir has no descriptors of them: they are in the VM, or missing there. */
+static void
+restore_plugged(const Vmt__VmRecord *record, struct start_plan *plan)
+{
+    if (record->n_plugged == 0)
+        return;
+    plan->nblocks = 1; /* the root image */
+    plan->blocks[0].fd = -1;
+    for (size_t i = 0; i < record->n_plugged && plan->nblocks < PLAN_BLOCKS_MAX; i++) {
+        plan->blocks[plan->nblocks].fd = -1;
+        (void)snprintf(plan->serials[plan->nblocks++], PLAN_SERIAL_MAX, "%s",
+                       record->plugged[i]);
+    }
+}
+
 static int
 restore_plan(struct concierge *c, const Vmt__VmRecord *record, struct start_plan *plan,
              struct vmt_err *err)
@@ -182,6 +202,7 @@ restore_plan(struct concierge *c, const Vmt__VmRecord *record, struct start_plan
     plan->accel =
         strcmp(record->accel, "kvm") == 0 ? HYPERVISOR_ACCEL_KVM : HYPERVISOR_ACCEL_TCG;
     plan->net = record->has_network ? HYPERVISOR_NET_USER : HYPERVISOR_NET_NONE;
+    restore_plugged(record, plan);
     plan->vm_username = strdup(record->vm_username);
     if (!plan->vm_username || restore_mounts(record, plan) < 0)
         return vmt_err_set(err, ENOMEM, "restore the VM");
@@ -225,6 +246,9 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     if (record->phase != VMT__VM_RECORD__PHASE__STARTING)
         vm->times.ready = clock->ops->now_us(clock);
     (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);
+    r = vm_warm_inherit(vm, record->start_mode);
+    if (r < 0)
+        return vmt_err_set(err, -r, "restore the VM");
     restore_processes(vm, record);
     network_record_read(vm, record->network);
     if (*record->run_dir && !vm->run_dir)

@@ -90,6 +90,12 @@ fill_phases(const struct boot_times *t, struct phases *p)
     add_phase(p, "probe", t->probe);
     add_phase(p, "daemon", between(t->request, t->spawn) - t->probe);
     add_phase(p, "vmm", between(t->spawn, control));
+    if (t->resumed) { /* what the agent says is of the template's own boot */
+        add_phase(p, "restore", between(control, t->resumed));
+        add_phase(p, "guest", between(t->resumed, t->ready));
+        add_phase(p, "ready", between(t->ready, t->running));
+        return;
+    }
     add_phase(p, agent ? "kernel" : "guest", guest - agent);
     add_phase(p, "maitred", agent);
     add_phase(p, "ready", between(t->ready, t->running));
@@ -112,6 +118,7 @@ answer_success(struct concierge_vm *vm, struct ipc_call *call)
     response.status = info.status;
     response.accel = (char *)(uintptr_t)accel_name(vm);
     response.accel_reason = vm->accel_reason;
+    response.start_mode = (char *)(uintptr_t)vm->start_mode;
     response.boot_phases = phases.list;
     response.n_boot_phases = phases.n;
     ipc_call_reply(call, &response.base, NULL, 0);
@@ -148,5 +155,6 @@ reply_present(struct concierge_vm *vm, struct ipc_call *call)
     response.vm_info = &info;
     response.status = info.status;
     response.accel = (char *)(uintptr_t)accel_name(vm);
+    response.start_mode = (char *)(uintptr_t)vm->start_mode;
     ipc_call_reply(call, &response.base, NULL, 0);
 }

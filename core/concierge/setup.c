@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/identity_internal.h"
 #include "vm_guest.pb-c.h"
 #include "vmt_agent.pb-c.h"
 
@@ -362,21 +363,29 @@ is_wanted(const struct concierge_vm *vm, enum setup_step n)
     return true;
 }
 
-/* All wanted steps are counted before the first one goes out: one that fails at once must
- * not look like the last. */
 static void
 on_open(void *arg, const struct vmt_err *err)
 {
     struct concierge_vm *vm = arg;
-    bool wanted[SETUP_STEP_COUNT];
 
     if (vm->state != VM_CONFIGURING)
         return;
-    if (err) {
+    if (err)
         vm_fail(vm, "the guest reported ready, but its agent cannot be reached: %s",
                 err->msg);
-        return;
-    }
+    else if (vm_identity_wanted(vm))
+        vm_identity_send(vm);
+    else
+        vm_setup_steps(vm);
+}
+
+/* All wanted steps are counted before the first one goes out: one that fails at once must
+ * not look like the last. */
+void
+vm_setup_steps(struct concierge_vm *vm)
+{
+    bool wanted[SETUP_STEP_COUNT];
+
     vm->mounts_done = 0;
     vm->setup_left = 0;
     for (int n = 0; n < SETUP_STEP_COUNT; n++) {

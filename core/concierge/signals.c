@@ -47,6 +47,7 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
         (void)snprintf(transport, VM_TRANSPORT_MAX, "%s:%u", kind, vm->cid);
     info->transport = transport;
     info->state = (char *)(uintptr_t)vm_state_name(vm->state);
+    info->start_mode = (char *)(uintptr_t)vm->start_mode;
 }
 
 void

@@ -29,6 +29,9 @@ static action_fn *const actions[] = {
     [VM_ACT_LAUNCH] = vm_act_launch,
     [VM_ACT_CONFIGURE] = vm_act_configure,
     [VM_ACT_ANNOUNCE] = vm_act_announce,
+    [VM_ACT_FALL_BACK] = vm_act_fall_back,
+    [VM_ACT_START_OVER] = vm_act_start_over,
+    [VM_ACT_RELAUNCH] = vm_act_relaunch,
     [VM_ACT_ASK] = vm_act_ask,
     [VM_ACT_WAIT] = vm_act_wait,
     [VM_ACT_QUIT] = vm_act_quit,
@@ -63,6 +66,7 @@ vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_v
     (void)vm_id_key(&vm->id, vm->key);
     vm->state = VM_CREATED;
     vm->mem_mib = plan->mem_mib;
+    vm->start_mode = "cold";
     vmt_list_init(&vm->waiters);
     vm_power_init(vm);
     guest_calls_init(vm);
@@ -119,6 +123,7 @@ vm_free(struct concierge_vm *vm)
     if (vm->reachable)
         c->config.transport->ops->vm_remove(c->config.transport, vm->cid);
     vm_remove(vm);
+    vm_warm_free(vm->warm);
     plan_done(&vm->plan);
     free(vm->run_dir);
     free(vm->console);
@@ -326,4 +331,7 @@ vm_act_announce(struct concierge_vm *vm)
     balloons_watch(vm);
     signal_started(vm);
     vm_answer_start(vm);
+    vm_warm_on_running(vm);
+    if (vm->c->builder)
+        template_builder_poke(vm->c->builder);
 }

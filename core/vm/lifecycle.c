@@ -12,6 +12,8 @@
 #include "core/base/cleanup.h"
 
 #define ENDED [VM_EV_EXIT] = {VM_RELEASING, VM_ACT_RELEASE}
+/* Before the guest has an identity: nothing of it is worth anything yet. */
+#define FALLS_BACK [VM_EV_FALL_BACK] = {VM_FALLING_BACK, VM_ACT_FALL_BACK}
 #define JOINS(state) [VM_EV_STOP] = {state, VM_ACT_NONE}
 /* Facts that only the record needs; they may come late. */
 #define NOTES(state) [VM_EV_CONTROL] = {state, VM_ACT_NONE}
@@ -23,16 +25,25 @@ static const struct vm_cell table[VM_STATE_COUNT][VM_EVENT_COUNT] = {
                     [VM_EV_STOP] = {VM_RELEASING, VM_ACT_RELEASE}},
     [VM_SPAWNING] = {[VM_EV_CONTROL] = {VM_BOOTING, VM_ACT_NONE},
                      [VM_EV_READY] = {VM_CONFIGURING, VM_ACT_CONFIGURE},
+                     FALLS_BACK,
                      [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
                      [VM_EV_STOP] = {VM_QUITTING, VM_ACT_QUIT},
                      ENDED},
     [VM_BOOTING] = {NOTES(VM_BOOTING), [VM_EV_READY] = {VM_CONFIGURING, VM_ACT_CONFIGURE},
-                    [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                    FALLS_BACK, [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
                     [VM_EV_STOP] = {VM_QUITTING, VM_ACT_QUIT}, ENDED},
-    [VM_CONFIGURING] =
-        {NOTES(VM_CONFIGURING), [VM_EV_CONFIGURED] = {VM_RUNNING, VM_ACT_ANNOUNCE},
-         [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
-         [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
+    [VM_FALLING_BACK] =
+        {NOTES(VM_FALLING_BACK), [VM_EV_EXIT] = {VM_REBOOTING, VM_ACT_START_OVER},
+         [VM_EV_FAILED] = {VM_KILLING, VM_ACT_KILL},
+         [VM_EV_STOP] = {VM_KILLING, VM_ACT_KILL},
+         [VM_EV_TIMEOUT] = {VM_KILLING, VM_ACT_KILL}},
+    [VM_REBOOTING] = {[VM_EV_PROBED] = {VM_SPAWNING, VM_ACT_RELAUNCH},
+                      [VM_EV_FAILED] = {VM_RELEASING, VM_ACT_RELEASE},
+                      [VM_EV_STOP] = {VM_RELEASING, VM_ACT_RELEASE}},
+    [VM_CONFIGURING] = {NOTES(VM_CONFIGURING),
+                        FALLS_BACK, [VM_EV_CONFIGURED] = {VM_RUNNING, VM_ACT_ANNOUNCE},
+                        [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
+                        [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
     [VM_RUNNING] = {NOTES(VM_RUNNING), [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
                     [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK},
                     [VM_EV_SUSPEND] = {VM_PREPARING, VM_ACT_PREPARE},
@@ -99,24 +110,26 @@ vm_lifecycle_next(enum vm_state state, enum vm_event event)
 }
 
 static const char *const state_names[] = {
-    "none",      "created",     "spawning",  "booting",  "configuring", "running",
-    "preparing", "pausing",     "suspended", "resuming", "asking",      "waiting",
-    "quitting",  "terminating", "killing",   "stuck",    "releasing",   "gone",
+    "none",        "created",     "spawning", "booting",   "falling-back",
+    "rebooting",   "configuring", "running",  "preparing", "pausing",
+    "suspended",   "resuming",    "asking",   "waiting",   "quitting",
+    "terminating", "killing",     "stuck",    "releasing", "gone",
 };
 static_assert(VMT_ARRAY_SIZE(state_names) == VM_STATE_COUNT, "a state lacks its name");
 
 static const char *const event_names[] = {
-    "probed",   "control",      "ready",    "configured",   "failed",         "stop",
-    "agent-ok", "agent-failed", "timeout",  "exit",         "companion-exit", "suspend",
-    "resume",   "paused",       "unpaused", "pause-failed",
+    "probed",  "control",  "ready",        "fall-back", "configured",   "failed",
+    "stop",    "agent-ok", "agent-failed", "timeout",   "exit",         "companion-exit",
+    "suspend", "resume",   "paused",       "unpaused",  "pause-failed",
 };
 static_assert(VMT_ARRAY_SIZE(event_names) == VM_EVENT_COUNT, "an event lacks its name");
 
 static const char *const action_names[] = {
-    "none",     "launch",  "configure", "announce", "ask",     "wait",
-    "quit",     "term",    "kill",      "give-up",  "release", "kill-companion",
-    "finish",   "prepare", "pause",     "rest",     "hold",    "unpause",
-    "catch-up", "stay",    "sleep-on",  "wake",
+    "none",      "launch",   "fall-back", "start-over", "relaunch",
+    "configure", "announce", "ask",       "wait",       "quit",
+    "term",      "kill",     "give-up",   "release",    "kill-companion",
+    "finish",    "prepare",  "pause",     "rest",       "hold",
+    "unpause",   "catch-up", "stay",      "sleep-on",   "wake",
 };
 static_assert(VMT_ARRAY_SIZE(action_names) == VM_ACTION_COUNT,
               "an action lacks its name");

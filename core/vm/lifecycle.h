@@ -8,20 +8,22 @@ enum vm_state {
     VM_CREATED,        /* all checks passed, the accelerator is being chosen */
     VM_SPAWNING,       /* announced; processes start */
     VM_BOOTING,        /* the hypervisor answers, the guest does not yet */
-    VM_CONFIGURING,    /* the agent reported ready and is being set up */
-    VM_RUNNING,        /* the start has been answered */
-    VM_PREPARING,      /* the agent was asked to get ready for a suspension */
-    VM_PAUSING,        /* the hypervisor was told to halt the processors */
-    VM_SUSPENDED,      /* they are halted */
-    VM_RESUMING,       /* the hypervisor was told to let them run */
-    VM_ASKING,         /* the agent was asked to shut down */
-    VM_WAITING,        /* the agent said yes, the hypervisor has to end by itself */
-    VM_QUITTING,       /* the hypervisor was told to end by its control channel */
-    VM_TERMINATING,    /* SIGTERM was sent */
-    VM_KILLING,        /* SIGKILL was sent */
-    VM_STUCK,          /* it survived SIGKILL */
-    VM_RELEASING,      /* the hypervisor is gone, its companion has to follow */
-    VM_GONE,           /* everything was released */
+    VM_FALLING_BACK, /* its restored guest is of no use, the hypervisor is being ended */
+    VM_REBOOTING,    /* that is over; it boots next, within the same start */
+    VM_CONFIGURING,  /* the agent reported ready and is being set up */
+    VM_RUNNING,      /* the start has been answered */
+    VM_PREPARING,    /* the agent was asked to get ready for a suspension */
+    VM_PAUSING,      /* the hypervisor was told to halt the processors */
+    VM_SUSPENDED,    /* they are halted */
+    VM_RESUMING,     /* the hypervisor was told to let them run */
+    VM_ASKING,       /* the agent was asked to shut down */
+    VM_WAITING,      /* the agent said yes, the hypervisor has to end by itself */
+    VM_QUITTING,     /* the hypervisor was told to end by its control channel */
+    VM_TERMINATING,  /* SIGTERM was sent */
+    VM_KILLING,      /* SIGKILL was sent */
+    VM_STUCK,        /* it survived SIGKILL */
+    VM_RELEASING,    /* the hypervisor is gone, its companion has to follow */
+    VM_GONE,         /* everything was released */
     VM_STATE_COUNT
 };
 
@@ -29,6 +31,7 @@ enum vm_event {
     VM_EV_PROBED = 0,     /* the accelerator is known */
     VM_EV_CONTROL,        /* the hypervisor's control channel answers */
     VM_EV_READY,          /* the agent reported ready */
+    VM_EV_FALL_BACK,      /* the guest that was restored from a template is of no use */
     VM_EV_CONFIGURED,     /* the agent did all that a start needs */
     VM_EV_FAILED,         /* something that the VM needs broke; the cause is recorded */
     VM_EV_STOP,           /* somebody wants the VM to end */
@@ -48,6 +51,9 @@ enum vm_event {
 enum vm_action {
     VM_ACT_NONE = 0,
     VM_ACT_LAUNCH,         /* take resources, announce, start the processes */
+    VM_ACT_FALL_BACK,      /* end the hypervisor, which nobody needs any more */
+    VM_ACT_START_OVER,     /* leave its callback, then launch again */
+    VM_ACT_RELAUNCH,       /* start the hypervisor once more, to boot */
     VM_ACT_CONFIGURE,      /* connect to the agent and set the guest up */
     VM_ACT_ANNOUNCE,       /* say that it runs, answer the start */
     VM_ACT_ASK,            /* ask the agent to shut down */

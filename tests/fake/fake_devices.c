@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "tests/fake/fake_hypervisor_internal.h"
@@ -225,10 +226,13 @@ apply_usb_detach(struct fake_process *p, struct fake_call *c)
 static int
 apply_save(struct fake_process *p, struct fake_call *c)
 {
+    static const char state[FAKE_STATE_BYTES] = "the state of a fake";
+
     if (!p->paused || p->devices.has_vsock)
         return -EINVAL;
     p->devices.saved = c->fd;
-    return 0;
+    /* The descriptor of a test may be of any kind. */
+    return write(c->fd, state, FAKE_STATE_BYTES) < 0 && errno != EBADF ? -errno : 0;
 }
 
 typedef int apply_fn(struct fake_process *p, struct fake_call *c);

@@ -130,6 +130,8 @@ const struct fake_nic *fake_process_nic(const struct fake_process *process,
 const char *fake_process_vsock(const struct fake_process *process);
 /* The number of the descriptor in a port, or -1. */
 int fake_process_usb(const struct fake_process *process, unsigned port);
+/* What save writes. */
+#define FAKE_STATE_BYTES 40
 /* Bytes that the balloon was last set to. */
 uint64_t fake_process_balloon(const struct fake_process *process);
 /* The number of the descriptor that it was last saved to, or -1. */

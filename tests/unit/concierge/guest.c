@@ -32,6 +32,7 @@ struct guest {
     size_t nways;
     int mount_error;
     int64_t time;
+    struct guest_identity identity;
     char power_off[64];
     char calls[1024];
     struct rpc_status *status;
@@ -55,6 +56,7 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
     Vmt__BootPhase kernel, agent;
     Vmt__BootPhase *phases[] = {&kernel, &agent};
     Vmt__BootReport report;
+    Vmt__SetIdentityResponse identity = VMT__SET_IDENTITY_RESPONSE__INIT;
     char kernel_name[] = "kernel", agent_name[] = "agent";
 
     vmt__boot_report__init(&report);
@@ -69,6 +71,8 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
     report.n_phases = VMT_ARRAY_SIZE(phases);
     if (strcmp(method, "Mount") == 0)
         rpc_server_call_reply(call, &mount.base);
+    else if (strcmp(method, "SetIdentity") == 0)
+        rpc_server_call_reply(call, &identity.base);
     else if (strcmp(method, "GetBootReport") == 0)
         rpc_server_call_reply(call, &report.base);
     else
@@ -85,6 +89,21 @@ power_off(struct guest *g)
 }
 
 static void
+take_identity(struct guest *g, const Vmt__SetIdentityRequest *request)
+{
+    struct guest_identity *id = &g->identity;
+
+    (void)snprintf(id->hostname, sizeof(id->hostname), "%s", request->hostname);
+    (void)snprintf(id->machine_id, sizeof(id->machine_id), "%s", request->machine_id);
+    (void)snprintf(id->disks, sizeof(id->disks), "%s",
+                   request->n_disk_serials ? request->disk_serials[0] : "");
+    id->entropy = request->entropy.len;
+    id->mac = request->mac_address.len;
+    id->time_ns = request->wall_time_ns;
+    id->sent++;
+}
+
+static void
 handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 {
     struct guest *g = ctx;
@@ -93,6 +112,8 @@ handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 
     if (strcmp(method, "SetTime") == 0)
         g->time = ((const VmTools__SetTimeRequest *)request)->time->seconds;
+    if (strcmp(method, "SetIdentity") == 0)
+        take_identity(g, (const Vmt__SetIdentityRequest *)request);
     (void)snprintf(g->calls + at, sizeof(g->calls) - at, "%s%s", at ? " " : "", method);
     switch (way_of(g, method)) {
     case GUEST_IGNORES:
@@ -129,6 +150,7 @@ static const struct rpc_server_service maitred = {.name = "vm_tools.Maitred",
                                                       VMT_ARRAY_SIZE(maitred_methods)};
 static const struct rpc_server_method agent_methods[] = {
     METHOD("GetBootReport", vmt__boot_report_request),
+    METHOD("SetIdentity", vmt__set_identity_request),
 };
 static const struct rpc_server_service agent_service = {
     .name = "vmt.Agent",
@@ -268,4 +290,10 @@ const char *
 guest_calls(const struct guest *g)
 {
     return g->calls;
+}
+
+const struct guest_identity *
+guest_identity(const struct guest *g)
+{
+    return &g->identity;
 }

@@ -35,3 +35,12 @@ int64_t guest_time(const struct guest *guest);
 
 /* The methods that were called, "ConfigureNetwork SetResolvConfig ...", in order. */
 const char *guest_calls(const struct guest *guest);
+
+/* What SetIdentity said last. */
+struct guest_identity {
+    unsigned sent;                                /* how often */
+    char hostname[64], machine_id[64], disks[64]; /* disks: the first serial */
+    size_t entropy, mac;                          /* bytes */
+    int64_t time_ns;
+};
+const struct guest_identity *guest_identity(const struct guest *guest);

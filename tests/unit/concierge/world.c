@@ -15,6 +15,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/concierge/service.h"
+#include "tests/fake/fake_states.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
 
@@ -101,6 +102,11 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
     const struct spawn_id id = {pid, (uint64_t)pid * 10}; /* as fake_spawn gives them */
     struct world *w = arg;
 
+    if (strcmp(spec->argv[0], "sync") == 0) {
+        assert_int_equal(w->sync, 0);
+        w->sync = pid;
+        return 0;
+    }
     assert_string_equal(spec->argv[0], "vm_vsock");
     assert_memory_equal(spec->argv[4], dir, sizeof(dir) - 1);
     fake_host_add_user(w->host, spec->argv[4] + sizeof(dir) - 1, &id);
@@ -136,6 +142,8 @@ world_start_daemon(struct world *w)
         .hypervisor = w->hv,
         .vm_vsock = "vm_vsock",
         .console_dir = "/state/console",
+        .template_count = w->template_count,
+        .template_bytes = w->template_bytes,
         .on_idle = on_idle,
         .arg = w,
     };
@@ -182,6 +190,7 @@ world_done(struct world *w)
     assert_int_equal(fake_hypervisor_count(w->hv), 0);
     assert_int_equal(companions_left(w), 0);
     assert_int_equal(fake_host_dirs(w->host), 0);
+    assert_int_equal(fake_states_open(w->host), 0);
     assert_true(fake_host_records(w->host) <= 1); /* the daemon's own */
     assert_int_equal(fake_clock_pending(w->clock), 0);
     w->hv->ops->free(w->hv);
@@ -199,6 +208,10 @@ companions_obey(struct world *w)
     for (size_t i = 0; i < w->ncompanions && !w->companions_hang; i++)
         if (fake_spawn_last_signal(w->spawn, w->companions[i]) == SIGTERM)
             (void)fake_spawn_exit(w->spawn, w->companions[i], SPAWN_EXIT_CODE, 0);
+    if (w->sync && !w->sync_hangs) {
+        (void)fake_spawn_exit(w->spawn, w->sync, SPAWN_EXIT_CODE, w->sync_fails);
+        w->sync = 0;
+    }
 }
 
 void

@@ -37,6 +37,12 @@ struct world {
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
     bool companions_hang;            /* they ignore SIGTERM */
     unsigned idles;                  /* calls of on_idle */
+    /* For world_start_daemon; 0 at the start, so that nothing is built behind a test. */
+    unsigned template_count;
+    uint64_t template_bytes;
+    int32_t sync; /* the process that writes a state to the disk, 0: none */
+    bool sync_hangs;
+    int sync_fails; /* its exit code */
     int fds_before;
 };
 
