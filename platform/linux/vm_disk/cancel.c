@@ -18,6 +18,7 @@ static struct {
     volatile sig_atomic_t child;
     volatile int dir_fd;
     const char *volatile name;
+    unsigned held; /* how often */
 } cancel;
 
 static void
@@ -46,12 +47,23 @@ cancel_set(void (*handler)(int))
     return 0;
 }
 
+static void
+cancel_mask(int how)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(cancel_signals); i++)
+        (void)sigaddset(&set, cancel_signals[i]);
+    (void)sigprocmask(how, &set, NULL);
+}
+
 int
 cancel_init(struct vmt_err *err)
 {
     int r = cancel_set(cancel_now);
 
-    cancel_hold(false); /* whatever we inherited */
+    cancel_mask(SIG_UNBLOCK); /* whatever we inherited */
     return r < 0 ? vmt_err_set(err, -r, "catch signals") : 0;
 }
 
@@ -60,19 +72,18 @@ cancel_forget(void)
 {
     cancel.child = 0;
     cancel.name = NULL;
+    cancel.held = 0;
     (void)cancel_set(SIG_DFL);
-    cancel_hold(false);
+    cancel_mask(SIG_UNBLOCK);
 }
 
 void
 cancel_hold(bool on)
 {
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(cancel_signals); i++)
-        (void)sigaddset(&set, cancel_signals[i]);
-    (void)sigprocmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+    if (on && cancel.held++ == 0)
+        cancel_mask(SIG_BLOCK);
+    if (!on && --cancel.held == 0)
+        cancel_mask(SIG_UNBLOCK);
 }
 
 void

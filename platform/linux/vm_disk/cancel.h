@@ -22,5 +22,5 @@ void cancel_child(pid_t child);
 void cancel_temp(int dir_fd, const char *name);
 
 /* Not while on: what is being done must not be stopped half way. A signal of meanwhile
- * comes when it is off again. */
+ * comes when it is off again. Counts: as often off as on. */
 void cancel_hold(bool on);

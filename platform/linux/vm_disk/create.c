@@ -9,6 +9,10 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/disk/size.h"
+#include "platform/linux/vm_disk/filesystem.h"
+#include "platform/linux/vm_disk/import.h"
+#include "platform/linux/vm_disk/jail.h"
+#include "platform/linux/vm_disk/qemu_img.h"
 #include "platform/linux/vm_disk/work.h"
 
 /* Unsaid, as large as fits. */
@@ -32,14 +36,17 @@ create_size(const struct work *work, uint64_t *ret_size, struct vmt_err *err)
 }
 
 static int
-create_raw(struct work *work, uint64_t size, struct vmt_err *err)
+create_grow(struct work *work, uint64_t size, struct vmt_err *err)
 {
-    if (ftruncate(work->temp.fd, (off_t)size) < 0)
+    struct outcome now;
+    int r = work_describe(work->temp.fd, &now, err);
+
+    if (r < 0)
+        return r;
+    if (size > now.size && ftruncate(work->temp.fd, (off_t)size) < 0)
         return vmt_err_set(err, errno, "make the image %llu bytes large",
                            (unsigned long long)size);
-    if (!work->opt->full)
-        return 0;
-    while (fallocate(work->temp.fd, 0, 0, (off_t)size) < 0) {
+    while (work->opt->full && fallocate(work->temp.fd, 0, 0, (off_t)size) < 0) {
         if (errno != EINTR)
             return vmt_err_set(err, errno, "allocate %llu bytes",
                                (unsigned long long)size);
@@ -47,22 +54,56 @@ create_raw(struct work *work, uint64_t size, struct vmt_err *err)
     return 0;
 }
 
+/* The content, raw, in work->temp. */
+static int
+create_raw(struct work *work, uint64_t size, struct vmt_err *err)
+{
+    struct jail_answer content;
+    int r =
+        work->opt->data_fd >= 0 ? import_read(work, &content, err) : work_temp(work, err);
+
+    if (r == 0)
+        r = create_grow(work, size, err);
+    return r < 0 ? r : filesystem_make(work->opt, work->temp.fd, err);
+}
+
+static int
+create_qcow2(struct work *work, uint64_t size, struct vmt_err *err)
+{
+    const struct options *opt = work->opt;
+    VMT_CLEANUP(vmt_closep) int raw = -1;
+    int r;
+
+    if (opt->data_fd < 0 && opt->fs == FILE_SYSTEM_NONE) {
+        r = work_temp(work, err);
+        return r < 0 ? r : qemu_img_create(work->temp.fd, size, opt->sandbox, err);
+    }
+    r = create_raw(work, size, err);
+    if (r == 0)
+        r = work_temp_again(work, &raw, err);
+    return r < 0 ? r
+                 : qemu_img_convert(raw, DISK_RAW, work->temp.fd, DISK_QCOW2,
+                                    opt->sandbox, err);
+}
+
 int
 work_create(struct work *work, struct outcome *ret_outcome, struct vmt_err *err)
 {
     const struct options *opt = work->opt;
     uint64_t size = 0;
-    int r;
+    int r = work_check_missing(work, err);
 
-    if (faccessat(work->place.dir_fd, work->place.name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return vmt_err_setx(err, EEXIST, "%s is there already", work->place.name);
-    r = create_size(work, &size, err);
     if (r == 0)
-        r = work_temp(work, err);
+        r = filesystem_check_options(opt, err);
     if (r == 0)
-        r = create_raw(work, size, err);
+        r = create_size(work, &size, err);
+    if (r == 0)
+        r = opt->format == DISK_QCOW2 ? create_qcow2(work, size, err)
+                                      : create_raw(work, size, err);
     if (r == 0)
         r = work_describe(work->temp.fd, ret_outcome, err);
+    if (r == 0 && opt->format == DISK_QCOW2)
+        r = qemu_img_check(work->temp.fd, &ret_outcome->size, err);
     if (r == 0)
         r = work_place(work, opt->user_chosen_size || opt->full, opt->vm_type, false,
                        err);

@@ -19,8 +19,9 @@ typedef int command_fn(struct work *work, struct outcome *ret_outcome,
                        struct vmt_err *err);
 
 static command_fn *const commands[COMMAND_COUNT] = {
-    [COMMAND_CREATE] = work_create,
-    [COMMAND_CLEAN] = work_clean,
+    [COMMAND_CREATE] = work_create,   [COMMAND_RESIZE] = work_resize,
+    [COMMAND_EXPORT] = work_export,   [COMMAND_IMPORT] = work_import,
+    [COMMAND_CONVERT] = work_convert, [COMMAND_CLEAN] = work_clean,
 };
 
 static int
@@ -34,8 +35,6 @@ run(const struct options *opt)
 
     if (r == 0)
         r = work_init(&work, opt, &err);
-    if (r == 0 && !commands[opt->command])
-        r = vmt_err_setx(&err, ENOTSUP, "this version cannot do that");
     if (r == 0)
         r = commands[opt->command](&work, &outcome, &err);
     cancel_hold(true);

@@ -41,7 +41,34 @@ work_temp(struct work *work, struct vmt_err *err)
     cancel_hold(true); /* between its making and the note of its name */
     r = disk_temp_open(&work->place, work->opt->named_temp, &work->temp, err);
     cancel_temp(work->place.dir_fd, work->temp.name);
+    cancel_hold(false);
     return r;
+}
+
+int
+work_temp_again(struct work *work, int *ret_old, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int old = vmt_dup_fd(work->temp.fd);
+    int r;
+
+    if (old < 0)
+        return vmt_err_set(err, -old, "make a second temporary file");
+    cancel_hold(true);
+    disk_temp_done(&work->place, &work->temp);
+    cancel_temp(-1, NULL);
+    cancel_hold(false);
+    r = work_temp(work, err);
+    if (r == 0)
+        *ret_old = vmt_take_fd(&old);
+    return r;
+}
+
+int
+work_check_missing(const struct work *work, struct vmt_err *err)
+{
+    if (faccessat(work->place.dir_fd, work->place.name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return vmt_err_setx(err, EEXIST, "%s is there already", work->place.name);
+    return 0;
 }
 
 int

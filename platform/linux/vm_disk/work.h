@@ -22,6 +22,13 @@ void work_done(struct work *work);
 /* Make work->temp; a signal to end removes it. */
 int work_temp(struct work *work, struct vmt_err *err);
 
+/* Another temporary in place of the one that is there, of which only the open file stays,
+ * in *ret_old, the caller's. */
+int work_temp_again(struct work *work, int *ret_old, struct vmt_err *err);
+
+/* -EEXIST when the image is there. */
+int work_check_missing(const struct work *work, struct vmt_err *err);
+
 /* Note the attributes and give the temporary the name of the image; from here on a signal
  * to end comes too late. */
 int work_place(struct work *work, bool user_chosen_size, int vm_type, bool replace,
@@ -37,4 +44,8 @@ int work_describe(int fd, struct outcome *ret_outcome, struct vmt_err *err);
 
 /* The commands. Each fills the outcome; errors carry the codes of report_code. */
 int work_create(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);
+int work_resize(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);
+int work_export(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);
+int work_import(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);
+int work_convert(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);
 int work_clean(struct work *work, struct outcome *ret_outcome, struct vmt_err *err);

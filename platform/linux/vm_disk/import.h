@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/vm_disk/import.h - take what comes in and make it a raw file. */
+#pragma once
+
+struct jail_answer;
+struct vmt_err;
+struct work;
+
+/* Read all of --data-fd in a jail and put the disk into work->temp, which is made here; a
+ * qcow2 file is converted, into another temporary that takes its place. Returns 0;
+ * -EBADMSG: no disk; -EFBIG: larger than --max-size; -ENOSPC; -EIO: damaged. */
+int import_read(struct work *work, struct jail_answer *ret_answer, struct vmt_err *err);
