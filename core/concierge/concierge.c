@@ -38,6 +38,7 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     r = startup_listen(c, err);
     if (r < 0)
         return r;
+    follow_start(c);
     *ret_concierge = vmt_take_ptr(&c);
     return 0;
 }
@@ -62,6 +63,7 @@ concierge_free(struct concierge *c)
     VMT_LIST_FOREACH(at, following, &c->vms)
     forget(VMT_CONTAINER_OF(at, struct concierge_vm, node));
     template_builder_free(c->builder);
+    follow_stop(c);
     time_syncs_free(c);
     balloons_done(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);

@@ -8,6 +8,8 @@
 
 struct concierge;
 struct host;
+struct host_sleep;
+struct host_watch;
 struct hypervisor;
 struct ipc;
 struct spawn;
@@ -22,10 +24,12 @@ struct concierge_config {
     struct spawn *spawn;
     struct host *host;
     struct hypervisor *hypervisor;
-    const char *vm_vsock;    /* program of the vsock device: path, or name in PATH */
-    const char *console_dir; /* absolute; holds one console log per VM name */
-    unsigned template_count; /* at most so many per owner; 0: every start boots */
-    uint64_t template_bytes; /* of all owners together */
+    unsigned template_count;  /* at most so many per owner; 0: every start boots */
+    uint64_t template_bytes;  /* of all owners together */
+    struct host_watch *watch; /* NULL: changes of the host are not noticed */
+    struct host_sleep *sleep; /* NULL: nobody says that the host is about to sleep */
+    const char *vm_vsock;     /* program of the vsock device: path, or name in PATH */
+    const char *console_dir;  /* absolute; holds one console log per VM name */
     /* The last VM is gone. From the loop, but not a place to free anything. May be NULL.
      */
     void (*on_idle)(void *arg);

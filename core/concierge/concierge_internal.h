@@ -12,6 +12,7 @@
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/balloon_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
@@ -31,6 +32,7 @@
 #define BOOT_PROGRESS_MS 60000u /* without a limit of its own: from the last progress */
 #define BOOT_MAX_MS 600000u     /* and never longer than this */
 #define BOOT_TICK_MS 1000u      /* how often the console is looked at while booting */
+#define BOOT_LATE_MS 10000u     /* a look that is later than this: the host slept */
 #define AGENT_CONNECT_MS 20000u
 #define AGENT_RPC_MS 20000u
 #define AGENT_SHUTDOWN_MS 30000u
@@ -57,7 +59,8 @@ struct concierge {
     struct vmt_list vms;                 /* of struct concierge_vm.node, in order of id */
     struct vm_index by_id;               /* the same ones */
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
-    struct vmt_timer *log_timer;         /* owned, NULL while there is no VM */
+    struct concierge_follow follow;
+    struct vmt_timer *log_timer; /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
     struct balloons balloons;
     struct template_builder *builder; /* owned */
@@ -140,6 +143,7 @@ struct concierge_vm {
     struct vm_agent agent;
     struct guest_calls guest_calls;
     struct vm_power power;
+    uint32_t follow_seen;       /* generation of the host's settings that the guest has */
     struct vmt_timer *timer;    /* owned: the step's deadline */
     struct vmt_timer *deferred; /* owned: an event for the next turn */
     enum vm_event deferred_event;
@@ -153,6 +157,7 @@ struct concierge_vm {
     uint64_t install_ms;      /* when the last VmInstallStatus was passed on */
     unsigned refusals_logged; /* of VmReady: a guest must not fill the log */
     uint64_t progress_ms;     /* last sign of progress */
+    uint64_t watched_ms;      /* when the boot was looked at last, 0: never */
     uint64_t console_bytes;   /* seen so far */
 
     bool announced; /* VmStartingUp was sent: VmStopped has to be */

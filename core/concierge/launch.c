@@ -85,15 +85,32 @@ boot_timed_out(struct concierge_vm *vm, uint64_t limit_ms)
             (unsigned long long)(limit_ms / 1000), hint);
 }
 
+/* The clock goes on while the host sleeps, and a guest cannot boot then: a look that
+ * comes much too late says nothing about the guest. */
+static void
+forgive_sleep(struct concierge_vm *vm, uint64_t now)
+{
+    uint64_t gap = vm->watched_ms ? now - vm->watched_ms : 0;
+
+    vm->watched_ms = now;
+    if (gap <= BOOT_TICK_MS + BOOT_LATE_MS)
+        return;
+    vmt_log_info("nobody looked at the boot for %llu s: the host slept vm=%s",
+                 (unsigned long long)(gap / 1000), vm->key);
+    vm->progress_ms += gap;
+    vm->times.launch += gap * 1000;
+}
+
 void
 vm_watch_boot(struct concierge_vm *vm)
 {
     struct vmt_clock *clock = vm->c->config.clock;
     uint64_t now = clock->ops->now_ms(clock);
-    uint64_t age = now - vm->times.launch / 1000;
     uint64_t limit = vm->plan.timeout_s ? vm->plan.timeout_s * 1000ull : BOOT_MAX_MS;
-    uint64_t idle, left;
+    uint64_t age, idle, left;
 
+    forgive_sleep(vm, now);
+    age = now - vm->times.launch / 1000;
     if (console_grew(vm))
         vm->progress_ms = now;
     idle = now - vm->progress_ms;

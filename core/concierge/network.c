@@ -44,8 +44,11 @@ network_ipv4(const struct concierge_vm *vm, struct network_ipv4 *ret)
 void
 network_dns(const struct concierge_vm *vm, struct host_dns *ret_dns)
 {
-    (void)vm;
-    ret_dns->ndomains = 0;
+    /* The hypervisor's own server asks the host's; names are completed like the host's.
+     */
+    *ret_dns = vm->c->follow.dns;
+    if (vm->plan.net != HYPERVISOR_NET_USER)
+        return;
     ret_dns->nservers = 1;
     (void)snprintf(ret_dns->servers[0], HOST_DNS_TEXT_MAX, "%s", USER_DNS);
 }

@@ -403,6 +403,7 @@ vm_act_configure(struct concierge_vm *vm)
     struct vmt_err err = {0};
 
     vm_disarm(vm);
+    follow_mark(vm);
     if (vm_agent_open(&vm->agent, AGENT_CONNECT_MS, on_open, vm, &err) < 0)
         vm_fail(vm, "connect to the agent of the guest: %s", err.msg);
 }

@@ -255,11 +255,63 @@ vm_act_unpause(struct concierge_vm *vm)
         vm_post(vm, VM_EV_PAUSE_FAILED);
 }
 
+static void
+on_clock_set(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct concierge_vm *vm = arg;
+
+    (void)reply;
+    if (status->code != RPC_OK)
+        vmt_log_warning("the clock of a VM that was resumed is not set: %s %s vm=%s "
+                        "cid=%u",
+                        rpc_code_name(status->code), status->text, vm->key, vm->cid);
+    if (!vm->power.clock_asked)
+        return;
+    vm->power.clock_asked = false;
+    if (vm->state == VM_RUNNING)
+        tell(vm, false, NULL);
+}
+
+void
+vm_refresh_time(struct concierge_vm *vm, ProtobufCMessage *message)
+{
+    VmTools__SetTimeRequest *request = (VmTools__SetTimeRequest *)(void *)message;
+    struct vmt_clock *clock = vm->c->config.clock;
+
+    clock->ops->wall(clock, &request->time->seconds, &request->time->nanos);
+}
+
+/* First of all: the time is wrong until then. */
+static void
+set_clock(struct concierge_vm *vm)
+{
+    const struct guest_call_spec spec = {
+        .path = "/vm_tools.Maitred/SetTime",
+        .reply = &vm_tools__empty_message__descriptor,
+        .timeout_ms = RESUME_CLOCK_MS,
+        .refresh = vm_refresh_time,
+        .done = on_clock_set,
+        .arg = vm,
+    };
+    Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+    VmTools__SetTimeRequest request = VM_TOOLS__SET_TIME_REQUEST__INIT;
+    struct vmt_err err = {0};
+
+    request.time = &time;
+    vm->power.clock_asked = guest_call(vm, &spec, &request.base, &err) == 0;
+    if (!vm->power.clock_asked)
+        vmt_log_warning("the clock of a VM that was resumed is not set: %s vm=%s",
+                        err.msg, vm->key);
+}
+
 void
 vm_act_catch_up(struct concierge_vm *vm)
 {
     vm_disarm(vm);
-    vm_catch_up(vm); /* first: the time is wrong until then */
+    set_clock(vm);
+    follow_mark(vm);
+    setup_send_resolv(vm); /* spec 4.7: after every resume */
+    follow_zone(vm);
     vm->power.cause = SUSPEND_NONE;
     remember(vm);
     tell(vm, true, "the VM was resumed meanwhile");
@@ -350,55 +402,6 @@ vm_act_wake(struct concierge_vm *vm)
     }
     vm->power.commands++;
     vm_arm(vm, AGENT_SHUTDOWN_MS);
-}
-
-static void
-on_clock_set(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
-{
-    struct concierge_vm *vm = arg;
-
-    (void)reply;
-    if (status->code != RPC_OK)
-        vmt_log_warning("the clock of a VM that was resumed is not set: %s %s vm=%s "
-                        "cid=%u",
-                        rpc_code_name(status->code), status->text, vm->key, vm->cid);
-    if (!vm->power.clock_asked)
-        return;
-    vm->power.clock_asked = false;
-    if (vm->state == VM_RUNNING)
-        tell(vm, false, NULL);
-}
-
-static void
-refresh_time(struct concierge_vm *vm, ProtobufCMessage *message)
-{
-    VmTools__SetTimeRequest *request = (VmTools__SetTimeRequest *)(void *)message;
-    struct vmt_clock *clock = vm->c->config.clock;
-
-    clock->ops->wall(clock, &request->time->seconds, &request->time->nanos);
-}
-
-void
-vm_catch_up(struct concierge_vm *vm)
-{
-    const struct guest_call_spec spec = {
-        .path = "/vm_tools.Maitred/SetTime",
-        .reply = &vm_tools__empty_message__descriptor,
-        .timeout_ms = RESUME_CLOCK_MS,
-        .refresh = refresh_time,
-        .done = on_clock_set,
-        .arg = vm,
-    };
-    Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-    VmTools__SetTimeRequest request = VM_TOOLS__SET_TIME_REQUEST__INIT;
-    struct vmt_err err = {0};
-
-    request.time = &time;
-    vm->power.clock_asked = guest_call(vm, &spec, &request.base, &err) == 0;
-    if (!vm->power.clock_asked)
-        vmt_log_warning("the clock of a VM that was resumed is not set: %s vm=%s",
-                        err.msg, vm->key);
-    setup_send_resolv(vm);
 }
 
 static void

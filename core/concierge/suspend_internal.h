@@ -58,5 +58,6 @@ void vm_power_init(struct concierge_vm *vm);
 /* All who wait are told why nothing comes of it. */
 void vm_power_drop(struct concierge_vm *vm, const char *why);
 
-/* Send the guest the time, and its name servers again. */
-void vm_catch_up(struct concierge_vm *vm);
+/* Put the present into a SetTimeRequest; for guest_call_spec.refresh. */
+struct ProtobufCMessage;
+void vm_refresh_time(struct concierge_vm *vm, struct ProtobufCMessage *message);

@@ -329,6 +329,7 @@ vm_act_announce(struct concierge_vm *vm)
     if (vm_record_save(vm, &err) < 0)
         vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);
     balloons_watch(vm);
+    follow_catch_up(vm); /* what changed during the set-up */
     signal_started(vm);
     vm_answer_start(vm);
     vm_warm_on_running(vm);

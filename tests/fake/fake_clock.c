@@ -123,6 +123,19 @@ fake_clock_free(struct fake_clock *c)
     free(c);
 }
 
+void
+fake_clock_sleep(struct fake_clock *c, uint64_t ms)
+{
+    c->now_ms += ms;
+    VMT_LIST_FOREACH(node, next, &c->timers)
+    {
+        struct vmt_timer *timer = timer_of(node);
+
+        if (timer->due_ms < c->now_ms)
+            timer->due_ms = c->now_ms;
+    }
+}
+
 struct vmt_clock *
 fake_clock_base(struct fake_clock *c)
 {

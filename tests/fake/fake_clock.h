@@ -22,6 +22,10 @@ struct vmt_clock *fake_clock_base(struct fake_clock *clock);
  * asserts. */
 void fake_clock_advance(struct fake_clock *clock, uint64_t ms);
 
+/* The machine sleeps: ms go by and nothing runs. What fell due meanwhile runs with the
+ * next advance, late. */
+void fake_clock_sleep(struct fake_clock *clock, uint64_t ms);
+
 /* Jump from timer to timer until *done or max_ms are over. Returns *done. */
 bool fake_clock_run_until(struct fake_clock *clock, const bool *done, uint64_t max_ms);
 

@@ -31,6 +31,7 @@ struct fake_host {
     unsigned next_dir, skip, trims;
     int error;
     bool failed;
+    char server[64], domain[64], zone[64];
 };
 
 static struct fake_host *
@@ -156,17 +157,34 @@ fake_random(struct host *host, void *buf, size_t len, struct vmt_err *err)
 static void
 fake_zone(struct host *host, char *buf, size_t cap)
 {
-    (void)host;
-    (void)snprintf(buf, cap, "Europe/Berlin");
+    (void)snprintf(buf, cap, "%s", self_of(host)->zone);
 }
 
 static void
 fake_dns(struct host *host, struct host_dns *ret_dns)
 {
-    (void)host;
+    struct fake_host *self = self_of(host);
+
     ret_dns->nservers = ret_dns->ndomains = 1;
-    (void)snprintf(ret_dns->servers[0], HOST_DNS_TEXT_MAX, "192.0.2.53");
-    (void)snprintf(ret_dns->domains[0], HOST_DNS_TEXT_MAX, "example.org");
+    (void)snprintf(ret_dns->servers[0], HOST_DNS_TEXT_MAX, "%s", self->server);
+    (void)snprintf(ret_dns->domains[0], HOST_DNS_TEXT_MAX, "%s", self->domain);
+}
+
+void
+fake_host_set_dns(struct host *host, const char *server, const char *domain)
+{
+    struct fake_host *self = self_of(host);
+
+    (void)snprintf(self->server, sizeof(self->server), "%s", server);
+    (void)snprintf(self->domain, sizeof(self->domain), "%s", domain);
+}
+
+void
+fake_host_set_zone(struct host *host, const char *zone)
+{
+    struct fake_host *self = self_of(host);
+
+    (void)snprintf(self->zone, sizeof(self->zone), "%s", zone);
 }
 
 static int
@@ -429,6 +447,8 @@ fake_host_new(void)
     self->base = (struct host){&facts, &files, &logs, &store, &fake_states_ops, &memory};
     self->memory.total = 8192ull << 20;
     self->memory.available = 6144ull << 20;
+    fake_host_set_dns(&self->base, "192.0.2.53", "example.org");
+    fake_host_set_zone(&self->base, "Europe/Berlin");
     vmt_list_init(&self->dirs);
     vmt_list_init(&self->images);
     vmt_list_init(&self->logs);

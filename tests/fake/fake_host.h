@@ -15,6 +15,11 @@
 struct host *fake_host_new(void);
 void fake_host_free(struct host *host);
 
+/* What the resolver uses and the time zone from now on, copied. At the start one server,
+ * 192.0.2.53, one domain, example.org, and Europe/Berlin. */
+void fake_host_set_dns(struct host *host, const char *server, const char *domain);
+void fake_host_set_zone(struct host *host, const char *zone);
+
 /* Of the calls that can fail, the one after skip others gives -error; 0: none. Counted
  * from now on. */
 void fake_host_fail_after(struct host *host, unsigned skip, int error);

@@ -40,9 +40,8 @@
     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"          \
     "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''"
 
-/* What "system" and "session" stand for, malloc'ed; NULL: no memory. */
-static char *
-bus_address(const char *name)
+char *
+dbus_bus_address(const char *name)
 {
     const char *env = NULL, *runtime = getenv("XDG_RUNTIME_DIR");
     char *path = NULL;
@@ -101,7 +100,7 @@ dbus_connect(struct dbus_ipc *d, const char *address, struct vmt_err *err)
     VMT_CLEANUP(dbus_error_free) DBusError e = DBUS_ERROR_INIT;
     int r;
 
-    d->address = bus_address(address);
+    d->address = dbus_bus_address(address);
     d->retry = event_new(d->loop, -1, 0, retry_on_event, d);
     d->retry_ms = DBUS_RETRY_MIN_MS;
     if (!d->address || !d->retry)
@@ -118,7 +117,7 @@ dbus_connect(struct dbus_ipc *d, const char *address, struct vmt_err *err)
     r = bus_own_name(d, err);
     if (r < 0)
         return r;
-    if (dbus_loop_attach(d) < 0)
+    if (dbus_loop_attach(&d->drive, d->conn, d->loop) < 0)
         return vmt_err_set(err, ENOMEM, "watch the bus");
     d->up = true;
     return 0;
@@ -128,7 +127,7 @@ void
 dbus_disconnect(struct dbus_ipc *d)
 {
     d->up = false;
-    dbus_loop_detach(d);
+    dbus_loop_detach(&d->drive);
     if (d->pending) {
         dbus_pending_call_cancel(d->pending);
         dbus_pending_call_unref(vmt_take_ptr(&d->pending));
@@ -277,7 +276,7 @@ retry_on_event(evutil_socket_t fd, short what, void *arg)
         dbus_reconnect(d); /* nobody there yet */
         return;
     }
-    if (!bus_export(d) || dbus_loop_attach(d) < 0)
+    if (!bus_export(d) || dbus_loop_attach(&d->drive, d->conn, d->loop) < 0)
         dbus_server_lose(d);
     else
         step_start(d, driver_call("Hello", NULL), on_hello);

@@ -29,12 +29,19 @@ struct event_base;
 /* Of the words of an error that are not UTF-8. */
 #define DBUS_TEXT_MAX 512
 
+/* What drives a connection; all zeroes: nothing. */
+struct dbus_loop {
+    DBusConnection *conn;    /* borrowed while attached, else NULL */
+    struct event_base *base; /* borrowed */
+    struct event *dispatch;  /* owned; messages are waiting to be dispatched */
+};
+
 struct dbus_ipc {
     struct ipc_server base;
-    struct ipc *ipc;          /* borrowed */
-    DBusConnection *conn;     /* owned */
-    struct event_base *loop;  /* borrowed */
-    struct event *dispatch;   /* owned; messages are waiting to be dispatched */
+    struct ipc *ipc;         /* borrowed */
+    DBusConnection *conn;    /* owned */
+    struct event_base *loop; /* borrowed */
+    struct dbus_loop drive;
     struct event *lost_event; /* owned */
     struct event *retry;      /* owned */
     char *address;            /* owned */
@@ -63,9 +70,14 @@ DBusHandlerResult dbus_server_filter(DBusConnection *conn, DBusMessage *msg, voi
 /* Let go of the connection as soon as libdbus is not on the stack. */
 void dbus_server_lose(struct dbus_ipc *d);
 
-/* Let the loop drive the connection, or stop that. Returns 0 or -ENOMEM. */
-int dbus_loop_attach(struct dbus_ipc *d);
-void dbus_loop_detach(struct dbus_ipc *d);
+/* What "system" and "session" stand for, malloc'ed; any other name is an address. NULL:
+ * no memory. */
+char *dbus_bus_address(const char *name);
+
+/* Let base drive conn, or stop that. Returns 0 or -ENOMEM; then detach, too. */
+int dbus_loop_attach(struct dbus_loop *drive, DBusConnection *conn,
+                     struct event_base *base);
+void dbus_loop_detach(struct dbus_loop *drive);
 
 /* The message function of our object. */
 DBusHandlerResult dbus_methods_on_message(DBusConnection *conn, DBusMessage *msg,

@@ -11,7 +11,7 @@
 #define DBUS_DISPATCH_BATCH 32
 
 struct dbus_loop_watch {
-    struct dbus_ipc *server; /* borrowed */
+    struct dbus_loop *owner; /* borrowed */
     DBusWatch *watch;        /* borrowed; removes this */
     struct event *ev;        /* owned */
 };
@@ -19,7 +19,7 @@ struct dbus_loop_watch {
 /* A timer of no length, not event_active: what an event activates from its own callback
  * runs again before any descriptor is looked at. */
 static void
-dispatch_schedule(struct dbus_ipc *d)
+dispatch_schedule(struct dbus_loop *d)
 {
     static const struct timeval now = {0};
 
@@ -29,7 +29,7 @@ dispatch_schedule(struct dbus_ipc *d)
 /* Whether the bus has so much of ours to read that calls have to wait. Then libdbus reads
  * up to its limit and no further, and watch_on_event goes on. */
 static bool
-dispatch_is_paused(const struct dbus_ipc *d)
+dispatch_is_paused(const struct dbus_loop *d)
 {
     return dbus_connection_get_outgoing_size(d->conn) > DBUS_OUTGOING_PAUSE &&
            dbus_connection_get_is_connected(d->conn);
@@ -37,7 +37,7 @@ dispatch_is_paused(const struct dbus_ipc *d)
 
 /* Handle what has been read, up to a batch of it. */
 static void
-dispatch_run(struct dbus_ipc *d)
+dispatch_run(struct dbus_loop *d)
 {
     DBusDispatchStatus status = dbus_connection_get_dispatch_status(d->conn);
 
@@ -63,7 +63,7 @@ static void
 watch_on_event(evutil_socket_t fd, short what, void *arg)
 {
     struct dbus_loop_watch *w = arg;
-    struct dbus_ipc *d = w->server;
+    struct dbus_loop *d = w->owner;
     unsigned flags = 0;
 
     (void)fd;
@@ -95,7 +95,7 @@ watch_toggled(DBusWatch *watch, void *arg)
 static dbus_bool_t
 watch_add(DBusWatch *watch, void *arg)
 {
-    struct dbus_ipc *d = arg;
+    struct dbus_loop *d = arg;
     unsigned flags = dbus_watch_get_flags(watch);
     struct dbus_loop_watch *w = calloc(1, sizeof(*w));
     short what = EV_PERSIST;
@@ -106,9 +106,9 @@ watch_add(DBusWatch *watch, void *arg)
         what |= EV_READ;
     if (flags & DBUS_WATCH_WRITABLE)
         what |= EV_WRITE;
-    w->server = d;
+    w->owner = d;
     w->watch = watch;
-    w->ev = event_new(d->loop, dbus_watch_get_unix_fd(watch), what, watch_on_event, w);
+    w->ev = event_new(d->base, dbus_watch_get_unix_fd(watch), what, watch_on_event, w);
     if (!w->ev) {
         free(w);
         return FALSE;
@@ -157,8 +157,8 @@ timeout_toggled(DBusTimeout *timeout, void *arg)
 static dbus_bool_t
 timeout_add(DBusTimeout *timeout, void *arg)
 {
-    struct dbus_ipc *d = arg;
-    struct event *ev = event_new(d->loop, -1, EV_PERSIST, timeout_on_event, timeout);
+    struct dbus_loop *d = arg;
+    struct event *ev = event_new(d->base, -1, EV_PERSIST, timeout_on_event, timeout);
 
     if (!ev)
         return FALSE;
@@ -187,9 +187,11 @@ dispatch_status(DBusConnection *conn, DBusDispatchStatus status, void *arg)
 }
 
 int
-dbus_loop_attach(struct dbus_ipc *d)
+dbus_loop_attach(struct dbus_loop *d, DBusConnection *conn, struct event_base *base)
 {
-    d->dispatch = event_new(d->loop, -1, 0, dispatch_on_event, d);
+    d->conn = conn;
+    d->base = base;
+    d->dispatch = event_new(d->base, -1, 0, dispatch_on_event, d);
     if (!d->dispatch)
         return -ENOMEM;
     if (!dbus_connection_set_watch_functions(d->conn, watch_add, watch_remove,
@@ -204,7 +206,7 @@ dbus_loop_attach(struct dbus_ipc *d)
 }
 
 void
-dbus_loop_detach(struct dbus_ipc *d)
+dbus_loop_detach(struct dbus_loop *d)
 {
     if (d->conn) {
         dbus_connection_set_dispatch_status_function(d->conn, NULL, NULL, NULL);
@@ -215,4 +217,5 @@ dbus_loop_detach(struct dbus_ipc *d)
     if (d->dispatch)
         event_free(d->dispatch);
     d->dispatch = NULL;
+    d->conn = NULL;
 }

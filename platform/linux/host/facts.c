@@ -12,6 +12,12 @@
 #include "platform/linux/os/paths.h"
 
 #define RESOLV_CONF_MAX 65536
+#define ZONE_TEXT_MAX 256
+
+/* Where systemd-resolved listens for this host alone, and where it says whom it asks.
+ * Source: systemd-resolved.service(8). */
+static const char *const stubs[] = {"127.0.0.53", "127.0.0.54"};
+#define RESOLVED_CONF "/run/systemd/resolve/resolv.conf"
 
 static uint32_t
 facts_cpus(struct host *host)
@@ -50,24 +56,45 @@ facts_random(struct host *host, void *buf, size_t len, struct vmt_err *err)
     return 0;
 }
 
-/* /etc/localtime is a link into the zone database, localtime(5). */
-static void
-facts_zone(struct host *host, char *buf, size_t cap)
+/* The link into the zone database, localtime(5). */
+static bool
+zone_of_link(const char *path, char *buf, size_t cap)
 {
     static const char root[] = "zoneinfo/";
     char target[1024];
-    ssize_t n = readlink("/etc/localtime", target, sizeof(target) - 1);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
     const char *name;
 
-    (void)host;
-    buf[0] = '\0';
     if (n < 0)
-        return;
+        return false;
     target[n] = '\0';
     name = strstr(target, root);
     if (!name || strlen(name + sizeof(root) - 1) >= cap)
-        return;
+        return false;
     memcpy(buf, name + sizeof(root) - 1, strlen(name + sizeof(root) - 1) + 1);
+    return true;
+}
+
+void
+linux_host_read_zone(const char *link, const char *file, char *buf, size_t cap)
+{
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    unsigned long len = 0;
+
+    buf[0] = '\0';
+    if (zone_of_link(link, buf, cap) ||
+        os_read_file(file, ZONE_TEXT_MAX, &data, &len, NULL) < 0)
+        return;
+    data[strcspn(data, " \t\r\n")] = '\0';
+    if (strlen(data) < cap)
+        memcpy(buf, data, strlen(data) + 1);
+}
+
+static void
+facts_zone(struct host *host, char *buf, size_t cap)
+{
+    (void)host;
+    linux_host_read_zone("/etc/localtime", "/etc/timezone", buf, cap);
 }
 
 static void
@@ -99,18 +126,48 @@ parse_line(char *line, struct host_dns *dns)
 }
 
 static void
-facts_dns(struct host *host, struct host_dns *ret_dns)
+read_resolv(const char *path, struct host_dns *dns)
 {
     VMT_CLEANUP(vmt_freep) char *data = NULL;
     unsigned long len = 0;
     char *save = NULL;
 
-    (void)host;
-    ret_dns->nservers = ret_dns->ndomains = 0;
-    if (os_read_file("/etc/resolv.conf", RESOLV_CONF_MAX, &data, &len, NULL) < 0)
+    dns->nservers = dns->ndomains = 0;
+    if (os_read_file(path, RESOLV_CONF_MAX, &data, &len, NULL) < 0)
         return;
     for (char *l = strtok_r(data, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
-        parse_line(l, ret_dns);
+        parse_line(l, dns);
+}
+
+static bool
+has_stub(const struct host_dns *dns)
+{
+    for (size_t i = 0; i < dns->nservers; i++)
+        for (size_t k = 0; k < VMT_ARRAY_SIZE(stubs); k++)
+            if (strcmp(dns->servers[i], stubs[k]) == 0)
+                return true;
+    return false;
+}
+
+/* Nobody else reaches the stub: whom it asks is what counts. */
+void
+linux_host_read_dns(const char *resolv, const char *resolved, struct host_dns *ret_dns)
+{
+    struct host_dns behind;
+
+    read_resolv(resolv, ret_dns);
+    if (!has_stub(ret_dns))
+        return;
+    read_resolv(resolved, &behind);
+    if (behind.nservers > 0)
+        *ret_dns = behind;
+}
+
+static void
+facts_dns(struct host *host, struct host_dns *ret_dns)
+{
+    (void)host;
+    linux_host_read_dns("/etc/resolv.conf", RESOLVED_CONF, ret_dns);
 }
 
 const struct host_fact_ops linux_host_facts = {

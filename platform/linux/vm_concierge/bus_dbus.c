@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "platform/linux/vm_concierge/bus.h"
+
+#include <string.h>
+
 #include "core/base/err.h"
 #include "core/ipc/ipc.h"
+#include "platform/linux/dbus/dbus_logind.h"
 #include "platform/linux/dbus/dbus_server.h"
 
 int
@@ -19,4 +23,20 @@ bus_serve(struct os_loop *loop, struct ipc *ipc, const char *address,
     if (r < 0)
         server->ops->free(server);
     return r;
+}
+
+int
+bus_sleep_new(struct os_loop *loop, const char *address, struct host_sleep **ret_sleep,
+              struct vmt_err *err)
+{
+    *ret_sleep = NULL;
+    if (address && strcmp(address, "none") == 0)
+        return 0;
+    return dbus_logind_new(loop, address ? address : "system", ret_sleep, err);
+}
+
+void
+bus_sleep_free(struct host_sleep *sleep)
+{
+    dbus_logind_free(sleep);
 }

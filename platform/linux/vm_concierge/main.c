@@ -31,6 +31,7 @@
 #include "platform/linux/unix_ipc/unix_server.h"
 #include "platform/linux/vm_concierge/bus.h"
 #include "platform/linux/vm_concierge/options.h"
+#include "platform/linux/watch/watch.h"
 
 #define EXIT_USAGE 2
 #define BACKLOG 128
@@ -47,6 +48,8 @@ struct program {
     struct spawn *spawn;
     struct transport *transport;
     struct hypervisor *hypervisor;
+    struct host_watch *watch;
+    struct host_sleep *sleep;
     struct concierge *concierge;
     struct ipc *ipc;
     struct ipc_server *unix_server; /* borrowed: ipc's */
@@ -66,6 +69,8 @@ program_done(struct program *p)
         os_loop_clock(p->loop)->ops->timer_cancel(os_loop_clock(p->loop), p->idle_timer);
     ipc_free(p->ipc);
     concierge_free(p->concierge);
+    bus_sleep_free(p->sleep);
+    linux_watch_free(p->watch);
     if (p->hypervisor)
         p->hypervisor->ops->free(p->hypervisor);
     if (p->transport)
@@ -205,6 +210,10 @@ make_adapters(struct program *p, struct vmt_err *err)
     if (r == 0)
         r = make_host(p, err);
     if (r == 0)
+        r = linux_watch_new(p->loop, &linux_watch_files, &p->watch, err);
+    if (r == 0)
+        r = bus_sleep_new(p->loop, p->opt.sleep_bus, &p->sleep, err);
+    if (r == 0)
         r = os_spawn_new(p->loop, &p->spawn, err);
     if (r == 0)
         r = transport_hybrid_new(p->loop, &p->transport, err);
@@ -307,6 +316,8 @@ make_concierge(struct program *p, struct vmt_err *err)
         .spawn = p->spawn,
         .host = p->host,
         .hypervisor = p->hypervisor,
+        .watch = p->watch,
+        .sleep = p->sleep,
         .vm_vsock = p->vm_vsock,
         .console_dir = p->console_dir,
         .on_idle = on_no_vms,

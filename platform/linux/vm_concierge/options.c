@@ -66,6 +66,13 @@ set_dbus(struct options *opt, const char *value)
 }
 
 static bool
+set_sleep_bus(struct options *opt, const char *value)
+{
+    opt->sleep_bus = value;
+    return *value != '\0';
+}
+
+static bool
 set_hypervisor(struct options *opt, const char *value)
 {
     opt->hypervisor = value;
@@ -129,6 +136,8 @@ static const struct {
     {"idle-exit", "SECONDS", "end after that long without VMs and clients; 0: never",
      set_idle_exit},
     {"dbus", "BUS", "also serve on system, session, an address, or none", set_dbus},
+    {"sleep-bus", "BUS", "where logind tells that the host sleeps (system), or none",
+     set_sleep_bus},
     {"service-user", "USER", "a user that other daemons of vm_tools run as; repeatable",
      set_service_user},
     {"hypervisor", "NAME", "backend for VMs (qemu)", set_hypervisor},

@@ -16,6 +16,7 @@ struct options {
     int ready_fd;           /* -1: none */
     uint32_t idle_exit_s;   /* 0: never */
     const char *dbus;       /* "none", "system", "session" or an address; NULL: by mode */
+    const char *sleep_bus;  /* likewise, where logind is; NULL: system */
     const char *hypervisor; /* name of a backend */
     const char *hypervisor_binary; /* NULL: the backend's own choice */
     const char *vm_vsock;          /* NULL: beside this program, else in PATH */

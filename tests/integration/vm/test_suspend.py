@@ -7,13 +7,21 @@ import subprocess
 import time
 
 import harness
+import logind
 
 
 class Suspend(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.bus = logind.Bus(cls.world.root)
+        cls.world.env["DBUS_SYSTEM_BUS_ADDRESS"] = cls.bus.address
         cls.world.start("demo")
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.bus.close()
 
     def clock_error(self):
         """Guest minus host, seconds: bounds of it, since the asking takes time, too. The best of
@@ -77,7 +85,25 @@ class Suspend(harness.Case):
         self.world.vmc("suspend", "nobody", check=3)
         self.world.vmc("resume", "nobody", check=3)
 
-    def test_4_a_suspended_vm_is_stopped_in_order(self):
+    def test_4_the_sleep_of_the_host_waits_until_the_vm_is_suspended(self):
+        master = logind.Logind(self.bus.address)  # it comes later than the daemon
+        harness.eventually("the daemon holds an inhibitor", master.lock_is_held)
+        for _ in range(2):
+            locks = logind.Manager.locks
+            master.say(True)
+            harness.eventually("the daemon lets go", lambda: not master.lock_is_held())
+            self.assertEqual(self.state(), "suspended")
+            master.say(False)
+            harness.eventually("the VM goes on", lambda: self.state() == "running")
+            harness.eventually("there is a new inhibitor",
+                               lambda n=locks: logind.Manager.locks > n and master.lock_is_held())
+        master.say(True)
+        harness.eventually("the daemon lets go", lambda: not master.lock_is_held())
+        master.close()  # it died and will not say that the host is awake
+        harness.eventually("the VM goes on", lambda: self.state() == "running")
+        self.assertEqual(self.world.guest("demo", "echo alive"), "alive")
+
+    def test_5_a_suspended_vm_is_stopped_in_order(self):
         self.world.vmc("suspend", "demo")
         self.world.vmc("stop", "demo")
         self.nothing_left()

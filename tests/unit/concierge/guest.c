@@ -33,6 +33,7 @@ struct guest {
     int mount_error;
     int64_t time;
     struct guest_identity identity;
+    char resolv[128], zone[64];
     char power_off[64];
     char calls[1024];
     struct rpc_status *status;
@@ -104,6 +105,14 @@ take_identity(struct guest *g, const Vmt__SetIdentityRequest *request)
 }
 
 static void
+note_resolv(struct guest *g, const VmTools__ResolvConfig *config)
+{
+    (void)snprintf(g->resolv, sizeof(g->resolv), "%s %s",
+                   config->n_nameservers ? config->nameservers[0] : "",
+                   config->n_search_domains ? config->search_domains[0] : "");
+}
+
+static void
 handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 {
     struct guest *g = ctx;
@@ -114,6 +123,11 @@ handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
         g->time = ((const VmTools__SetTimeRequest *)request)->time->seconds;
     if (strcmp(method, "SetIdentity") == 0)
         take_identity(g, (const Vmt__SetIdentityRequest *)request);
+    if (strcmp(method, "SetResolvConfig") == 0)
+        note_resolv(g, ((const VmTools__SetResolvConfigRequest *)request)->resolv_config);
+    if (strcmp(method, "SetTimezone") == 0)
+        (void)snprintf(g->zone, sizeof(g->zone), "%s",
+                       ((const VmTools__SetTimezoneRequest *)request)->timezone_name);
     (void)snprintf(g->calls + at, sizeof(g->calls) - at, "%s%s", at ? " " : "", method);
     switch (way_of(g, method)) {
     case GUEST_IGNORES:
@@ -284,6 +298,24 @@ int64_t
 guest_time(const struct guest *g)
 {
     return g->time;
+}
+
+const char *
+guest_resolv(const struct guest *g)
+{
+    return g->resolv;
+}
+
+const char *
+guest_zone(const struct guest *g)
+{
+    return g->zone;
+}
+
+void
+guest_forget_calls(struct guest *g)
+{
+    g->calls[0] = '\0';
 }
 
 const char *

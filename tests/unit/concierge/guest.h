@@ -33,6 +33,10 @@ void guest_call_ready(struct guest *guest, struct rpc_status *ret_status, int *a
 /* What the last SetTime said, seconds; 0: there was none. */
 int64_t guest_time(const struct guest *guest);
 
+/* What the guest was told last: "SERVER DOMAIN" of SetResolvConfig, and a time zone. */
+const char *guest_resolv(const struct guest *guest);
+const char *guest_zone(const struct guest *guest);
+
 /* The methods that were called, "ConfigureNetwork SetResolvConfig ...", in order. */
 const char *guest_calls(const struct guest *guest);
 
@@ -44,3 +48,4 @@ struct guest_identity {
     int64_t time_ns;
 };
 const struct guest_identity *guest_identity(const struct guest *guest);
+void guest_forget_calls(struct guest *guest);

@@ -140,6 +140,8 @@ world_start_daemon(struct world *w)
         .spawn = w->spawn,
         .host = w->host,
         .hypervisor = w->hv,
+        .watch = &w->watch.watch,
+        .sleep = &w->watch.sleep,
         .vm_vsock = "vm_vsock",
         .console_dir = "/state/console",
         .template_count = w->template_count,
@@ -177,6 +179,7 @@ world_init(struct world *w)
     w->spawn = fake_spawn_new(fake_clock_base(w->clock));
     fake_spawn_on_start(w->spawn, on_spawn, w);
     w->host = fake_host_new();
+    fake_watch_init(&w->watch);
     assert_int_equal(fake_hypervisor_new(fake_clock_base(w->clock), 0, &w->hv), 0);
     world_start_daemon(w);
 }

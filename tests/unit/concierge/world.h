@@ -15,6 +15,7 @@
 #include "tests/fake/fake_hypervisor.h"
 #include "tests/fake/fake_spawn.h"
 #include "tests/fake/fake_transport.h"
+#include "tests/fake/fake_watch.h"
 
 #define WORLD_UID 1000u
 #define WORLD_OWNER "75696431"
@@ -28,6 +29,7 @@ struct world {
     struct spawn *spawn;
     struct host *host;
     struct hypervisor *hv;
+    struct fake_watch watch;
     struct concierge *c;
     struct ipc *ipc;
     struct ipc_server server;                 /* hears the signals */
