@@ -48,6 +48,8 @@ LIBRARIES = {
     "lzma.h": ["platform/linux/image"],
     "gelf.h": ["platform/linux/image"],
     "openssl/": ["platform/", "tests/"],
+    "libmnl/": ["platform/linux/net"],
+    "nftables/": ["platform/linux/net"],
     "linux/": ["platform/", "hypervisor/", "tests/"],
     "sys/socket.h": ["platform/", "hypervisor/", "bench/", "tests/"],
     "cmocka.h": ["tests/"],

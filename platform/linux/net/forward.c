@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/net/forward.c - forwarding, for what has to do with VMs only.
+ *
+ * Linux asks the interface that a packet came in by. What a VM sends comes in by its tap;
+ * what comes back, by any interface that leads somewhere. Where those did not forward
+ * before, the rules let only answers to VMs through (rules.c), so that the host becomes
+ * no router by that, and the last VM takes the change with it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "platform/linux/net/net_internal.h"
+
+#define CONF "/proc/sys/net/ipv4/conf/%s/forwarding"
+
+static void
+conf_path(char *path, size_t cap, const char *name)
+{
+    (void)snprintf(path, cap, CONF, name);
+}
+
+/* "all" says what the administrator wants of the whole host. */
+static bool
+forwards(const char *name)
+{
+    char path[64], value = '0';
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+
+    conf_path(path, sizeof(path), name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, &value, 1) == 1 && value != '0';
+}
+
+/* The file does more than the message: the kernel also switches off what does not go with
+ * forwarding (large receive offload). It may be read-only for us. */
+static int
+set_forwarding(const char *name, bool on, struct vmt_err *err)
+{
+    char path[64];
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    unsigned index = if_nametoindex(name);
+
+    if (!index)
+        return 0; /* gone, and its setting with it */
+    conf_path(path, sizeof(path), name);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, on ? "1" : "0", 1) == 1)
+        return 0;
+    return link_set_forwarding((int)index, on, err);
+}
+
+struct scan {
+    struct linux_net *self;
+    struct vmt_err *err;
+    int result;
+};
+
+static bool
+is_ours(const struct linux_net *self, const char *name)
+{
+    for (size_t i = 0; i < self->nvms; i++)
+        if (strcmp(self->vms[i].tap, name) == 0)
+            return true;
+    return strcmp(name, "lo") == 0;
+}
+
+static void
+on_route(void *arg, int index, uint32_t address, unsigned prefix)
+{
+    struct scan *scan = arg;
+    struct uplinks *u = &scan->self->uplinks;
+    char name[IF_NAMESIZE];
+
+    (void)address;
+    (void)prefix;
+    if (!index || scan->result < 0 || !if_indextoname((unsigned)index, name) ||
+        is_ours(scan->self, name) || forwards(name))
+        return;
+    if (u->n == UPLINKS_MAX) {
+        scan->result = vmt_err_setx(scan->err, ENOSPC,
+                                    "more than %d interfaces lead out of this host; "
+                                    "switch net.ipv4.ip_forward on yourself",
+                                    UPLINKS_MAX);
+        return;
+    }
+    scan->result = set_forwarding(name, true, scan->err);
+    if (scan->result == 0)
+        memcpy(u->name[u->n++], name, HOST_NET_NAME_MAX);
+}
+
+int
+forward_open(struct linux_net *self, struct vmt_err *err)
+{
+    struct scan scan = {.self = self, .err = err};
+    int r;
+
+    if (forwards("all")) /* somebody else's wish since: not ours to take back */
+        self->uplinks.n = 0;
+    r = route_each(on_route, &scan, err);
+    if (r == 0)
+        r = scan.result;
+    return r < 0 ? vmt_err_wrap(err, r, "let answers come back to VMs") : 0;
+}
+
+void
+forward_close(struct linux_net *self)
+{
+    struct vmt_err err = {0};
+
+    for (size_t i = 0; i < self->uplinks.n && !forwards("all"); i++)
+        if (set_forwarding(self->uplinks.name[i], false, &err) < 0)
+            vmt_log_warning("an interface keeps forwarding: %s interface=%s", err.msg,
+                            self->uplinks.name[i]);
+    self->uplinks.n = 0;
+}

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The adapter of the host's network against a real kernel, in network namespaces of its
+ * own: one is the host, one the world outside. Needs no rights but those that a user
+ * namespace gives. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/err.h"
+#include "platform/linux/net/net.h"
+#include "tests/integration/net/guest.h"
+#include "tests/unit/test.h"
+
+#define SKIP 77
+#define LABEL "vm_tools test"
+#define BASE 0x64735c00u        /* 100.115.92.0 */
+#define CONTAINERS 0x64735cc0u  /* 100.115.92.192 */
+#define HOST_OUTSIDE 0xc0000201 /* 192.0.2.1, of veth0 */
+#define WORLD 0xc0000202        /* 192.0.2.2, of its peer */
+#define ECHO 7
+#define CLOSED 5000
+#define OFFERED 5001
+
+static pid_t world;
+
+static struct host_net *
+new_net(void)
+{
+    static const struct linux_net_port ports[] = {{true, OFFERED}};
+    const struct linux_net_config config = {
+        .label = LABEL, .table = "vm_tools", .ports = ports, .nports = 1};
+    struct host_net *net = NULL;
+
+    assert_int_equal(linux_net_new(&config, &net, NULL), 0);
+    return net;
+}
+
+/* The n-th VM, with room for containers or without. */
+static struct host_net_vm
+vm_at(unsigned n, bool containers)
+{
+    struct host_net_vm vm = {.gateway = BASE + 4 * n + 1,
+                             .guest = BASE + 4 * n + 2,
+                             .prefix = 30,
+                             .mac = {0x52, 0x54, 0, 0, 0, (uint8_t)n}};
+
+    if (containers) {
+        vm.container = CONTAINERS;
+        vm.container_prefix = 28;
+    }
+    return vm;
+}
+
+static int
+add(struct host_net *net, struct host_net_vm *vm)
+{
+    struct vmt_err err = {0};
+    int fd = -1;
+
+    if (net->ops->add(net, vm, &fd, &err) < 0)
+        fail_msg("%s", err.msg);
+    return fd;
+}
+
+static void
+drop(struct host_net *net, const struct host_net_vm *vm)
+{
+    struct vmt_err err = {0};
+
+    if (net->ops->remove(net, vm, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static bool
+shell(const char *command)
+{
+    return system(command) == 0; /* NOLINT(cert-env33-c): a test */
+}
+
+static bool
+nothing_is_left(void)
+{
+    return shell("! ip -o link | grep -q vmtap && ! nft list table inet vm_tools "
+                 ">/dev/null 2>&1 && "
+                 "test $(cat /proc/sys/net/ipv4/conf/veth0/forwarding) = 0");
+}
+
+/* An UDP socket of the host. */
+static int
+service(uint16_t port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
+}
+
+/* Answers each packet with the address that it came from and what it said. */
+static void
+echo(void)
+{
+    struct sockaddr_in from;
+    int fd = service(ECHO);
+
+    (void)fcntl(fd, F_SETFL, 0);
+    for (;;) {
+        char text[64] = "", answer[128], address[INET_ADDRSTRLEN];
+        socklen_t len = sizeof(from);
+
+        if (recvfrom(fd, text, sizeof(text) - 1, 0, (struct sockaddr *)&from, &len) < 0)
+            _exit(1);
+        (void)inet_ntop(AF_INET, &from.sin_addr, address, sizeof(address));
+        (void)snprintf(answer, sizeof(answer), "%s %s", address, text);
+        (void)sendto(fd, answer, strlen(answer), 0, (struct sockaddr *)&from, len);
+    }
+}
+
+static bool
+make_world(void)
+{
+    char command[512];
+    int ready[2], go[2];
+    char byte;
+
+    if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
+        return false;
+    world = fork();
+    if (world == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (unshare(CLONE_NEWNET) < 0 || write(ready[1], "", 1) != 1 ||
+            read(go[0], &byte, 1) != 1 ||
+            !shell("ip link set lo up; ip addr add 192.0.2.2/24 dev veth1 && "
+                   "ip link set veth1 up && ip route add 100.115.92.0/24 via 192.0.2.1"))
+            _exit(1);
+        echo();
+    }
+    (void)snprintf(command, sizeof(command),
+                   "ip link set lo up && ip link add veth0 type veth peer name veth1 && "
+                   "ip link set veth1 netns %d && ip addr add 192.0.2.1/24 dev veth0 && "
+                   "ip link set veth0 up",
+                   (int)world);
+    return world > 0 && read(ready[0], &byte, 1) == 1 && shell(command) &&
+           write(go[1], "", 1) == 1;
+}
+
+/* --- tests --- */
+
+static void
+a_vm_has_its_tap_address_route_and_rules_until_it_is_removed(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, true);
+    int fd;
+
+    (void)state;
+    assert_true(nothing_is_left());
+    fd = add(net, &vm);
+    assert_string_equal(vm.tap, "vmtap0");
+    (void)close(fd); /* the hypervisor has its own copy; the tap stays */
+    assert_true(shell("ip addr show dev vmtap0 | grep -q 'inet 100.115.92.5/30 '"));
+    assert_true(shell("ip -d link show vmtap0 | grep -q 'alias " LABEL "'"));
+    assert_true(shell("ip -d link show vmtap0 | grep -q vnet_hdr"));
+    assert_true(shell("ip route | grep -q '^100.115.92.192/28 via 100.115.92.6 '"));
+    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vmtap0/forwarding) = 1"));
+    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/veth0/forwarding) = 1"));
+    assert_true(shell("test $(cat /proc/sys/net/ipv4/ip_forward) = 0"));
+    assert_true(shell("nft list table inet vm_tools | grep -q masquerade"));
+    drop(net, &vm);
+    assert_true(nothing_is_left());
+    drop(net, &vm); /* twice is fine */
+    net->ops->free(net);
+}
+
+static void
+expect(struct wire *wire, const char *want)
+{
+    char text[128] = "";
+
+    if (!wire_receive(wire, text, sizeof(text)))
+        fail_msg("\"%s\" did not come", want);
+    assert_string_equal(text, want);
+}
+
+static void
+a_guest_reaches_its_gateway_and_the_world_under_the_hosts_address(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false);
+    int fd = add(net, &vm);
+    struct wire wire;
+
+    (void)state;
+    wire_init(&wire, fd, vm.tap, vm.mac, vm.guest);
+    wire_send_ping(&wire, vm.guest, vm.gateway, 1);
+    expect(&wire, "pong 1");
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "hello");
+    expect(&wire, "192.0.2.1 hello");
+    (void)close(fd);
+    drop(net, &vm);
+    net->ops->free(net);
+}
+
+/* A lie goes first each time: had it passed, its answer would come first. */
+static void
+lies_about_the_source_reach_nobody(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, true), other = vm_at(2, false);
+    int fd = add(net, &vm), other_fd = add(net, &other);
+    struct wire wire;
+
+    (void)state;
+    wire_init(&wire, fd, vm.tap, vm.mac, vm.guest);
+    wire_send_udp(&wire, other.guest, WORLD, ECHO, "of another guest");
+    wire_send_udp(&wire, HOST_OUTSIDE, WORLD, ECHO, "of the host");
+    wire_send_udp(&wire, WORLD + 5, WORLD, ECHO, "of a stranger");
+    wire_send_udp(&wire, CONTAINERS + 16, WORLD, ECHO, "of others' containers");
+    wire.mac[5] ^= 1;
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "of another device");
+    wire_send_ping(&wire, vm.guest, vm.gateway, 1);
+    wire.mac[5] ^= 1;
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "true");
+    expect(&wire, "192.0.2.1 true");
+    wire_send_udp(&wire, CONTAINERS + 15, WORLD, ECHO, "true of a container");
+    expect(&wire, "192.0.2.1 true of a container");
+    (void)close(fd);
+    (void)close(other_fd);
+    drop(net, &vm);
+    drop(net, &other);
+    net->ops->free(net);
+}
+
+static void
+a_guest_reaches_only_what_the_host_offers(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false);
+    int fd = add(net, &vm), closed = service(CLOSED), offered = service(OFFERED);
+    struct wire wire;
+    char text[16] = "";
+
+    (void)state;
+    wire_init(&wire, fd, vm.tap, vm.mac, vm.guest);
+    wire_send_udp(&wire, vm.guest, vm.gateway, CLOSED, "no");
+    wire_send_udp(&wire, vm.guest, HOST_OUTSIDE, CLOSED, "no");
+    wire_send_udp(&wire, vm.guest, vm.gateway, OFFERED, "yes");
+    wire_send_ping(&wire, vm.guest, vm.gateway, 7);
+    expect(&wire, "pong 7"); /* all before it has arrived */
+    assert_int_equal(recv(offered, text, sizeof(text), 0), 3);
+    assert_int_equal(recv(closed, text, sizeof(text), 0), -1);
+    assert_int_equal(errno, EAGAIN);
+    (void)close(closed);
+    (void)close(offered);
+    (void)close(fd);
+    drop(net, &vm);
+    net->ops->free(net);
+}
+
+static void
+guests_do_not_reach_each_other(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm a = vm_at(1, false), b = vm_at(2, false);
+    int fd_a = add(net, &a), fd_b = add(net, &b);
+    struct wire wire_a, wire_b;
+
+    (void)state;
+    wire_init(&wire_a, fd_a, a.tap, a.mac, a.guest);
+    wire_init(&wire_b, fd_b, b.tap, b.mac, b.guest);
+    wire_send_udp(&wire_a, a.guest, b.guest, 9, "hello neighbour");
+    wire_send_ping(&wire_a, a.guest, a.gateway, 1);
+    expect(&wire_a, "pong 1");
+    wire_send_ping(&wire_b, b.guest, b.gateway, 2);
+    expect(&wire_b, "pong 2"); /* and nothing before it */
+    (void)close(fd_a);
+    (void)close(fd_b);
+    drop(net, &a);
+    drop(net, &b);
+    net->ops->free(net);
+}
+
+/* Forwarding is switched on for us; whoever comes from outside gets nothing by it. */
+static void
+the_host_does_not_become_a_router_for_others(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false);
+    int fd = add(net, &vm);
+
+    (void)state;
+    assert_true(shell("ip link add dummy0 type dummy 2>/dev/null || "
+                      "ip link add dummy0 type bridge"));
+    assert_true(shell("nft list set inet vm_tools uplinks | grep -q veth0"));
+    assert_true(shell("nft list chain inet vm_tools forward | grep -q @uplinks"));
+    assert_true(shell("ip link del dummy0"));
+    (void)close(fd);
+    drop(net, &vm);
+    net->ops->free(net);
+}
+
+static void
+leave_tap(struct host_net_vm *vm)
+{
+    struct host_net *net = new_net();
+    int fd;
+
+    if (net->ops->add(net, vm, &fd, NULL) < 0)
+        _exit(1);
+    (void)kill(getpid(), SIGKILL);
+}
+
+/* A daemon that is killed leaves its VM's tap; the next one takes it over, or away. */
+static void
+what_a_dead_daemon_left_is_taken_over_or_removed(void **state)
+{
+    struct host_net *net;
+    struct host_net_vm vm = vm_at(3, true);
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        leave_tap(&vm);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    (void)snprintf(vm.tap, sizeof(vm.tap), "vmtap0");
+    assert_true(shell("nft delete table inet vm_tools")); /* and somebody else did this */
+    net = new_net();
+    assert_int_equal(net->ops->adopt(net, &vm, 1, NULL), 0);
+    assert_true(shell("ip -o link | grep -q vmtap0"));
+    assert_true(shell("nft list table inet vm_tools | grep -q 100.115.92.14"));
+    net->ops->free(net);
+    net = new_net(); /* and this one knows of none */
+    assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
+    assert_true(shell("! ip -o link | grep -q vmtap"));
+    assert_true(shell("! nft list table inet vm_tools >/dev/null 2>&1"));
+    net->ops->free(net);
+    assert_true(shell("echo 0 >/proc/sys/net/ipv4/conf/veth0/forwarding"));
+}
+
+/* The same, but the table is there and says what was changed. */
+static void
+what_was_switched_on_is_switched_off_by_the_next_daemon(void **state)
+{
+    struct host_net *net;
+    struct host_net_vm vm = vm_at(3, false);
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        leave_tap(&vm);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    net = new_net();
+    assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
+    assert_true(nothing_is_left());
+    net->ops->free(net);
+}
+
+static void
+what_is_not_ours_stays(void **state)
+{
+    struct host_net *net = new_net();
+
+    (void)state;
+    assert_true(shell("ip tuntap add dev vmtap5 mode tap && nft add table inet other"));
+    assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
+    assert_true(shell("ip -o link | grep -q vmtap5 && nft list table inet other"));
+    assert_true(shell("ip link del vmtap5 && nft delete table inet other"));
+    net->ops->free(net);
+}
+
+struct seen {
+    bool uplink, own;
+};
+
+static void
+on_range(void *arg, uint32_t address, unsigned prefix)
+{
+    struct seen *seen = arg;
+
+    seen->uplink |= address == (HOST_OUTSIDE & ~0xffu) && prefix == 24;
+    seen->own |= (address & ~0xffu) == BASE;
+}
+
+static void
+the_hosts_routes_are_told_but_not_our_own(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, true);
+    struct seen seen = {false, false};
+    int fd = add(net, &vm);
+
+    (void)state;
+    assert_int_equal(net->ops->ranges(net, on_range, &seen, NULL), 0);
+    assert_true(seen.uplink);
+    assert_false(seen.own);
+    (void)close(fd);
+    drop(net, &vm);
+    net->ops->free(net);
+}
+
+static void
+with_rights_the_check_passes_and_leaves_nothing(void **state)
+{
+    struct host_net *net = new_net();
+    struct vmt_err err = {0};
+
+    (void)state;
+    if (net->ops->check(net, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(nothing_is_left());
+    net->ops->free(net);
+}
+
+/* Rights are those of the effective set: util-linux' setpriv drops them for good. */
+static void
+without_rights_the_error_says_which(void **state)
+{
+    char self[512] = "", command[700];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    (void)state;
+    assert_true(n > 0);
+    (void)snprintf(
+        command, sizeof(command),
+        "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs %s check | "
+        "grep -q 'CAP_NET_ADMIN is missing'",
+        self);
+    assert_true(shell(command));
+}
+
+static int
+print_check(void)
+{
+    struct host_net *net = new_net();
+    struct vmt_err err = {0};
+    int r = net->ops->check(net, &err);
+
+    (void)printf("%d %s\n", r, err.msg);
+    net->ops->free(net);
+    return 0;
+}
+
+/* Root has no need of a user namespace, and some systems forbid them. */
+static const char *
+enter(void)
+{
+    static const char *const tools[] = {"ip -V", "nft -v", "setpriv -V"};
+    char command[64];
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(tools); i++) {
+        (void)snprintf(command, sizeof(command), "%s >/dev/null 2>&1", tools[i]);
+        if (!shell(command))
+            return tools[i];
+    }
+    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+        return "a network namespace";
+    if (access("/dev/net/tun", R_OK | W_OK) < 0)
+        return "/dev/net/tun";
+    if (!shell("nft add table inet probe && nft delete table inet probe"))
+        return "nftables in the kernel";
+    return make_world() ? NULL : "a veth pair";
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(with_rights_the_check_passes_and_leaves_nothing),
+        cmocka_unit_test(a_vm_has_its_tap_address_route_and_rules_until_it_is_removed),
+        cmocka_unit_test(
+            a_guest_reaches_its_gateway_and_the_world_under_the_hosts_address),
+        cmocka_unit_test(lies_about_the_source_reach_nobody),
+        cmocka_unit_test(a_guest_reaches_only_what_the_host_offers),
+        cmocka_unit_test(guests_do_not_reach_each_other),
+        cmocka_unit_test(the_host_does_not_become_a_router_for_others),
+        cmocka_unit_test(what_a_dead_daemon_left_is_taken_over_or_removed),
+        cmocka_unit_test(what_was_switched_on_is_switched_off_by_the_next_daemon),
+        cmocka_unit_test(what_is_not_ours_stays),
+        cmocka_unit_test(the_hosts_routes_are_told_but_not_our_own),
+        cmocka_unit_test(without_rights_the_error_says_which),
+    };
+    const char *missing;
+    int r;
+
+    if (argc == 2 && strcmp(argv[1], "check") == 0)
+        return print_check();
+    missing = enter();
+    if (missing) {
+        (void)printf("SKIP: no %s\n", missing);
+        return SKIP;
+    }
+    r = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)kill(world, SIGKILL);
+    return r;
+}
