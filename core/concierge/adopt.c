@@ -185,4 +185,5 @@ concierge_adopt(struct concierge *c)
         vmt_log_error("records of earlier VMs not read: %s", err.msg);
     else if (host->files->dir_each(host, on_dir, c, &err) < 0)
         vmt_log_error("directories of earlier VMs not found: %s", err.msg);
+    network_start(c);
 }

@@ -6,16 +6,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/vm/subnet.h"
+
 struct concierge;
 struct host;
 struct host_sleep;
 struct host_watch;
+struct host_net;
 struct hypervisor;
 struct ipc;
 struct spawn;
 struct transport;
 struct vmt_clock;
 struct vmt_err;
+
+/* How VMs are connected. */
+struct concierge_network {
+    /* What a VM gets that does not ask: "user", "tap" or "none"; NULL or "auto": a tap if
+     * prefer_tap and that works, else the user network. */
+    const char *mode;
+    bool prefer_tap;
+    /* Where VMs with a tap get their subnets from (VM_SUBNET_PREFIX), and containers in
+     * them (VM_CONTAINER_PREFIX). What both hold belongs to the containers. */
+    struct vm_range subnets, containers;
+};
 
 /* Everything is borrowed for the life of the concierge. */
 struct concierge_config {
@@ -30,6 +44,8 @@ struct concierge_config {
     struct host_sleep *sleep; /* NULL: nobody says that the host is about to sleep */
     const char *vm_vsock;     /* program of the vsock device: path, or name in PATH */
     const char *console_dir;  /* absolute; holds one console log per VM name */
+    struct host_net *net;     /* NULL: no VM gets a tap */
+    struct concierge_network network;
     /* The last VM is gone. From the loop, but not a place to free anything. May be NULL.
      */
     void (*on_idle)(void *arg);

@@ -64,6 +64,7 @@ struct concierge {
     struct concierge_numbers numbers;
     struct balloons balloons;
     struct template_builder *builder; /* owned */
+    struct concierge_connection connection;
     bool shutting_down;
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };

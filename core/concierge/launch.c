@@ -334,6 +334,7 @@ start_hypervisor(struct concierge_vm *vm, int console_fd, int restore_fd,
         return r;
     if (!vhost_path)
         return vmt_err_set(err, ENOMEM, "start the VM");
+    spec.tap_fd = vm->network.tap_fd;
     memcpy(spec.mac, vm->network.mac, sizeof(spec.mac));
     if (restore_fd >= 0)
         vm_warm_apply(vm, restore_fd, &spec);
@@ -378,6 +379,8 @@ take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err
     if (r == 0)
         r = host->files->dir_make(host, &vm->run_dir, err);
     if (r == 0)
+        r = network_connect(vm, err);
+    if (r == 0)
         r = host->logs->open(host, vm->console, ret_console_fd, err);
     if (r == 0)
         r = vm_record_save(vm, err);
@@ -414,6 +417,7 @@ vm_act_launch(struct concierge_vm *vm)
     c->config.host->files->close(c->config.host, console_fd);
     if (!vm_warm_is_restoring(vm)) /* else it may still have to boot */
         plan_close_images(&vm->plan);
+    network_close_fd(vm);
     if (r < 0) {
         launch_failed(vm, &err);
         return;

@@ -300,6 +300,7 @@ choose_machine(struct concierge *c, const request_t *rq, struct start_plan *plan
     struct host *host = c->config.host;
     const struct hypervisor_ops *hv = c->config.hypervisor->ops;
     uint64_t mem = host->facts->mem_mib(host);
+    int r;
 
     if (*rq->hypervisor && strcmp(rq->hypervisor, hv->name) != 0)
         return vmt_err_setx(err, ENOENT, "there is no such hypervisor here, only %s",
@@ -313,9 +314,9 @@ choose_machine(struct concierge *c, const request_t *rq, struct start_plan *plan
                             plan->mem_mib, MEM_MIN_MIB, (unsigned long long)mem);
     plan->timeout_s = rq->timeout;
     plan->cold = rq->cold;
-    plan->net =
-        hv->caps & HYPERVISOR_CAP_USER_NET ? HYPERVISOR_NET_USER : HYPERVISOR_NET_NONE;
-    return choose_accel(rq, hv->caps, &plan->accel, err);
+    plan->containers = plan->vm_type == (int)VM_TYPE(TERMINA) || rq->container_network;
+    r = network_choose(c, rq->network, &plan->net, err);
+    return r < 0 ? r : choose_accel(rq, hv->caps, &plan->accel, err);
 }
 
 static int

@@ -31,6 +31,31 @@ network_record_fill(const struct concierge_vm *vm, Vmt__NetworkRecord *record)
     vmt__network_record__init(record);
     record->mac = mac_bytes(vm->network.mac);
     record->port = vm->network.port;
+    record->mode = (char *)(uintptr_t)network_name(vm->plan.net);
+    record->tap = (char *)(uintptr_t)vm->network.host.tap;
+    record->guest = vm->network.host.guest;
+    record->gateway = vm->network.host.gateway;
+    record->prefix = vm->network.host.prefix;
+    record->container = vm->network.host.container;
+    record->container_prefix = vm->network.host.container_prefix;
+}
+
+static void
+read_tap(struct concierge_vm *vm, const Vmt__NetworkRecord *record)
+{
+    struct host_net_vm *host = &vm->network.host;
+
+    vm->plan.net = network_by_name(record->mode);
+    if (strlen(record->tap) >= sizeof(host->tap) || record->prefix > 32 ||
+        record->container_prefix > 32)
+        return;
+    memcpy(host->tap, record->tap, strlen(record->tap) + 1);
+    memcpy(host->mac, vm->network.mac, VM_MAC_LEN);
+    host->guest = record->guest;
+    host->gateway = record->gateway;
+    host->prefix = record->prefix;
+    host->container = record->container;
+    host->container_prefix = record->container_prefix;
 }
 
 void
@@ -43,6 +68,8 @@ network_record_read(struct concierge_vm *vm, const Vmt__NetworkRecord *record)
         (void)vm_mac_format(vm->network.mac, vm->network.mac_text);
     if (record->port >= VM_PORT_FIRST && record->port <= VM_PORT_LAST)
         vm->network.port = record->port;
+    if (*record->mode)
+        read_tap(vm, record);
 }
 
 void

@@ -118,6 +118,7 @@ vm_free(struct concierge_vm *vm)
     if (vm->listener)
         rpc_server_free(vm->listener);
     forget_processes(vm);
+    network_close_fd(vm);
     c->config.clock->ops->timer_cancel(c->config.clock, vm->timer);
     c->config.clock->ops->timer_cancel(c->config.clock, vm->deferred);
     if (vm->reachable)

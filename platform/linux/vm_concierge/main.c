@@ -30,6 +30,7 @@
 #include "platform/linux/os/unix_socket.h"
 #include "platform/linux/unix_ipc/unix_server.h"
 #include "platform/linux/vm_concierge/bus.h"
+#include "platform/linux/vm_concierge/network.h"
 #include "platform/linux/vm_concierge/options.h"
 #include "platform/linux/watch/watch.h"
 
@@ -50,6 +51,7 @@ struct program {
     struct hypervisor *hypervisor;
     struct host_watch *watch;
     struct host_sleep *sleep;
+    struct host_net *net;
     struct concierge *concierge;
     struct ipc *ipc;
     struct ipc_server *unix_server; /* borrowed: ipc's */
@@ -77,6 +79,8 @@ program_done(struct program *p)
         p->transport->ops->free(p->transport);
     if (p->spawn)
         os_spawn_free(p->spawn);
+    if (p->net)
+        p->net->ops->free(p->net);
     linux_host_free(p->host);
     os_loop_free(p->loop);
     if (p->unix_server)
@@ -214,6 +218,9 @@ make_adapters(struct program *p, struct vmt_err *err)
     if (r == 0)
         r = bus_sleep_new(p->loop, p->opt.sleep_bus, &p->sleep, err);
     if (r == 0)
+        r = network_make(&p->opt.network, p->opt.system_mode, p->paths.runtime, &p->net,
+                         err);
+    if (r == 0)
         r = os_spawn_new(p->loop, &p->spawn, err);
     if (r == 0)
         r = transport_hybrid_new(p->loop, &p->transport, err);
@@ -293,6 +300,10 @@ list_capabilities(struct program *p, struct vmt_err *err)
 
     vmt_argv_addf(&p->capabilities, "hypervisor:%s", p->hypervisor->ops->name);
     vmt_argv_addf(&p->capabilities, "transport:%s", p->transport->ops->name);
+    if (p->hypervisor->ops->caps & HYPERVISOR_CAP_USER_NET)
+        vmt_argv_add(&p->capabilities, "network:user");
+    if (p->hypervisor->ops->caps & HYPERVISOR_CAP_TAP)
+        vmt_argv_add(&p->capabilities, "network:tap");
     vmt_argv_add(&p->capabilities, "ipc:unix");
     if (strcmp(bus_of(p), "none") != 0)
         vmt_argv_add(&p->capabilities, "ipc:dbus");
@@ -318,6 +329,11 @@ make_concierge(struct program *p, struct vmt_err *err)
         .hypervisor = p->hypervisor,
         .watch = p->watch,
         .sleep = p->sleep,
+        .net = p->net,
+        .network = {.mode = p->opt.network.mode,
+                    .prefer_tap = p->opt.system_mode,
+                    .subnets = p->opt.network.subnets,
+                    .containers = p->opt.network.containers},
         .vm_vsock = p->vm_vsock,
         .console_dir = p->console_dir,
         .on_idle = on_no_vms,

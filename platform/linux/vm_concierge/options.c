@@ -103,6 +103,30 @@ set_vm_vsock(struct options *opt, const char *value)
 }
 
 static bool
+set_network(struct options *opt, const char *value)
+{
+    return network_set_mode(&opt->network, value);
+}
+
+static bool
+set_subnet(struct options *opt, const char *value)
+{
+    return network_set_subnets(&opt->network, value);
+}
+
+static bool
+set_container_subnet(struct options *opt, const char *value)
+{
+    return network_set_containers(&opt->network, value);
+}
+
+static bool
+set_offer_port(struct options *opt, const char *value)
+{
+    return network_add_port(&opt->network, value);
+}
+
+static bool
 set_log_level(struct options *opt, const char *value)
 {
     static const struct {
@@ -143,6 +167,12 @@ static const struct {
     {"hypervisor", "NAME", "backend for VMs (qemu)", set_hypervisor},
     {"hypervisor-binary", "PATH", "program of the backend", set_hypervisor_binary},
     {"vm-vsock", "PATH", "program of the vsock device", set_vm_vsock},
+    {"network", "MODE", "of VMs that ask for none: auto, user, tap or none", set_network},
+    {"subnet", "RANGE", "IPv4 addresses of VMs with a tap (100.115.92.0/24)", set_subnet},
+    {"container-subnet", "RANGE", "and of containers in them (100.115.92.192/26)",
+     set_container_subnet},
+    {"offer-port", "PORT", "of the host for VMs with a tap: tcp:N or udp:N; repeatable",
+     set_offer_port},
     {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
 };
 
@@ -178,6 +208,7 @@ options_parse(int argc, char **argv, struct options *opt)
 
     *opt =
         (struct options){.ready_fd = -1, .hypervisor = "qemu", .log_level = VMT_LOG_INFO};
+    network_options_init(&opt->network);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)
         longs[i] = (struct option){
             rows[i].name, rows[i].value ? required_argument : no_argument, NULL, 1};

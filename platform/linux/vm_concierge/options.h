@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/log.h"
+#include "platform/linux/vm_concierge/network.h"
 
 #define OPTIONS_SERVICES_MAX 8
 
@@ -22,6 +23,7 @@ struct options {
     const char *vm_vsock;          /* NULL: beside this program, else in PATH */
     const char *service_users[OPTIONS_SERVICES_MAX]; /* names or numbers */
     size_t nservice_users;
+    struct network_options network;
     enum vmt_log_level log_level;
 };
 

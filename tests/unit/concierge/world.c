@@ -142,6 +142,8 @@ world_start_daemon(struct world *w)
         .hypervisor = w->hv,
         .watch = &w->watch.watch,
         .sleep = &w->watch.sleep,
+        .net = w->host_net,
+        .network = w->network,
         .vm_vsock = "vm_vsock",
         .console_dir = "/state/console",
         .template_count = w->template_count,

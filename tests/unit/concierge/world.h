@@ -30,6 +30,8 @@ struct world {
     struct host *host;
     struct hypervisor *hv;
     struct fake_watch watch;
+    struct host_net *host_net;        /* the test's own, NULL: none */
+    struct concierge_network network; /* all zeroes: the user network */
     struct concierge *c;
     struct ipc *ipc;
     struct ipc_server server;                 /* hears the signals */
