@@ -79,6 +79,8 @@ fill_request(struct start_request *rq, const struct vmc *vmc, const char *name,
     rq->pb.memory_mib = o->mem_mib;
     rq->pb.timeout = o->timeout_s;
     rq->pb.accel = (char *)(uintptr_t)o->accel;
+    rq->pb.network = (char *)(uintptr_t)o->network;
+    rq->pb.container_network = o->container_network;
     for (size_t i = 0; i < files->n; i++)
         rq->kinds[i] = (VmTools__Concierge__StartVmRequest__FdType)files->kinds[i];
     rq->pb.fds = rq->kinds;
@@ -267,7 +269,7 @@ start_run(struct vmc *vmc, int argc, char **argv)
     static const struct vmc_syntax syntax = {
         .options = start_option_table, .operands_min = 1, .operands_max = 1};
     VMT_CLEANUP(start_options_done)
-    struct start_options o = {.accel = "", .mem_mib = default_mem_mib()};
+    struct start_options o = {.accel = "", .network = "", .mem_mib = default_mem_mib()};
     struct guest_command shell = {.user = "", .cwd = ""};
     struct vmt_err err;
     char **operands;
@@ -294,6 +296,8 @@ const struct vmc_command vmc_start = {
         "  --cpus N, --mem MIB  size of the VM (all CPUs; 2048 MiB or half of the host)\n"
         "  --disk PATH[,ro]     attach a disk image; may be repeated\n"
         "  --accel A            auto, kvm or tcg\n"
+        "  --network N          user, tap or none, instead of the daemon's choice\n"
+        "  --container-network  with a tap: a subnet for containers, routed to the VM\n"
         "  --kernel, --initrd, --rootfs FILE\n"
         "                       instead of those of the image\n"
         "  --kernel-param P     add to the kernel command line; may be repeated\n"

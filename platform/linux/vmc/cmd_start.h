@@ -22,12 +22,13 @@ struct start_options {
     const char *image;                  /* name or folder; NULL: the default one */
     const char *kernel, *initrd, *root; /* NULL: of the image */
     const char *accel;                  /* "": auto */
+    const char *network;                /* "": the daemon's choice */
     uint32_t cpus, mem_mib, timeout_s;  /* 0: the daemon's choice */
     struct start_disk disks[START_DISKS_MAX];
     size_t ndisks;
     const char *params[START_PARAMS_MAX];
     size_t nparams;
-    bool no_shell;
+    bool no_shell, container_network;
 };
 
 extern const struct vmc_option start_option_table[];

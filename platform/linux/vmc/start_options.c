@@ -64,6 +64,28 @@ set_accel(void *target, const char *value, struct vmt_err *err)
 }
 
 static int
+set_network(void *target, const char *value, struct vmt_err *err)
+{
+    static const char *const names[] = {"user", "tap", "none"};
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++)
+        if (strcmp(names[i], value) == 0) {
+            ((struct start_options *)target)->network = names[i];
+            return 0;
+        }
+    return vmt_err_setx(err, EINVAL, "--network is user, tap or none, not \"%s\"", value);
+}
+
+static int
+set_container_network(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct start_options *)target)->container_network = true;
+    return 0;
+}
+
+static int
 set_path(const char *what, const char *value, const char **ret, struct vmt_err *err)
 {
     if (*value == '\0')
@@ -145,6 +167,8 @@ const struct vmc_option start_option_table[] = {
     {"mem", true, set_mem},
     {"disk", true, set_disk},
     {"accel", true, set_accel},
+    {"network", true, set_network},
+    {"container-network", false, set_container_network},
     {"kernel", true, set_kernel},
     {"initrd", true, set_initrd},
     {"rootfs", true, set_rootfs},

@@ -53,6 +53,25 @@ an_accelerator_is_one_of_three(void **state)
 }
 
 static void
+a_network_is_one_of_three(void **state)
+{
+    static const char *const good[] = {"user", "tap", "none"};
+    VMT_CLEANUP(start_options_done) struct start_options o = {0};
+    struct vmt_err err;
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(good); i++) {
+        assert_int_equal(set(&o, "network", good[i], &err), 0);
+        assert_string_equal(o.network, good[i]);
+    }
+    assert_int_equal(set(&o, "network", "bridge", &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "bridge"));
+    assert_false(o.container_network);
+    assert_int_equal(set(&o, "container-network", NULL, &err), 0);
+    assert_true(o.container_network);
+}
+
+static void
 disks_are_absolute_and_may_be_read_only(void **state)
 {
     VMT_CLEANUP(start_options_done) struct start_options o = {0};
@@ -104,6 +123,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_read_and_bounded),
         cmocka_unit_test(an_accelerator_is_one_of_three),
+        cmocka_unit_test(a_network_is_one_of_three),
         cmocka_unit_test(disks_are_absolute_and_may_be_read_only),
         cmocka_unit_test(lists_have_an_end),
         cmocka_unit_test(an_empty_path_is_refused),
