@@ -153,6 +153,8 @@ struct concierge_vm {
     struct setup_call setup[SETUP_STEP_COUNT];
     unsigned setup_left; /* calls that the start waits for */
     size_t mounts_done;
+    unsigned setup_breaks; /* of the connection, while it was set up */
+    bool setup_again;      /* it begins anew when the timer runs out */
 
     struct boot_times times;
     uint64_t install_ms;      /* when the last VmInstallStatus was passed on */

@@ -20,6 +20,8 @@
 #include "vmt_agent.pb-c.h"
 
 #define DEGRADED_LOGGED_MAX 8
+#define SETUP_BREAKS_MAX 3u
+#define SETUP_AGAIN_MS 200u
 
 typedef int send_fn(struct concierge_vm *vm, struct setup_call *call,
                     struct vmt_err *err);
@@ -84,6 +86,24 @@ on_message(void *arg, const ProtobufCMessage *reply, const int *fds, size_t nfds
         take_boot_report(call->vm, (const Vmt__BootReport *)reply);
 }
 
+/* The connection broke, as it does when the vsock device's worker dies and is replaced:
+ * the guest has lost nothing. What it was told already it may be told again. Returns
+ * whether there is another attempt. */
+static bool
+configure_again(struct concierge_vm *vm, const char *why)
+{
+    if (vm->setup_again)
+        return true;
+    if (vm->setup_breaks >= SETUP_BREAKS_MAX)
+        return false;
+    vm->setup_breaks++;
+    vm->setup_again = true;
+    vmt_log_notice("the set-up of the guest begins again: %s vm=%s cid=%u", why, vm->key,
+                   vm->cid);
+    vm_arm(vm, SETUP_AGAIN_MS);
+    return true;
+}
+
 static void
 step_failed(struct concierge_vm *vm, const struct step *step, const char *why)
 {
@@ -102,6 +122,8 @@ mount_done(struct concierge_vm *vm, int error)
 {
     const struct plan_mount *m = &vm->plan.mounts[vm->mounts_done];
 
+    if (error == EBUSY && vm->setup_breaks)
+        error = 0; /* done before, only the answer was lost */
     if (error) {
         vm_fail(vm, "the guest failed to mount %s on %s: %s", m->source, m->target,
                 strerror(error));
@@ -129,6 +151,9 @@ on_done(void *arg, const struct rpc_status *status)
         (void)vmt_log_escape(text, sizeof(text), status->text, strlen(status->text));
         (void)snprintf(why, sizeof(why), "%s%s%s", rpc_code_name(status->code),
                        *text ? ": " : "", text);
+        if (status->code == RPC_UNAVAILABLE && vm->state == VM_CONFIGURING &&
+            configure_again(vm, why))
+            return;
         step_failed(vm, step, why);
         return;
     }
@@ -370,6 +395,8 @@ on_open(void *arg, const struct vmt_err *err)
 
     if (vm->state != VM_CONFIGURING)
         return;
+    if (err && configure_again(vm, err->msg))
+        return;
     if (err)
         vm_fail(vm, "the guest reported ready, but its agent cannot be reached: %s",
                 err->msg);
@@ -404,6 +431,7 @@ vm_act_configure(struct concierge_vm *vm)
 
     vm_disarm(vm);
     follow_mark(vm);
+    vm->setup_again = false;
     if (vm_agent_open(&vm->agent, AGENT_CONNECT_MS, on_open, vm, &err) < 0)
         vm_fail(vm, "connect to the agent of the guest: %s", err.msg);
 }

@@ -42,6 +42,8 @@ static const struct vm_cell table[VM_STATE_COUNT][VM_EVENT_COUNT] = {
                       [VM_EV_STOP] = {VM_RELEASING, VM_ACT_RELEASE}},
     [VM_CONFIGURING] = {NOTES(VM_CONFIGURING),
                         FALLS_BACK, [VM_EV_CONFIGURED] = {VM_RUNNING, VM_ACT_ANNOUNCE},
+                        /* the connection to the agent broke */
+                        [VM_EV_TIMEOUT] = {VM_CONFIGURING, VM_ACT_CONFIGURE},
                         [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},
                         [VM_EV_STOP] = {VM_ASKING, VM_ACT_ASK}, ENDED},
     [VM_RUNNING] = {NOTES(VM_RUNNING), [VM_EV_FAILED] = {VM_QUITTING, VM_ACT_QUIT},

@@ -35,6 +35,7 @@ static const char *const expected[VM_STATE_COUNT][VM_EVENT_COUNT] = {
                       [VM_EV_STOP] = "releasing release"},
     [VM_CONFIGURING] = {[VM_EV_FALL_BACK] = "falling-back fall-back",
                         [VM_EV_CONTROL] = "configuring none",
+                        [VM_EV_TIMEOUT] = "configuring configure",
                         [VM_EV_CONFIGURED] = "running announce",
                         [VM_EV_FAILED] = "quitting quit",
                         [VM_EV_STOP] = "asking ask",

@@ -153,6 +153,68 @@ a_guest_that_never_reports_fails_within_its_timeout(void **state)
     world_done(&w);
 }
 
+/* As when the vsock device's worker dies and is replaced. */
+static void
+set_up_begins_again_when_the_connection_breaks(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct rpc_status status;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 100);
+    g = guest_new(&w, 32);
+    guest_set(g, "SetTime", GUEST_IGNORES);
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 100);
+    assert_int_equal(call.answers, 0);
+    guest_free(g);
+    g = guest_new(&w, 32);
+    guest_power_off_on_shutdown(g, "demo");
+    world_run(&w, 1000);
+    assert_true(start_reply(&call)->success);
+    assert_non_null(strstr(guest_calls(g), "ConfigureNetwork"));
+    client_call_done(&call);
+    client_stop(&w, "demo", &call);
+    world_run(&w, 2000);
+    client_call_done(&call);
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+a_connection_that_breaks_again_and_again_fails_the_start(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct rpc_status status;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 100);
+    g = guest_new(&w, 32);
+    guest_call_ready(g, &status, &answers);
+    guest_set(g, "ConfigureNetwork", GUEST_IGNORES);
+    for (int i = 0; i < 5; i++) {
+        world_run(&w, 300);
+        guest_free(g);
+        g = guest_new(&w, 32);
+        guest_set(g, "ConfigureNetwork", GUEST_IGNORES);
+    }
+    world_run(&w, 20000);
+    expect_start_refused(&call, "UNAVAILABLE");
+    client_call_done(&call);
+    guest_free(g);
+    world_done(&w);
+}
+
 static void
 progress_on_the_console_extends_a_deadline_that_nobody_set(void **state)
 {
@@ -534,6 +596,8 @@ main(void)
         cmocka_unit_test(a_second_start_changes_nothing),
         cmocka_unit_test(a_start_of_a_booting_vm_says_starting),
         cmocka_unit_test(a_guest_that_never_reports_fails_within_its_timeout),
+        cmocka_unit_test(set_up_begins_again_when_the_connection_breaks),
+        cmocka_unit_test(a_connection_that_breaks_again_and_again_fails_the_start),
         cmocka_unit_test(progress_on_the_console_extends_a_deadline_that_nobody_set),
         cmocka_unit_test(a_guest_that_only_talks_is_given_up_in_the_end),
         cmocka_unit_test(ready_is_taken_once_and_from_the_vm_only),
