@@ -300,18 +300,21 @@ class Guest(Qemu):
     """A machine with a vsock device, a host that takes VmReady and failure reports, and stubs for
     its agent."""
 
-    def __init__(self, top, append="", root=None, extra=(), take_ready=True):
+    def __init__(self, top, append="", root=None, extra=(), take_ready=True, cid=CID, plug=False):
+        """With plug the device is not there at first: the test plugs it in from self.vhost."""
         self.top = pathlib.Path(top)
+        self.cid = cid
         self.folder = self.top / "vm"
         self.folder.mkdir()
         self.take_ready = take_ready
         self.ready = queue.Queue()
         self.failures = []
-        vhost = f"{self.folder}/vhost"
+        self.vhost = f"{self.folder}/vhost"
         device = ["-object", "memory-backend-memfd,id=mem,size=384M,share=on",
-                  "-machine", "memory-backend=mem",
-                  "-chardev", f"socket,id=vs,path={vhost}",
-                  "-device", "vhost-user-vsock-pci,chardev=vs"]
+                  "-machine", "memory-backend=mem"]
+        if not plug:
+            device += ["-chardev", f"socket,id=vs,path={self.vhost}",
+                       "-device", "vhost-user-vsock-pci,chardev=vs"]
         super().__init__(top, f"root=/dev/vda rootfstype=squashfs ro {append}", root,
                          [*device, *extra])
         self.grpc, self.pb, self.stub_modules = load_grpc(top)
@@ -344,7 +347,7 @@ class Guest(Qemu):
         sockets = [listen(self.folder / name) for name in ("vhost", "vsock")]
         fds = [s.fileno() for s in sockets]
         self.vsock = subprocess.Popen(
-            [BIN / "vm_vsock", f"--guest-cid={CID}", f"--vhost-fd={fds[0]}",
+            [BIN / "vm_vsock", f"--guest-cid={self.cid}", f"--vhost-fd={fds[0]}",
              f"--vsock-fd={fds[1]}", f"--uds-dir={self.folder}", "--log-level=warning"],
             pass_fds=fds)
         for s in sockets:

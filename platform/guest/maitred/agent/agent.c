@@ -18,10 +18,14 @@
 #include "core/rpc/health.h"
 #include "core/rpc/server.h"
 #include "platform/guest/maitred/agent/failures.h"
+#include "platform/guest/maitred/agent/freezer.h"
 #include "platform/guest/maitred/agent/jobs.h"
+#include "platform/guest/maitred/agent/link_watch.h"
 #include "platform/guest/maitred/agent/power_button.h"
 #include "platform/guest/maitred/agent/ready.h"
 #include "platform/guest/maitred/agent/shutdown.h"
+#include "platform/guest/maitred/agent/template.h"
+#include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/init/console.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/linux/os/loop.h"
@@ -72,6 +76,7 @@ agent_shut_down(struct agent *agent, struct vmt_err *err)
     if (agent->shutdown)
         return 0;
     vmt_log_notice("shutdown begins");
+    agent_thaw(agent); /* who is frozen cannot end */
     if (agent->server) /* PID 1 goes on without one */
         rpc_health_shutdown(agent->server);
     r = shutdown_start(&config, &agent->shutdown);
@@ -129,6 +134,8 @@ on_late(void *arg)
     agent->late = NULL;
     if (boot_late_step(&agent->boot))
         begin_late(agent, 0);
+    else if (agent->awaits_identity)
+        template_settle(agent);
 }
 
 /* The late part of the boot begins after delay_ms, in place of an earlier plan. */
@@ -148,12 +155,43 @@ on_ready_acked(void *arg)
     struct agent *agent = arg;
     char line[LINE_BYTES];
 
+    ready_free(agent->ready);
+    agent->ready = NULL;
+    if (agent->was_acked)
+        return;
+    agent->was_acked = true;
     report_phase(&agent->boot.report, "ready");
     console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
                 agent->boot.report.ndegraded ? ", degraded" : "");
+    if (!agent->boot.is_complete)
+        begin_late(agent, 0);
+}
+
+void
+agent_tell_ready(struct agent *agent)
+{
+    agent->is_up = true;
     ready_free(agent->ready);
     agent->ready = NULL;
-    begin_late(agent, 0);
+    if (!agent->transport ||
+        ready_start(agent->clock, agent->transport, agent->boot.cmdline.host_port,
+                    on_ready_acked, agent, &agent->ready) < 0)
+        report_degraded(&agent->boot.report, "the host cannot be told that we are ready");
+}
+
+/* A new device is a new host, or the same one under which we woke up as a copy: it knows
+ * us again by VmReady from our context id. Without one nobody can be told. */
+static void
+on_link_changed(void *arg, uint32_t cid)
+{
+    struct agent *agent = arg;
+
+    if (cid == LINK_NO_CID) {
+        ready_free(agent->ready);
+        agent->ready = NULL;
+    } else if (agent->is_up) {
+        agent_tell_ready(agent);
+    }
 }
 
 static void
@@ -162,11 +200,12 @@ on_jobs_done(void *arg)
     struct agent *agent = arg;
 
     report_phase(&agent->boot.report, "jobs");
+    if (agent->on_started) {
+        agent->on_started(agent);
+        return;
+    }
     begin_late(agent, LATE_ANYWAY_MS);
-    if (!agent->transport ||
-        ready_start(agent->clock, agent->transport, agent->boot.cmdline.host_port,
-                    on_ready_acked, agent, &agent->ready) < 0)
-        report_degraded(&agent->boot.report, "the host cannot be told that we are ready");
+    agent_tell_ready(agent);
 }
 
 static void
@@ -297,6 +336,18 @@ start_jobs(struct agent *agent)
     }
 }
 
+void
+agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
+{
+    agent->awaits_identity = false;
+    agent->on_started = on_started;
+    start_daemons(agent);
+    if (agent->boot.cmdline.shell)
+        start_shell(agent);
+    report_phase(&agent->boot.report, "agent");
+    start_jobs(agent);
+}
+
 static void
 start_init(struct agent *agent)
 {
@@ -313,11 +364,14 @@ start_init(struct agent *agent)
         report_degraded(&agent->boot.report, "%s", err.msg);
     else
         agent->boot.uevent_fd = -1;
-    start_daemons(agent);
-    if (agent->boot.cmdline.shell)
-        start_shell(agent);
-    report_phase(&agent->boot.report, "agent");
-    start_jobs(agent);
+    if (link_watch_new(os_loop_base(agent->loop), on_link_changed, agent, &agent->link,
+                       &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+    agent->procs.cgroup = cgroup_open_guest(&agent->boot.report);
+    if (agent->awaits_identity)
+        begin_late(agent, 0);
+    else
+        agent_start_programs(agent, NULL);
 }
 
 int
@@ -331,6 +385,7 @@ agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
         .clock = os_loop_clock(loop),
         .boot = *boot,
         .is_init = getpid() == 1,
+        .awaits_identity = getpid() == 1 && boot->cmdline.template,
     };
     proc_table_init(&agent->procs, agent->clock);
     agent->procs.on_failed = on_failed;
@@ -356,6 +411,10 @@ agent_done(struct agent *agent)
 {
     if (agent->late)
         agent->clock->ops->timer_cancel(agent->clock, agent->late);
+    agent->clock->ops->timer_cancel(agent->clock, agent->abandoned);
+    naming_cancel(agent);
+    freezer_free(agent->freezer);
+    link_watch_free(agent->link);
     failures_free(agent->failures);
     ready_free(agent->ready);
     jobs_free(agent->jobs);
@@ -364,6 +423,7 @@ agent_done(struct agent *agent)
     rpc_server_free(agent->server);
     if (agent->transport)
         agent->transport->ops->free(agent->transport);
+    vmt_closep(&agent->procs.cgroup);
     proc_table_done(&agent->procs);
     cmdline_done(&agent->boot.cmdline);
 }

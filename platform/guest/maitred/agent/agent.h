@@ -9,7 +9,10 @@
 #include "platform/guest/maitred/proc/table.h"
 
 struct failures;
+struct freezer;
 struct jobs;
+struct link_watch;
+struct naming;
 struct os_listener;
 struct os_loop;
 struct power_button;
@@ -39,6 +42,17 @@ struct agent {
     struct power_button *button; /* owned; NULL where nothing can be watched */
     struct os_listener *unix_listener; /* owned; NULL without --listen */
     struct vmt_timer *late;            /* owned by the clock: the next late step */
+    struct link_watch *link;           /* owned; NULL without device events */
+    bool awaits_identity;              /* a template: no program was started yet */
+    bool was_acked;                    /* the host has taken VmReady once */
+    bool is_up;                        /* the host may be told that we are ready */
+    /* Runs with the agent after the startup jobs; NULL: VmReady follows them. */
+    void (*on_started)(void *arg);
+    struct naming *naming;            /* owned; NULL without a SetIdentity under way */
+    struct freezer *freezer;          /* owned; NULL until the first Freeze */
+    struct rpc_server_call *freezing; /* the Freeze under way, or NULL */
+    struct vmt_timer *abandoned;      /* owned by the clock; NULL: nothing is frozen */
+    uint32_t frozen_cid;              /* our context id when we were frozen */
     struct rpc_server_call *waiting[AGENT_WAITING_MAX]; /* for the end of the shutdown */
     size_t nwaiting;
 };
@@ -49,6 +63,19 @@ struct agent {
  * owns. As PID 1 only a lack of memory fails: what else is missing is in the report. */
 int agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
                 const char *unix_path, struct vmt_err *err);
+
+/* The template has its identity: start what a guest that boots starts before VmReady.
+ * on_started gets the agent, from the loop or from inside. */
+void agent_start_programs(struct agent *agent, void (*on_started)(void *arg));
+
+/* Tell the host that we are ready, once more if it was told. */
+void agent_tell_ready(struct agent *agent);
+
+/* Forget a SetIdentity under way. */
+void naming_cancel(struct agent *agent);
+
+/* Let everything run again; nothing frozen is fine. */
+void agent_thaw(struct agent *agent);
 
 /* Begin the shutdown; once is enough, later calls change nothing. As PID 1 only. */
 int agent_shut_down(struct agent *agent, struct vmt_err *err);

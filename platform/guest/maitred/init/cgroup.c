@@ -2,6 +2,7 @@
 #include "platform/guest/maitred/init/cgroup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,19 @@
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/report.h"
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
 #define CONTROLLERS_MAX 1024
+
+int
+cgroup_open_guest(struct report *report)
+{
+    int fd = -1;
+
+    if (mkdir(CGROUP_GUEST, 0755) == 0 || errno == EEXIST)
+        fd = open(CGROUP_GUEST, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        report_degraded(report, "make " CGROUP_GUEST ": %s", strerror(errno));
+    return fd;
+}
 
 /* One controller at a time: one that the kernel refuses must not cost the others. */
 void

@@ -13,6 +13,9 @@
  * guest 60 s to report in. */
 #define JOB_TIMEOUT_S 20
 #define ROOT_TIMEOUT_S 10
+/* Guest time stands still while the VM is paused, so this is only what the host needs to
+ * take the link away, and to give it back and thaw us. */
+#define THAW_TIMEOUT_S 30
 #define TIMEOUT_S_MAX 3600
 
 static bool
@@ -172,6 +175,7 @@ static const struct {
     size_t offset;
 } options[] = {
     {"maitred.probe", set_flag, offsetof(struct cmdline, probe)},
+    {"maitred.template", set_flag, offsetof(struct cmdline, template)},
     {"maitred.no_startup_processes", set_flag,
      offsetof(struct cmdline, no_startup_processes)},
     {"maitred.provision_stateful", set_flag,
@@ -183,6 +187,7 @@ static const struct {
     {"maitred.port", set_port, offsetof(struct cmdline, port)},
     {"maitred.job_timeout", set_seconds, offsetof(struct cmdline, job_timeout_s)},
     {"maitred.root_timeout", set_seconds, offsetof(struct cmdline, root_timeout_s)},
+    {"maitred.thaw_timeout", set_seconds, offsetof(struct cmdline, thaw_timeout_s)},
     {"maitred.poweroff", set_poweroff, offsetof(struct cmdline, poweroff)},
     {"maitred.overlay", set_overlay, offsetof(struct cmdline, root_overlay)},
     {"root", set_text, offsetof(struct cmdline, root)},
@@ -216,6 +221,7 @@ cmdline_parse(char *text, struct cmdline *ret)
         .port = VMT_PORT_MAITRED,
         .job_timeout_s = JOB_TIMEOUT_S,
         .root_timeout_s = ROOT_TIMEOUT_S,
+        .thaw_timeout_s = THAW_TIMEOUT_S,
         .root_overlay = true,
     };
     cmdline_each(text, on_option, ret);

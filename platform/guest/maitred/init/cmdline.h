@@ -20,6 +20,7 @@ enum cmdline_poweroff {
 
 struct cmdline {
     bool probe;                /* say hello and power off */
+    bool template;             /* boot for many: wait for an identity */
     bool no_startup_processes; /* leave /etc/maitred alone */
     bool provision_stateful;   /* add "provision" to the mount-stateful job */
     bool shell;                /* a shell on the console */
@@ -28,6 +29,7 @@ struct cmdline {
     uint32_t port;             /* where we listen */
     uint32_t job_timeout_s;    /* how long a startup job with wait_for_exit may take */
     uint32_t root_timeout_s;   /* how long to wait for the root device */
+    uint32_t thaw_timeout_s;   /* frozen programs run again when nobody thaws them */
     enum cmdline_poweroff poweroff;
     bool root_rw;      /* "rw": no overlay over the root */
     bool root_overlay; /* a tmpfs over a read-only root; off by maitred.overlay=none */

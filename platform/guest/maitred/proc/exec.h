@@ -12,11 +12,13 @@ struct exec_spec {
     char *const *env;  /* NULL-terminated, whole */
     bool use_console;  /* 0 to 2 are /dev/console if there is one, else /dev/null */
     bool own_terminal; /* the console becomes the controlling terminal: for a shell */
+    int cgroup;        /* directory of the control group to be born in; -1: ours */
 };
 
 /* Start it in a session of its own, with umask 022, default signals, none blocked, and no
  * descriptor but 0 to 2. Whether exec worked is known on return. Returns 0, -ENOENT and
- * the like; nothing is left behind then except a child to be reaped. */
+ * the like; nothing is left behind then except a child to be reaped. A frozen control
+ * group would hold us until it is thawed: do not ask for one. */
 int exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err);
 
 /* The environment of this process with the given NAME=VALUE pairs over it. The array is

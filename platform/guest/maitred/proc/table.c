@@ -14,6 +14,9 @@
 #include "platform/guest/maitred/proc/exec.h"
 #include "platform/guest/maitred/proc/respawn.h"
 
+/* A frozen table tries again after so long. */
+#define FROZEN_RETRY_MS 100u
+
 struct proc {
     struct vmt_list node;
     struct proc_table *table; /* borrowed */
@@ -46,7 +49,7 @@ VMT_DEFINE_FREEP(struct proc, proc_free)
 void
 proc_table_init(struct proc_table *table, struct vmt_clock *clock)
 {
-    *table = (struct proc_table){.clock = clock};
+    *table = (struct proc_table){.clock = clock, .cgroup = -1};
     vmt_list_init(&table->procs);
 }
 
@@ -66,6 +69,7 @@ proc_exec(struct proc *p, struct vmt_err *err)
         .env = env,
         .use_console = p->use_console,
         .own_terminal = p->own_terminal,
+        .cgroup = p->table->cgroup,
     };
 
     if (!env)
@@ -75,6 +79,14 @@ proc_exec(struct proc *p, struct vmt_err *err)
 }
 
 static void proc_on_timer(void *arg);
+
+static int
+proc_start_in(struct proc *p, uint64_t delay_ms)
+{
+    struct vmt_clock *clock = p->table->clock;
+
+    return clock->ops->timer_start(clock, delay_ms, proc_on_timer, p, &p->timer);
+}
 
 /* Start p again, now or later; give it up when it was started too often. */
 static void
@@ -96,7 +108,7 @@ proc_restart(struct proc *p)
         return;
     }
     p->pid = 0;
-    if (t->clock->ops->timer_start(t->clock, delay_ms, proc_on_timer, p, &p->timer) < 0) {
+    if (proc_start_in(p, delay_ms) < 0) {
         vmt_log_error("%s is not started again: no memory", p->argv.v[0]);
         proc_free(p);
     }
@@ -109,6 +121,8 @@ proc_on_timer(void *arg)
     struct vmt_err err;
 
     p->timer = NULL;
+    if (p->table->frozen && proc_start_in(p, FROZEN_RETRY_MS) == 0)
+        return;
     if (!p->table->stopped && proc_exec(p, &err) == 0) {
         vmt_log_notice("%s was started again pid=%d", p->argv.v[0], (int)p->pid);
         return;
@@ -202,6 +216,8 @@ check_room(const struct proc_table *table, struct vmt_err *err)
 {
     if (table->stopped)
         return vmt_err_setx(err, ESHUTDOWN, "the system is going down");
+    if (table->frozen)
+        return vmt_err_setx(err, EAGAIN, "the programs of this VM are frozen");
     if (table->n >= PROC_MAX)
         return vmt_err_setx(err, EAGAIN, "%d processes are running already", PROC_MAX);
     return 0;

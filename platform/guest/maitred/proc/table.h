@@ -43,6 +43,9 @@ struct proc_table {
     struct vmt_list procs;
     size_t n;
     bool stopped; /* no more starts */
+    /* Directory of the control group that programs are started in; borrowed, -1: none. */
+    int cgroup;
+    bool frozen; /* it is: no starts until it is not */
     /* A program that is to be respawned ended with an error or a signal; it is given up.
      * Both may be NULL. */
     void (*on_failed)(void *arg, const char *program);
@@ -60,9 +63,9 @@ void proc_table_reap(struct proc_table *table);
 /* Shutdown begins: nothing is started or respawned any more. Workers still are. */
 void proc_table_stop(struct proc_table *table);
 
-/* Start a program. Returns 0; -ESHUTDOWN after proc_table_stop; -EAGAIN for a full table;
- * -ENOMEM; what exec_start says: with respawn it is then tried again as after an exit,
- * unless the program is not there. ret_proc may be NULL. */
+/* Start a program. Returns 0; -ESHUTDOWN after proc_table_stop; -EAGAIN for a full table
+ * or a frozen one; -ENOMEM; what exec_start says: with respawn it is then tried again as
+ * after an exit, unless the program is not there. ret_proc may be NULL. */
 int proc_start(struct proc_table *table, const struct proc_spec *spec,
                struct proc **ret_proc, struct vmt_err *err);
 

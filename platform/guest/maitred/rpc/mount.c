@@ -53,7 +53,7 @@ run_mkfs(const char *type, char *device, struct vmt_err *err)
     char program[64];
     char *const argv[] = {program, device, NULL};
     VMT_CLEANUP(vmt_freep) char **env = exec_env(NULL);
-    struct exec_spec spec = {.argv = argv, .env = env};
+    struct exec_spec spec = {.argv = argv, .env = env, .cgroup = -1};
     pid_t pid;
     int status, r;
 

@@ -17,7 +17,7 @@
 #define REPLY_MAX 16384 /* the kernel fills at most 16 KiB at a time into a dump */
 #define LOOPBACK_INDEX 1
 
-/* A request of ours: none has more than three attributes of four bytes. */
+/* A request of ours: none has more than three attributes of six bytes. */
 struct request {
     struct nlmsghdr head;
     union {
@@ -41,15 +41,21 @@ request_init(struct request *r, uint16_t type, uint16_t flags, size_t body)
 }
 
 static void
-request_add_u32(struct request *r, uint16_t type, uint32_t value)
+request_add(struct request *r, uint16_t type, const void *value, size_t len)
 {
     struct rtattr *a =
         (struct rtattr *)(void *)((uint8_t *)r + NLMSG_ALIGN(r->head.nlmsg_len));
 
     a->rta_type = type;
-    a->rta_len = RTA_LENGTH(sizeof(value));
-    memcpy(RTA_DATA(a), &value, sizeof(value));
-    r->head.nlmsg_len = NLMSG_ALIGN(r->head.nlmsg_len) + RTA_LENGTH(sizeof(value));
+    a->rta_len = (unsigned short)RTA_LENGTH(len);
+    memcpy(RTA_DATA(a), value, len);
+    r->head.nlmsg_len = NLMSG_ALIGN(r->head.nlmsg_len) + (uint32_t)RTA_LENGTH(len);
+}
+
+static void
+request_add_u32(struct request *r, uint16_t type, uint32_t value)
+{
+    request_add(r, type, &value, sizeof(value));
 }
 
 /* Take the messages of one datagram. Returns 1 at the end of the answer, 0 when more
@@ -169,6 +175,22 @@ netlink_link_up(int fd, int ifindex, struct vmt_err *err)
     r.link.ifi_change = IFF_UP;
     status = transact(fd, &r, NULL, NULL);
     return status < 0 ? vmt_err_set(err, -status, "bring interface %d up", ifindex) : 0;
+}
+
+int
+netlink_set_mac(int fd, int ifindex, const uint8_t mac[NETLINK_MAC_LEN],
+                struct vmt_err *err)
+{
+    struct request r;
+    int status;
+
+    request_init(&r, RTM_NEWLINK, NLM_F_ACK, sizeof(r.link));
+    r.link.ifi_index = ifindex;
+    request_add(&r, IFLA_ADDRESS, mac, NETLINK_MAC_LEN);
+    status = transact(fd, &r, NULL, NULL);
+    return status < 0
+               ? vmt_err_set(err, -status, "set the address of interface %d", ifindex)
+               : 0;
 }
 
 #define STALE_MAX 16 /* further ones go with the next call */

@@ -9,6 +9,7 @@
 struct vmt_err;
 
 #define NETLINK_NAME_MAX 16 /* IFNAMSIZ */
+#define NETLINK_MAC_LEN 6
 
 /* A routing socket, close-on-exec. */
 int netlink_open(int *ret_fd, struct vmt_err *err);
@@ -19,6 +20,10 @@ int netlink_find_ethernet(int fd, char name[NETLINK_NAME_MAX], struct vmt_err *e
 
 /* Bring an interface up. */
 int netlink_link_up(int fd, int ifindex, struct vmt_err *err);
+
+/* Give the interface another hardware address, up or down. */
+int netlink_set_mac(int fd, int ifindex, const uint8_t mac[NETLINK_MAC_LEN],
+                    struct vmt_err *err);
 
 /* Make address (network order) the only IPv4 address of the interface. */
 int netlink_set_address(int fd, int ifindex, uint32_t address, unsigned prefix_len,

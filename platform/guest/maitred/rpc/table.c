@@ -72,6 +72,10 @@ const struct rpc_server_service maitred_service = {
 static const struct rpc_server_method agent_methods[] = {
     {"GetBootReport", &vmt__boot_report_request__descriptor, handle_get_boot_report,
      false, false},
+    {"SetIdentity", &vmt__set_identity_request__descriptor, handle_set_identity, false,
+     false},
+    {"Freeze", &vmt__freeze_request__descriptor, handle_freeze, false, false},
+    {"Thaw", &vmt__thaw_request__descriptor, handle_thaw, false, false},
 };
 
 const struct rpc_server_service agent_service = {

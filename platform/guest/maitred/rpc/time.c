@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* SetTime and SetTimezone. */
+#include "platform/guest/maitred/rpc/time.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +19,7 @@
 #include <vm_guest.pb-c.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/linux/os/paths.h"
@@ -48,29 +51,37 @@ write_rtc(time_t seconds)
         vmt_log_debug("set the hardware clock: %s", strerror(errno));
 }
 
+int
+time_set(const struct timespec *ts, struct vmt_err *err)
+{
+    if (ts->tv_sec < TIME_MIN || ts->tv_nsec < 0 || ts->tv_nsec >= NSEC_PER_SEC)
+        return vmt_err_setx(err, EINVAL, "%lld s and %ld ns are no present time",
+                            (long long)ts->tv_sec, ts->tv_nsec);
+    if (clock_settime(CLOCK_REALTIME, ts) < 0)
+        return vmt_err_set(err, errno == EINVAL ? EIO : errno, "set the clock");
+    write_rtc(ts->tv_sec);
+    return 0;
+}
+
 void
 handle_set_time(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 {
     const VmTools__SetTimeRequest *req = (const VmTools__SetTimeRequest *)request;
     struct timespec ts = {0};
+    struct vmt_err err;
+    int r;
 
     (void)ctx;
     if (req->time) {
         ts.tv_sec = req->time->seconds;
         ts.tv_nsec = req->time->nanos;
     }
-    if (ts.tv_sec < TIME_MIN || ts.tv_nsec < 0 || ts.tv_nsec >= NSEC_PER_SEC) {
-        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT,
-                             "%lld s and %ld ns are no present time",
-                             (long long)ts.tv_sec, ts.tv_nsec);
-        return;
-    }
-    if (clock_settime(CLOCK_REALTIME, &ts) < 0) {
-        rpc_server_call_fail(call, RPC_INTERNAL, "set the clock: %s", strerror(errno));
-        return;
-    }
-    write_rtc(ts.tv_sec);
-    rpc_reply_empty(call);
+    r = time_set(&ts, &err);
+    if (r < 0)
+        rpc_server_call_fail(call, r == -EINVAL ? RPC_INVALID_ARGUMENT : RPC_INTERNAL,
+                             "%s", err.msg);
+    else
+        rpc_reply_empty(call);
 }
 
 /* Is there time zone data under this name, and nowhere else? */
@@ -119,33 +130,46 @@ bind_zone(const char *zone)
     return mount(zone, LOCALTIME, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
+int
+time_set_zone(const char *name, bool bind, struct vmt_err *err)
+{
+    char zone[PATH_MAX], line[256];
+    int r = check_zone(name);
+
+    if (r == -ENOENT)
+        return vmt_err_setx(err, ENOENT, "no such time zone in " ZONE_DIR);
+    if (r < 0 || strlen(name) >= sizeof(line) - 1)
+        return vmt_err_setx(err, EINVAL, "not the name of a time zone");
+    (void)snprintf(zone, sizeof(zone), ZONE_DIR "/%s", name);
+    r = bind ? bind_zone(zone) : link_zone(zone);
+    if (r < 0)
+        return vmt_err_set(err, r == -EINVAL || r == -ENOENT ? EIO : -r,
+                           "set " LOCALTIME);
+    (void)snprintf(line, sizeof(line), "%s\n", name);
+    if (os_write_file_atomic("/etc/timezone", line, strlen(line), 0644, NULL) < 0)
+        vmt_log_debug("/etc/timezone was not written");
+    return 0;
+}
+
+static enum rpc_code
+zone_code(int r, const char *name)
+{
+    if (r == -ENOENT && name[0])
+        return RPC_NOT_FOUND;
+    return r == -EINVAL || r == -ENOENT ? RPC_INVALID_ARGUMENT : RPC_INTERNAL;
+}
+
 void
 handle_set_timezone(void *ctx, struct rpc_server_call *call,
                     const ProtobufCMessage *request)
 {
     const VmTools__SetTimezoneRequest *req = (const VmTools__SetTimezoneRequest *)request;
-    char zone[PATH_MAX], line[256];
-    int r = check_zone(req->timezone_name);
+    struct vmt_err err;
+    int r = time_set_zone(req->timezone_name, req->use_bind_mount, &err);
 
     (void)ctx;
-    if (r == -ENOENT) {
-        rpc_server_call_fail(call,
-                             req->timezone_name[0] ? RPC_NOT_FOUND : RPC_INVALID_ARGUMENT,
-                             "no such time zone in " ZONE_DIR);
-        return;
-    }
-    if (r < 0 || strlen(req->timezone_name) >= sizeof(line) - 1) {
-        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "not the name of a time zone");
-        return;
-    }
-    (void)snprintf(zone, sizeof(zone), ZONE_DIR "/%s", req->timezone_name);
-    r = req->use_bind_mount ? bind_zone(zone) : link_zone(zone);
-    if (r < 0) {
-        rpc_server_call_fail(call, RPC_INTERNAL, "set " LOCALTIME ": %s", strerror(-r));
-        return;
-    }
-    (void)snprintf(line, sizeof(line), "%s\n", req->timezone_name);
-    if (os_write_file_atomic("/etc/timezone", line, strlen(line), 0644, NULL) < 0)
-        vmt_log_debug("/etc/timezone was not written");
-    rpc_reply_empty(call);
+    if (r < 0)
+        rpc_server_call_fail(call, zone_code(r, req->timezone_name), "%s", err.msg);
+    else
+        rpc_reply_empty(call);
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/rpc/time.h - the wall clock and the time zone of the guest. */
+#pragma once
+
+#include <stdbool.h>
+#include <time.h>
+
+struct vmt_err;
+
+/* Set the wall clock and the hardware clock. Returns 0; -EINVAL: no present time; -errno.
+ */
+int time_set(const struct timespec *ts, struct vmt_err *err);
+
+/* Make name, which has data below /usr/share/zoneinfo, the zone of the system; by a link,
+ * or by a bind mount for programs that do not follow a link to a link. Returns 0;
+ * -ENOENT; -EINVAL: not the name of a zone; -errno. */
+int time_set_zone(const char *name, bool bind, struct vmt_err *err);
