@@ -248,7 +248,7 @@ check_idle(struct program *p, size_t clients)
         return;
     clock->ops->timer_cancel(clock, p->idle_timer);
     p->idle_timer = NULL;
-    if (clients > 0 || concierge_vm_count(p->concierge) > 0)
+    if (clients > 0 || concierge_is_busy(p->concierge))
         return;
     if (clock->ops->timer_start(clock, p->opt.idle_exit_s * 1000ull, on_idle_timer, p,
                                 &p->idle_timer) < 0)
@@ -336,6 +336,8 @@ make_concierge(struct program *p, struct vmt_err *err)
                     .containers = p->opt.network.containers},
         .vm_vsock = p->vm_vsock,
         .console_dir = p->console_dir,
+        .template_count = p->opt.template_count,
+        .template_bytes = p->opt.template_bytes,
         .on_idle = on_no_vms,
         .arg = p,
     };

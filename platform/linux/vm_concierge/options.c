@@ -9,6 +9,11 @@
 #include "core/base/cleanup.h"
 #include "core/base/str.h"
 
+/* A template of a guest with 2 GiB has about 150 MiB. */
+#define TEMPLATE_COUNT 4u
+#define TEMPLATE_COUNT_MAX 64u
+#define TEMPLATE_BYTES (2ull << 30)
+
 typedef bool set_fn(struct options *opt, const char *value);
 
 static bool
@@ -127,6 +132,31 @@ set_offer_port(struct options *opt, const char *value)
 }
 
 static bool
+set_no_templates(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->template_count = 0;
+    return true;
+}
+
+static bool
+set_template_count(struct options *opt, const char *value)
+{
+    uint64_t n;
+
+    if (vmt_parse_u64(value, TEMPLATE_COUNT_MAX, &n) < 0)
+        return false;
+    opt->template_count = (uint32_t)n;
+    return true;
+}
+
+static bool
+set_template_bytes(struct options *opt, const char *value)
+{
+    return vmt_parse_u64(value, INT64_MAX, &opt->template_bytes) == 0;
+}
+
+static bool
 set_log_level(struct options *opt, const char *value)
 {
     static const struct {
@@ -173,6 +203,10 @@ static const struct {
      set_container_subnet},
     {"offer-port", "PORT", "of the host for VMs with a tap: tcp:N or udp:N; repeatable",
      set_offer_port},
+    {"no-templates", NULL, "boot every VM; forget the templates that there are",
+     set_no_templates},
+    {"template-count", "N", "templates to keep of one owner (4)", set_template_count},
+    {"template-bytes", "BYTES", "and of all owners together (2 GiB)", set_template_bytes},
     {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
 };
 
@@ -206,8 +240,11 @@ options_parse(int argc, char **argv, struct options *opt)
     struct option longs[COUNT + 1] = {0};
     int c, index;
 
-    *opt =
-        (struct options){.ready_fd = -1, .hypervisor = "qemu", .log_level = VMT_LOG_INFO};
+    *opt = (struct options){.ready_fd = -1,
+                            .hypervisor = "qemu",
+                            .template_count = TEMPLATE_COUNT,
+                            .template_bytes = TEMPLATE_BYTES,
+                            .log_level = VMT_LOG_INFO};
     network_options_init(&opt->network);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)
         longs[i] = (struct option){

@@ -24,6 +24,8 @@ struct options {
     const char *service_users[OPTIONS_SERVICES_MAX]; /* names or numbers */
     size_t nservice_users;
     struct network_options network;
+    uint32_t template_count; /* per owner; 0: none are made or used */
+    uint64_t template_bytes; /* of all owners */
     enum vmt_log_level log_level;
 };
 

@@ -81,6 +81,7 @@ fill_request(struct start_request *rq, const struct vmc *vmc, const char *name,
     rq->pb.accel = (char *)(uintptr_t)o->accel;
     rq->pb.network = (char *)(uintptr_t)o->network;
     rq->pb.container_network = o->container_network;
+    rq->pb.cold = o->cold;
     for (size_t i = 0; i < files->n; i++)
         rq->kinds[i] = (VmTools__Concierge__StartVmRequest__FdType)files->kinds[i];
     rq->pb.fds = rq->kinds;
@@ -164,7 +165,9 @@ print_phases(const char *name, const pb_response *response)
     if (total)
         (void)fprintf(stderr, " after %.3f s", (double)total / 1e6);
     if (*response->accel)
-        (void)fprintf(stderr, " (%s)", vmc_escape(phase, sizeof(phase), response->accel));
+        (void)fprintf(
+            stderr, " (%s%s)", vmc_escape(phase, sizeof(phase), response->accel),
+            strcmp(response->start_mode, "warm") == 0 ? ", from a template" : "");
     (void)fputc('\n', stderr);
     if (strcmp(response->accel, "tcg") == 0 && *response->accel_reason)
         (void)fprintf(stderr, "note: without hardware acceleration: %s\n",
@@ -302,6 +305,7 @@ const struct vmc_command vmc_start = {
         "                       instead of those of the image\n"
         "  --kernel-param P     add to the kernel command line; may be repeated\n"
         "  --timeout SECONDS    how long the boot may take (60 without a sign of life)\n"
+        "  --cold               boot, even when there is a template to start from\n"
         "  --no-shell           return when the VM runs\n",
     .run = start_run,
 };

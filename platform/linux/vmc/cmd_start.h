@@ -29,6 +29,7 @@ struct start_options {
     const char *params[START_PARAMS_MAX];
     size_t nparams;
     bool no_shell, container_network;
+    bool cold; /* boot, even when there is a template */
 };
 
 extern const struct vmc_option start_option_table[];

@@ -161,6 +161,15 @@ set_no_shell(void *target, const char *value, struct vmt_err *err)
     return 0;
 }
 
+static int
+set_cold(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct start_options *)target)->cold = true;
+    return 0;
+}
+
 const struct vmc_option start_option_table[] = {
     {"image", true, set_image},
     {"cpus", true, set_cpus},
@@ -175,6 +184,7 @@ const struct vmc_option start_option_table[] = {
     {"kernel-param", true, set_param},
     {"timeout", true, set_timeout},
     {"no-shell", false, set_no_shell},
+    {"cold", false, set_cold},
     {0},
 };
 

@@ -57,6 +57,8 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
 
     if (*info->state)
         r |= json_object_set_new(vm, "state", json_string(info->state));
+    if (*info->start_mode)
+        r |= json_object_set_new(vm, "start_mode", json_string(info->start_mode));
     r |= json_object_set_new(vm, "cid", json_integer(info->cid));
     r |= json_object_set_new(vm, "pid", json_integer(info->pid));
     r |= json_object_set_new(vm, "transport", json_string(info->transport));
