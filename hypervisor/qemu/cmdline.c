@@ -14,11 +14,15 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include <jansson.h>
+
 #include "core/adapter/hypervisor.h"
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/limits.h"
+#include "hypervisor/qemu/blockdev_internal.h"
+#include "hypervisor/qemu/peripheral_internal.h"
 
 /* text with each comma doubled; the caller frees it. NULL: no memory. */
 static char *
@@ -83,28 +87,65 @@ check_texts(const struct vm_spec *spec, struct vmt_err *err)
     return 0;
 }
 
-static int
-check_disk(const struct hypervisor_disk *disk, size_t index, struct vmt_err *err)
+int
+qemu_cmdline_check_disk(const struct hypervisor_disk *disk, struct vmt_err *err)
 {
     uint32_t bs = disk->block_size;
 
     if (disk->path && disk->path[0] != '/')
-        return vmt_err_setx(err, EINVAL, "disk %zu: path %s is not absolute", index,
-                            disk->path);
+        return vmt_err_setx(err, EINVAL, "path %s is not absolute", disk->path);
     if (!disk->path && disk->fd < 0)
-        return vmt_err_setx(err, EINVAL, "disk %zu has neither path nor descriptor",
-                            index);
+        return vmt_err_setx(err, EINVAL, "it has neither path nor descriptor");
     if (disk->serial && (strlen(disk->serial) > QEMU_DISK_SERIAL_MAX ||
                          !disk->serial[0] || !is_printable(disk->serial)))
-        return vmt_err_setx(err, EINVAL,
-                            "disk %zu: the serial must have 1 to %d printable bytes",
-                            index, QEMU_DISK_SERIAL_MAX);
+        return vmt_err_setx(err, EINVAL, "the serial must have 1 to %d printable bytes",
+                            QEMU_DISK_SERIAL_MAX);
     /* QEMU's own rule for logical_block_size; beyond 4 KiB Linux has no use for it. */
     if (bs != 0 && (bs < 512 || bs > 4096 || (bs & (bs - 1)) != 0))
-        return vmt_err_setx(
-            err, EINVAL,
-            "disk %zu: block size %" PRIu32 " is not 512, 1024, 2048 or 4096", index, bs);
+        return vmt_err_setx(err, EINVAL,
+                            "block size %" PRIu32 " is not 512, 1024, 2048 or 4096", bs);
     return 0;
+}
+
+/* Slots must be there, and hold one disk each. */
+static int
+check_slots(const struct vm_spec *spec, struct vmt_err *err)
+{
+    uint32_t used = 0;
+
+    if (spec->spare_slots > QEMU_SLOTS_MAX)
+        return vmt_err_setx(err, EINVAL, "%u spare slots are more than %u",
+                            spec->spare_slots, QEMU_SLOTS_MAX);
+    for (size_t i = 0; i < spec->ndisks; i++) {
+        unsigned slot = spec->disks[i].slot;
+
+        if (slot > spec->spare_slots)
+            return vmt_err_setx(err, EINVAL, "disk %zu: there is no slot %u", i, slot);
+        if (slot > 0 && (used & 1u << slot))
+            return vmt_err_setx(err, EINVAL, "disk %zu: slot %u is taken", i, slot);
+        if (slot > 0 && !spec->disks[i].serial)
+            return vmt_err_setx(err, EINVAL,
+                                "disk %zu: without a serial nobody can "
+                                "take it out of its slot",
+                                i);
+        used |= 1u << slot;
+    }
+    return 0;
+}
+
+static int
+check_disks(const struct vm_spec *spec, struct vmt_err *err)
+{
+    if (spec->ndisks > QEMU_DISKS_MAX)
+        return vmt_err_setx(err, EINVAL, "%zu disks are more than %d", spec->ndisks,
+                            QEMU_DISKS_MAX);
+    for (size_t i = 0; i < spec->ndisks; i++) {
+        int r = qemu_cmdline_check_disk(&spec->disks[i], err);
+
+        if (r < 0)
+            return vmt_err_wrap(err, r, "disk %zu", i);
+    }
+    return check_slots(spec, err);
 }
 
 static int
@@ -114,12 +155,7 @@ check_spec(const struct vm_spec *spec, struct vmt_err *err)
 
     if (r == 0)
         r = check_texts(spec, err);
-    if (r == 0 && spec->ndisks > QEMU_DISKS_MAX)
-        r = vmt_err_setx(err, EINVAL, "%zu disks are more than %d", spec->ndisks,
-                         QEMU_DISKS_MAX);
-    for (size_t i = 0; r == 0 && i < spec->ndisks; i++)
-        r = check_disk(&spec->disks[i], i, err);
-    return r;
+    return r < 0 ? r : check_disks(spec, err);
 }
 
 /* Add before and text, its commas doubled, as one argument. */
@@ -268,7 +304,7 @@ static void
 add_disk_device(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
 {
     VMT_CLEANUP(vmt_freep) char *serial = comma_doubled(disk->serial ? disk->serial : "");
-    char blocks[80] = "";
+    char blocks[80] = "", kind[QEMU_DEVICE_ID_MAX] = "";
 
     if (!serial) {
         argv->status = -ENOMEM;
@@ -278,13 +314,75 @@ add_disk_device(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_
         (void)snprintf(blocks, sizeof(blocks),
                        ",logical_block_size=%" PRIu32 ",physical_block_size=%" PRIu32,
                        disk->block_size, disk->block_size);
+    if (disk->serial)
+        qemu_peripheral_disk(disk->serial, kind);
     vmt_argv_add(argv, "-device");
-    vmt_argv_addf(argv, "virtio-blk-pci,id=vblk%zu,drive=disk%zu%s%s%s", i, i, blocks,
+    /* The name is "vblk<i>-<hex>", without the "disk" of the kind. */
+    vmt_argv_addf(argv, "virtio-blk-pci,id=vblk%zu%s,drive=disk%zu%s%s%s", i,
+                  disk->serial ? strchr(kind, '-') : "", i, blocks,
                   disk->serial ? ",serial=" : "", serial);
 }
 
-/* Disk i is file node "file<i>", format node "disk<i>" and device "vblk<i>". What a guest
- * discards becomes a hole in the file. */
+/* Add json, which is taken, as one argument. */
+static void
+add_json(struct vmt_argv *argv, const char *option, json_t *json)
+{
+    VMT_CLEANUP(vmt_freep) char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+    json_decref(json);
+    if (!text) {
+        argv->status = -ENOMEM;
+        return;
+    }
+    vmt_argv_add(argv, option);
+    vmt_argv_add(argv, text);
+}
+
+/* A disk in a slot looks like one that was plugged there later. */
+static void
+add_plugged_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
+{
+    char kind[QEMU_DEVICE_ID_MAX], id[2 * QEMU_DEVICE_ID_MAX];
+
+    qemu_peripheral_disk(disk->serial, kind);
+    (void)snprintf(id, sizeof(id), "slot%u-%s", disk->slot, kind);
+    if (!disk->path) {
+        vmt_argv_add(argv, "-add-fd");
+        vmt_argv_addf(argv, "fd=%zu,set=%u", QEMU_FD_DISK + i,
+                      QEMU_FDSET_SLOT + disk->slot);
+    }
+    add_json(argv, "-blockdev", qemu_blockdev_node(disk, disk->slot));
+    add_json(argv, "-device", qemu_blockdev_device(disk, disk->slot, id));
+}
+
+/* pcie.0 itself takes nothing while the guest runs. Chassis and slot numbers tell ports
+ * apart; QEMU wants them unique. Eight functions of one PCI slot cost the guest more time
+ * to scan than eight PCI slots. */
+static void
+add_port(struct vmt_argv *argv, unsigned n, const char *id)
+{
+    vmt_argv_add(argv, "-device");
+    vmt_argv_addf(argv, "pcie-root-port,id=%s,chassis=%u,slot=%u", id, n + 1, n + 1);
+}
+
+/* The vsock device has a port of its own, used or not: where everything is must not
+ * depend on whether a VM has one, or a saved state would fit only some VMs. */
+static void
+add_ports(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    if (spec->spare_slots == 0)
+        return;
+    add_port(argv, 0, QEMU_VSOCK_PORT);
+    for (unsigned n = 1; n <= spec->spare_slots; n++) {
+        char id[16];
+
+        (void)snprintf(id, sizeof(id), "rp%u", n);
+        add_port(argv, n, id);
+    }
+}
+
+/* Disk i is file node "file<i>", format node "disk<i>" and device "vblk<i>..". What a
+ * guest discards becomes a hole in the file. */
 static void
 add_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size_t i)
 {
@@ -348,7 +446,8 @@ add_vsock(struct vmt_argv *argv, const struct vm_spec *spec)
     vmt_argv_add(argv, "-chardev");
     add_quoted(argv, "socket,id=vsock0,path=", spec->vsock_socket);
     vmt_argv_add(argv, "-device");
-    vmt_argv_add(argv, "vhost-user-vsock-pci,id=vhost-vsock0,chardev=vsock0");
+    vmt_argv_addf(argv, "vhost-user-vsock-pci,id=vhost-vsock0,chardev=vsock0%s",
+                  spec->spare_slots ? ",bus=" QEMU_VSOCK_PORT : "");
 }
 
 /* pvpanic sits on the ISA bus, because there it adds no PCI function to scan. */
@@ -388,8 +487,9 @@ qemu_cmdline_build(const struct qemu_cmdline *in, struct vmt_argv *argv,
         add_qmp(argv);
     add_console(argv, spec);
     add_kernel(argv, spec);
+    add_ports(argv, spec);
     for (size_t i = 0; i < spec->ndisks; i++)
-        add_disk(argv, &spec->disks[i], i);
+        (spec->disks[i].slot ? add_plugged_disk : add_disk)(argv, &spec->disks[i], i);
     add_net(argv, spec);
     add_vsock(argv, spec);
     add_helpers(argv);

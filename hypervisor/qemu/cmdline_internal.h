@@ -7,6 +7,7 @@
 
 #include "core/adapter/spawn.h"
 
+struct hypervisor_disk;
 struct vm_spec;
 struct vmt_argv;
 struct vmt_err;
@@ -38,6 +39,12 @@ struct qemu_cmdline {
     const char *kvm_cpu; /* value of -cpu under KVM */
     bool qmp;            /* QMP on QEMU_FD_QMP */
 };
+
+/* The root port of the vsock device in a VM with spare slots. */
+#define QEMU_VSOCK_PORT "rpvsock"
+
+/* Can QEMU have a disk like this? No I/O. Returns 0, -EINVAL with a sentence. */
+int qemu_cmdline_check_disk(const struct hypervisor_disk *disk, struct vmt_err *err);
 
 /* Append the command line of in->spec to argv, which stays the caller's and must be
  * empty. No I/O. Returns 0; -EINVAL with a sentence: QEMU cannot run this spec; -ENOMEM.

@@ -28,7 +28,9 @@ static const struct hypervisor_ops qemu_ops = {
     .name = "qemu",
     .caps = HYPERVISOR_CAP_TCG | HYPERVISOR_CAP_USER_NET | HYPERVISOR_CAP_TAP |
             HYPERVISOR_CAP_VHOST_USER | HYPERVISOR_CAP_POWER_BUTTON |
-            HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT,
+            HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT | HYPERVISOR_CAP_BALLOON |
+            HYPERVISOR_CAP_DISK_RESIZE | HYPERVISOR_CAP_DISK_HOTPLUG |
+            HYPERVISOR_CAP_NIC_HOTPLUG | HYPERVISOR_CAP_USB,
     .check = qemu_check,
     .probe = qemu_probe,
     .probe_cancel = qemu_probe_cancel,
@@ -39,6 +41,15 @@ static const struct hypervisor_ops qemu_ops = {
     .quit = qemu_vm_quit,
     .kill = qemu_vm_kill,
     .pause = qemu_vm_pause,
+    .balloon_set = qemu_vm_balloon_set,
+    .memory = qemu_vm_memory,
+    .disk_resize = qemu_vm_disk_resize,
+    .disk_add = qemu_vm_disk_add,
+    .disk_remove = qemu_vm_disk_remove,
+    .nic_add = qemu_vm_nic_add,
+    .nic_remove = qemu_vm_nic_remove,
+    .usb_attach = qemu_vm_usb_attach,
+    .usb_detach = qemu_vm_usb_detach,
     .vm_free = qemu_vm_free,
     .free = qemu_free,
 };

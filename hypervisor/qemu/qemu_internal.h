@@ -5,6 +5,7 @@
 #include "core/adapter/hypervisor.h"
 
 struct event_base;
+struct qmp;
 struct vmt_clock;
 
 /* "host", unless a probe found that this host needs something taken away from it. */
@@ -42,6 +43,33 @@ int qemu_vm_kill(struct hypervisor_vm *vm, int sig);
 int qemu_vm_pause(struct hypervisor_vm *vm, bool paused, hypervisor_done_fn *done,
                   void *arg);
 void qemu_vm_free(struct hypervisor_vm *vm);
+
+/* memory.c */
+int qemu_vm_balloon_set(struct hypervisor_vm *vm, uint64_t bytes,
+                        hypervisor_done_fn *done, void *arg);
+int qemu_vm_memory(struct hypervisor_vm *vm, hypervisor_memory_fn *done, void *arg);
+int qemu_vm_disk_resize(struct hypervisor_vm *vm, const char *serial, uint64_t size,
+                        hypervisor_done_fn *done, void *arg);
+/* Let the guest report its memory from now on. */
+void qemu_memory_watch(struct qmp *qmp);
+
+/* plug.c */
+int qemu_vm_disk_add(struct hypervisor_vm *vm, const struct hypervisor_disk *disk,
+                     hypervisor_done_fn *done, void *arg);
+int qemu_vm_disk_remove(struct hypervisor_vm *vm, const char *serial,
+                        hypervisor_done_fn *done, void *arg);
+int qemu_vm_nic_add(struct hypervisor_vm *vm, const struct hypervisor_nic *nic,
+                    hypervisor_done_fn *done, void *arg);
+int qemu_vm_nic_remove(struct hypervisor_vm *vm, const char *id, hypervisor_done_fn *done,
+                       void *arg);
+/* Take away what a device has left in QEMU that went when nobody waited for it. */
+void qemu_plug_tidy(struct hypervisor_vm *vm, const char *device);
+
+/* usb.c */
+int qemu_vm_usb_attach(struct hypervisor_vm *vm, unsigned port, int fd,
+                       hypervisor_done_fn *done, void *arg);
+int qemu_vm_usb_detach(struct hypervisor_vm *vm, unsigned port, hypervisor_done_fn *done,
+                       void *arg);
 
 /* probe.c */
 int qemu_probe(struct hypervisor *hv, const struct hypervisor_probe_request *req,

@@ -27,7 +27,7 @@ classify(struct qmp_message *m)
     json_t *id = json_object_get(object, "id");
     json_t *error = json_object_get(object, "error");
 
-    m->id = json_is_integer(id) ? json_integer_value(id) : -1;
+    m->id = json_is_number(id) ? (json_int_t)json_number_value(id) : -1;
     if (json_is_object(json_object_get(object, "QMP"))) {
         m->kind = QMP_KIND_GREETING;
     } else if (json_is_string(json_object_get(object, "event"))) {
@@ -53,6 +53,11 @@ parse(const char *line, size_t len, struct qmp_message *ret_message, struct vmt_
 
     /* One meaning for each member, whoever reads it. */
     m.json = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+    /* QEMU's integers have up to 64 bits without sign, jansson's 63 and a sign: what a
+     * guest does not report of its memory is 2^64-1. */
+    if (!m.json && json_error_code(&why) == json_error_numeric_overflow)
+        m.json =
+            json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
     if (!json_is_object(m.json)) {
         json_decref(m.json);
         return vmt_err_setx(err, EPROTO, "QMP sent a line that is no JSON object");

@@ -16,28 +16,13 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "hypervisor/qemu/blockdev_internal.h"
 #include "hypervisor/qemu/cmdline_internal.h"
-#include "hypervisor/qemu/exit_internal.h"
-#include "hypervisor/qemu/qcow2_internal.h"
+#include "hypervisor/qemu/job_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
-#include "hypervisor/qemu/qmp_internal.h"
-#include "hypervisor/qemu/tail_internal.h"
+#include "hypervisor/qemu/vm_internal.h"
 
 #define QMP_SOCKET_NAME "qmp.sock"
-
-struct hypervisor_vm {
-    struct qemu *hv;                        /* borrowed */
-    const struct hypervisor_events *events; /* borrowed, as arg */
-    void *arg;
-    struct spawn_child *child; /* NULL: gone */
-    struct spawn_id id;
-    struct qmp *qmp; /* owned, NULL: no control channel */
-    char *qmp_path;  /* owned */
-    struct qemu_tail tail;
-    struct qemu_exit_facts facts;
-    bool freed;    /* by the owner: no callback any more */
-    unsigned busy; /* our callbacks on the stack; the last one releases a freed vm */
-};
 
 static void
 vm_release(struct hypervisor_vm *vm)
@@ -58,6 +43,7 @@ qemu_vm_free(struct hypervisor_vm *vm)
     if (!vm)
         return;
     vm->freed = true;
+    qemu_jobs_drop(vm);
     qmp_close(vm->qmp);
     vm->qmp = NULL;
     if (vm->busy == 0)
@@ -80,9 +66,22 @@ vm_on_ready(void *arg)
 
     vm->busy++;
     vm->facts.control = true;
+    qemu_memory_watch(vm->qmp);
     if (!vm->freed)
         vm->events->on_control(vm->arg);
     vm_leave(vm);
+}
+
+/* DEVICE_DELETED comes for parts of a device, too, without its name. */
+static void
+vm_on_device(struct hypervisor_vm *vm, const char *event, const char *device)
+{
+    if (vm->freed || !device)
+        return;
+    if (strcmp(event, "DEVICE_DELETED") == 0)
+        qemu_jobs_on_deleted(vm, device);
+    if (strcmp(event, "DEVICE_UNPLUG_GUEST_ERROR") == 0)
+        qemu_jobs_on_refused(vm, device);
 }
 
 static void
@@ -99,6 +98,7 @@ vm_on_event(void *arg, const char *name, const json_t *data)
         if (!vm->freed)
             vm->events->on_panic(vm->arg);
     }
+    vm_on_device(vm, name, json_string_value(json_object_get(data, "device")));
     vm_leave(vm);
 }
 
@@ -111,8 +111,11 @@ vm_on_end(void *arg, int status)
     if (status < 0)
         vmt_log_debug("QEMU control channel broke: %s pid=%d", strerror(-status),
                       (int)vm->id.pid);
+    vm->busy++;
     qmp_close(vm->qmp);
     vm->qmp = NULL;
+    qemu_jobs_fail(vm);
+    vm_leave(vm);
 }
 
 static const struct qmp_handler vm_qmp_handler = {
@@ -186,6 +189,7 @@ vm_new(struct qemu *hv, const char *run_dir, const struct hypervisor_events *eve
     vm->events = events;
     vm->arg = arg;
     vm->tail.fd = -1;
+    vmt_list_init(&vm->jobs);
     if (asprintf(&vm->qmp_path, "%s/" QMP_SOCKET_NAME, run_dir) < 0) {
         free(vm);
         return NULL;
@@ -233,38 +237,15 @@ vm_spawn(struct hypervisor_vm *vm, const struct vm_spec *spec,
     return 0;
 }
 
-/* QEMU opens a descriptor of an fd set only with exactly the access mode that it asks
- * for, and says "Permission denied" otherwise. */
-static int
-check_mode(int fd, int mode, const char *what, struct vmt_err *err)
-{
-    int flags = fcntl(fd, F_GETFL);
-
-    if (flags < 0)
-        return vmt_err_set(err, errno, "%s", what);
-    if ((flags & O_ACCMODE) != mode)
-        return vmt_err_setx(err, EINVAL, "%s must be open %s", what,
-                            mode == O_RDONLY   ? "read-only"
-                            : mode == O_WRONLY ? "write-only"
-                                               : "for reading and writing");
-    return 0;
-}
-
 static int
 check_files(const struct vm_spec *spec, struct vmt_err *err)
 {
     int r = 0;
 
     if (spec->console_fd >= 0)
-        r = check_mode(spec->console_fd, O_WRONLY, "the console", err);
+        r = qemu_check_mode(spec->console_fd, O_WRONLY, "the console", err);
     for (size_t i = 0; r == 0 && i < spec->ndisks; i++) {
-        const struct hypervisor_disk *d = &spec->disks[i];
-
-        if (!d->path)
-            r = check_mode(d->fd, d->read_only ? O_RDONLY : O_RDWR, "its descriptor",
-                           err);
-        if (r == 0 && d->qcow2)
-            r = qcow2_check(d->fd, d->path, err);
+        r = qemu_blockdev_check(&spec->disks[i], err);
         if (r < 0)
             return vmt_err_wrap(err, r, "disk %zu", i);
     }

@@ -67,26 +67,68 @@ cpio_add(FILE *to, const char *name, unsigned mode, const char *data, size_t siz
            fwrite(zeroes, 1, -size % 4, to) == -size % 4;
 }
 
-/* An archive with our guest as /init, in memory; -1 on failure. */
+/* Copy a file of the host into the archive. */
+static bool
+cpio_add_file(FILE *to, const char *name, unsigned mode, const char *path)
+{
+    int in = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    char *data = NULL;
+    bool ok = in >= 0 && fstat(in, &st) == 0 && (data = malloc((size_t)st.st_size)) &&
+              read(in, data, (size_t)st.st_size) == st.st_size &&
+              cpio_add(to, name, mode, data, (size_t)st.st_size);
+
+    free(data);
+    if (in >= 0)
+        close(in);
+    return ok;
+}
+
+/* The drivers that guest_devices.c loads, where the kernel's build has them as modules.
+ */
+static bool
+cpio_add_modules(FILE *to, const char *dir)
+{
+    static const char *const paths[] = {
+        "drivers/virtio/virtio.ko",
+        "drivers/virtio/virtio_ring.ko",
+        "drivers/virtio/virtio_pci_legacy_dev.ko",
+        "drivers/virtio/virtio_pci_modern_dev.ko",
+        "drivers/virtio/virtio_pci.ko",
+        "drivers/virtio/virtio_balloon.ko",
+        "drivers/block/virtio_blk.ko",
+        "net/core/failover.ko",
+        "drivers/net/net_failover.ko",
+        "drivers/net/virtio_net.ko",
+        "drivers/usb/common/usb-common.ko",
+        "drivers/usb/core/usbcore.ko",
+        "drivers/usb/host/xhci-hcd.ko",
+        "drivers/usb/host/xhci-pci.ko",
+    };
+
+    for (size_t i = 0; dir && i < sizeof(paths) / sizeof(paths[0]); i++) {
+        char path[512];
+
+        (void)snprintf(path, sizeof(path), "%s/kernel/%s", dir, paths[i]);
+        if (access(path, R_OK) == 0 &&
+            !cpio_add_file(to, strrchr(path, '/') + 1, S_IFREG | 0644, path))
+            return false;
+    }
+    return true;
+}
+
+/* An archive with our guest as /init and drivers beside it, in memory; -1 on failure. */
 static int
 make_initrd(void)
 {
-    int in = open(VMT_GUEST_INIT, O_RDONLY | O_CLOEXEC);
     int fd = memfd_create("initrd", MFD_CLOEXEC), copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     FILE *to = fdopen(copy, "w");
-    struct stat st;
-    char *data = NULL;
-    bool ok = in >= 0 && to && fstat(in, &st) == 0 &&
-              (data = malloc((size_t)st.st_size)) != NULL &&
-              read(in, data, (size_t)st.st_size) == st.st_size &&
-              cpio_add(to, "init", S_IFREG | 0755, data, (size_t)st.st_size) &&
+    bool ok = to && cpio_add_file(to, "init", S_IFREG | 0755, VMT_GUEST_INIT) &&
+              cpio_add_modules(to, getenv("VMT_TEST_MODULES")) &&
               cpio_add(to, "TRAILER!!!", 0, "", 0);
 
-    free(data);
     if (to)
         ok = fclose(to) == 0 && ok;
-    if (in >= 0)
-        close(in);
     return ok ? fd : -1;
 }
 
@@ -100,10 +142,15 @@ main(void)
         .murder = qemu_murder,
         .probed = HYPERVISOR_ACCEL_KVM, /* the real accelerator's stand-in came up */
         .console_text = "guest is up",
+        .usb_null_result = -EIO, /* no device of usbfs */
     };
 
     if (!kernel) {
         printf("no kernel: VMT_TEST_KERNEL is unset\n");
+        return 77;
+    }
+    if (!getenv("VMT_TEST_MODULES")) {
+        printf("no modules: VMT_TEST_MODULES is unset\n");
         return 77;
     }
     backend.kernel_fd = open(kernel, O_RDONLY | O_CLOEXEC);

@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/contract/hypervisor/guest.h"
+
 /* Source: QEMU 7.2, docs/specs/pvpanic.txt: ISA port 0x505, bit 0 is "panicked". */
 #define PVPANIC_PORT 0x505
 
-static void
+void
 say(const char *text)
 {
     if (write(STDOUT_FILENO, text, strlen(text)) < 0)
@@ -50,6 +52,8 @@ main(void)
         outb(1, PVPANIC_PORT);
     if (strcmp(act, "poweroff") == 0 || strcmp(act, "probe") == 0)
         (void)reboot(RB_POWER_OFF);
+    if (strcmp(act, "devices") == 0)
+        watch_devices();
     for (;;)
         (void)pause();
 }

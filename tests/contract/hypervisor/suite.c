@@ -19,7 +19,7 @@
 #include "tests/unit/test.h"
 
 /* An emulated guest boots in 2 s on an idle machine. */
-#define SUITE_PATIENCE_MS 240000
+#define SUITE_PATIENCE_MS 20000
 
 static const struct suite_backend *backend;
 
@@ -131,33 +131,41 @@ stop_loop(void *arg)
     os_loop_stop(arg, 0);
 }
 
-static bool
-console_says(struct suite *s, const char *text)
+static void
+read_console(struct suite *s, char *said, size_t cap)
 {
-    char said[16384];
     FILE *f = fopen(s->console, "r");
     size_t n;
 
     assert_non_null(f);
-    n = fread(said, 1, sizeof(said) - 1, f);
+    n = fread(said, 1, cap - 1, f);
     (void)fclose(f);
     said[n] = '\0';
-    return strstr(said, text) != NULL;
+}
+
+void
+suite_pass(struct suite *s, unsigned ms)
+{
+    struct vmt_timer *timer;
+
+    assert_int_equal(s->clock->ops->timer_start(s->clock, ms, stop_loop, s->loop, &timer),
+                     0);
+    (void)os_loop_run(s->loop);
 }
 
 void
 suite_wait_console(struct suite *s, const char *text)
 {
+    char said[16384];
+
     if (!backend->console_text)
         return;
-    for (unsigned ms = 0; !console_says(s, text); ms += 20) {
-        struct vmt_timer *timer;
-
+    read_console(s, said, sizeof(said));
+    for (unsigned ms = 0; !strstr(said, text); ms += 20) {
         if (ms >= SUITE_PATIENCE_MS || s->exits > 0)
-            fail_msg("the guest never said \"%s\"", text);
-        assert_int_equal(
-            s->clock->ops->timer_start(s->clock, 20, stop_loop, s->loop, &timer), 0);
-        (void)os_loop_run(s->loop);
+            fail_msg("the guest never said \"%s\" but: %s", text, said);
+        suite_pass(s, 20);
+        read_console(s, said, sizeof(said));
     }
 }
 
@@ -251,6 +259,11 @@ suite_teardown(void **state)
     struct suite *s = *state;
     int clean, child;
 
+    if (s->vm && s->exits == 0) { /* the test failed */
+        s->free_on_event = false;
+        if (s->hv->ops->kill(s->vm, SIGKILL) == 0)
+            suite_wait(s, &s->exits);
+    }
     s->hv->ops->vm_free(s->vm);
     suite_settle(s);
     if (backend->close)

@@ -82,6 +82,8 @@ void suite_wait(struct suite *s, const unsigned *counter);
 /* Turn the loop until the guest has written text to its console; at once for a backend
  * without guests. */
 void suite_wait_console(struct suite *s, const char *text);
+/* Turn the loop for so long, or until something is noted. */
+void suite_pass(struct suite *s, unsigned ms);
 /* Let everything that is due happen. */
 void suite_settle(struct suite *s);
 /* A hypervisor_done_fn that records into arg, a struct suite. */

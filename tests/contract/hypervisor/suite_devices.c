@@ -78,20 +78,24 @@ static void
 a_guest_tells_of_its_memory_when_it_can(void **state)
 {
     struct suite *s = *state;
+    int r = -EAGAIN;
 
     NEEDS(s, HYPERVISOR_CAP_BALLOON);
     start_with(s, NULL, 0);
     assert_int_equal(s->hv->ops->balloon_set(s->vm, 32ull << 20, NULL, NULL), 0);
     if (s->backend->tell_memory)
         s->backend->tell_memory(s);
-    do {
-        assert_int_equal(RESULT(s, s->hv->ops->memory(s->vm, suite_on_memory, s)),
-                         s->done_result == -EAGAIN ? -EAGAIN : 0);
-    } while (s->done_result == -EAGAIN || s->memory.balloon < 32ull << 20);
+    for (int i = 0; i < 1000; i++) {
+        r = RESULT(s, s->hv->ops->memory(s->vm, suite_on_memory, s));
+        if (r != -EAGAIN && (r != 0 || s->memory.balloon == 32ull << 20))
+            break;
+        suite_pass(s, 50); /* it reports every other second */
+    }
+    assert_int_equal(r, 0);
     assert_int_equal(s->memory.balloon, 32ull << 20);
     assert_true(s->memory.total > 128ull << 20 && s->memory.total < 256ull << 20);
-    assert_true(s->memory.available > 0 && s->memory.available < s->memory.total);
-    assert_true(s->memory.free > 0 && s->memory.free < s->memory.total);
+    assert_true(s->memory.available > 0 && s->memory.available < 256ull << 20);
+    assert_true(s->memory.free > 0 && s->memory.free < 256ull << 20);
     suite_quit_and_exit(s);
 }
 

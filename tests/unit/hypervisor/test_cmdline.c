@@ -224,9 +224,50 @@ bad_disks_are_refused_by_number(void **state)
     disks[1] = (struct hypervisor_disk){.path = "b", .fd = -1};
     expect_refusal(&spec, "disk 1: path b is not absolute");
     disks[1] = (struct hypervisor_disk){.fd = -1};
-    expect_refusal(&spec, "disk 1 has neither path nor descriptor");
+    expect_refusal(&spec, "disk 1: it has neither path nor descriptor");
     spec.ndisks = QEMU_DISKS_MAX + 1;
     expect_refusal(&spec, "17 disks are more than 16");
+}
+
+static void
+spare_slots_bring_ports_and_disks_that_can_leave(void **state)
+{
+    const struct hypervisor_disk disks[] = {
+        {.path = "/img/root.squashfs", .fd = -1, .read_only = true, .serial = "root"},
+        {.fd = 20, .qcow2 = true, .serial = "a,\"b", .slot = 2},
+        {.path = "/img/c,d", .fd = -1, .read_only = true, .serial = "c", .slot = 1},
+    };
+    struct vm_spec spec = minimal;
+
+    (void)state;
+    spec.spare_slots = 2;
+    spec.vsock = HYPERVISOR_VSOCK_VHOST_USER;
+    spec.vsock_socket = "/run/vm/vhost-vsock.sock";
+    spec.disks = disks;
+    spec.ndisks = VMT_ARRAY_SIZE(disks);
+    expect_golden(&spec, NULL, "slots");
+}
+
+static void
+slots_that_are_not_there_are_refused(void **state)
+{
+    struct hypervisor_disk disks[] = {
+        {.path = "/a", .fd = -1, .serial = "a", .slot = 1},
+        {.path = "/b", .fd = -1, .serial = "b", .slot = 1},
+    };
+    struct vm_spec spec = minimal;
+
+    (void)state;
+    spec.disks = disks;
+    spec.ndisks = 2;
+    expect_refusal(&spec, "disk 0: there is no slot 1");
+    spec.spare_slots = 9;
+    expect_refusal(&spec, "9 spare slots are more than 8");
+    spec.spare_slots = 2;
+    expect_refusal(&spec, "disk 1: slot 1 is taken");
+    disks[1].slot = 2;
+    disks[1].serial = NULL;
+    expect_refusal(&spec, "disk 1: without a serial");
 }
 
 static void
@@ -282,6 +323,8 @@ main(void)
         cmocka_unit_test(reserved_cids_are_refused_by_name),
         cmocka_unit_test(a_vm_without_kernel_memory_cpu_or_name_is_refused),
         cmocka_unit_test(bad_disks_are_refused_by_number),
+        cmocka_unit_test(spare_slots_bring_ports_and_disks_that_can_leave),
+        cmocka_unit_test(slots_that_are_not_there_are_refused),
         cmocka_unit_test(bad_vsock_paths_and_oem_strings_are_refused),
         cmocka_unit_test(the_inherited_descriptors_match_the_command_line),
     };

@@ -83,6 +83,26 @@ a_session_reads_the_same_one_byte_at_a_time(void **state)
     qmp_reader_done(&reader);
 }
 
+/* QEMU's balloon, for what a guest does not report. */
+static void
+numbers_of_64_bits_are_no_garbage(void **state)
+{
+    static const char line[] =
+        "{\"return\":{\"a\":18446744073709551615,\"b\":4096},\"id\":7}\n";
+    struct qmp_reader reader = {0};
+    struct qmp_message m;
+
+    (void)state;
+    assert_int_equal(qmp_reader_feed(&reader, line, strlen(line), NULL), 0);
+    assert_int_equal(qmp_reader_next(&reader, &m, NULL), 1);
+    assert_int_equal(m.kind, QMP_KIND_REPLY);
+    assert_int_equal(m.id, 7);
+    assert_true(json_number_value(json_object_get(m.data, "a")) > 9.3e18);
+    assert_true(json_number_value(json_object_get(m.data, "b")) == 4096.0);
+    qmp_message_done(&m);
+    qmp_reader_done(&reader);
+}
+
 static void
 garbage_is_a_protocol_error(void **state)
 {
@@ -159,6 +179,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_reads_the_same_cut_at_each_byte),
         cmocka_unit_test(a_session_reads_the_same_one_byte_at_a_time),
+        cmocka_unit_test(numbers_of_64_bits_are_no_garbage),
         cmocka_unit_test(garbage_is_a_protocol_error),
         cmocka_unit_test(members_of_the_wrong_type_mean_nothing),
         cmocka_unit_test(a_line_without_end_is_refused_at_the_cap),

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hypervisor/qemu/vm_internal.h - one QEMU process, as the files of this room see it. */
+#pragma once
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "core/adapter/hypervisor.h"
+#include "core/base/list.h"
+#include "hypervisor/qemu/exit_internal.h"
+#include "hypervisor/qemu/qmp_internal.h"
+#include "hypervisor/qemu/tail_internal.h"
+
+struct qemu;
+
+struct hypervisor_vm {
+    struct qemu *hv;                        /* borrowed */
+    const struct hypervisor_events *events; /* borrowed, as arg */
+    void *arg;
+    struct spawn_child *child; /* NULL: gone */
+    struct spawn_id id;
+    struct qmp *qmp; /* owned, NULL: no control channel */
+    char *qmp_path;  /* owned */
+    struct qemu_tail tail;
+    struct qemu_exit_facts facts;
+    struct vmt_list jobs; /* struct qemu_job, owned: calls under way */
+    bool freed;           /* by the owner: no callback any more */
+    unsigned busy; /* our callbacks on the stack; the last one releases a freed vm */
+};
