@@ -15,14 +15,13 @@
 #define DEVICES_BUT_VSOCK                                                                \
     "name \"virtio-blk-pci\", bus PCI\nname \"virtio-net-pci\", bus PCI\n"               \
     "name \"virtio-rng-pci\", bus PCI\nname \"virtio-balloon-pci\", bus PCI\n"           \
-    "name \"pcie-root-port\", bus PCI\n"
-"name \"qemu-xhci\", bus PCI\n"
+    "name \"pcie-root-port\", bus PCI\nname \"qemu-xhci\", bus PCI\n"                    \
     "name \"pvpanic\", bus ISA\n"
 #define DEVICES DEVICES_BUT_VSOCK "name \"vhost-user-vsock-pci\", bus PCI\n"
 
-    /* Run the check on a script with these answers. */
-    static int
-    check(const char *version, const char *devices, struct vmt_err *err)
+/* Run the check on a script with these answers. */
+static int
+check(const char *version, const char *devices, struct vmt_err *err)
 {
     char path[] = "/tmp/vmt-check-XXXXXX";
     struct qemu_config config = {.binary = path};
