@@ -156,6 +156,64 @@ struct host_memory_ops {
     void (*now)(struct host *host, struct host_memory *ret_memory);
 };
 
+struct host_disk {
+    uint64_t bytes;        /* as its user sees it; of a qcow2 image the virtual size */
+    uint64_t used_bytes;   /* on the host */
+    bool user_chosen_size; /* preallocated, or resized or imported by its owner */
+    int vm_type;           /* number of vm_tools.apps.VmType, -1: not known */
+};
+
+/* Disk images: plain files, one directory per owner below a place that the host knows. An
+ * owner is [0-9A-Fa-f]+, a file a name without slash. No symbolic link is followed, and
+ * nothing but regular files is touched. */
+struct host_disk_ops {
+    /* Make the directory of an owner where it is missing. Returns 0 or -errno. */
+    int (*prepare)(struct host *host, const char *owner, struct vmt_err *err);
+    /* Absolute path of a file that need not exist. *ret_path is malloc'ed. Returns 0 or
+     * -ENOMEM. */
+    int (*path)(struct host *host, const char *owner, const char *file, char **ret_path,
+                struct vmt_err *err);
+    /* Is path what the call above gives for some file of the owner? *ret_file points into
+     * path. */
+    bool (*is_inside)(struct host *host, const char *owner, const char *path,
+                      const char **ret_file);
+    /* Returns 0, -ENOENT, -EINVAL for what is no regular file, -errno. */
+    int (*stat)(struct host *host, const char *owner, const char *file,
+                struct host_disk *ret, struct vmt_err *err);
+    /* Call fn with the name of every file; fn may remove it. No directory: no file. */
+    int (*each)(struct host *host, const char *owner,
+                void (*fn)(void *arg, const char *file), void *arg, struct vmt_err *err);
+    /* Open a file that exists, and lock it for as long as a copy of the descriptor is
+     * open anywhere: alone when it is opened for writing, else beside other readers.
+     * Returns 0, -EBUSY when somebody else has it, -ENOENT, -EINVAL, -errno. */
+    int (*open)(struct host *host, const char *owner, const char *file, bool writable,
+                int *ret_fd, struct vmt_err *err);
+    /* Returns 0, -ENOENT, -errno; what is known about the file goes with it. */
+    int (*remove)(struct host *host, const char *owner, const char *file,
+                  struct vmt_err *err);
+    /* Returns 0, -EEXIST when to is there, -ENOENT, -errno. */
+    int (*rename)(struct host *host, const char *owner, const char *from, const char *to,
+                  struct vmt_err *err);
+    /* Remember that the owner chose the size of a file that exists. */
+    int (*set_user_chosen)(struct host *host, const char *owner, const char *file,
+                           struct vmt_err *err);
+    /* May a descriptor that a caller sent be read from start to end, or be written? A
+     * regular file, a pipe or a stream socket, open for it. Returns 0 or -EINVAL. */
+    int (*source_check)(struct host *host, int fd, struct vmt_err *err);
+    int (*target_check)(struct host *host, int fd, struct vmt_err *err);
+    /* Path of the log that a worker writes its progress to, for struct host_log_ops;
+     * name is a plain file name. *ret_path is malloc'ed. */
+    int (*progress_path)(struct host *host, const char *name, char **ret_path,
+                         struct vmt_err *err);
+    /* Call fn with the name of every such log; fn may remove it. */
+    int (*progress_each)(struct host *host, void (*fn)(void *arg, const char *name),
+                         void *arg, struct vmt_err *err);
+    void (*progress_remove)(struct host *host, const char *name);
+    /* The process that has such a log open, should one of an earlier daemon do so.
+     * Returns 0, or -ESRCH. */
+    int (*progress_writer)(struct host *host, const char *name, struct spawn_id *ret_id);
+};
+
 struct host {
     const struct host_fact_ops *facts;
     const struct host_file_ops *files;
@@ -163,4 +221,5 @@ struct host {
     const struct host_store_ops *store;
     const struct host_state_ops *state;
     const struct host_memory_ops *memory;
+    const struct host_disk_ops *disks;
 };

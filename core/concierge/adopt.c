@@ -186,4 +186,5 @@ concierge_adopt(struct concierge *c)
     else if (host->files->dir_each(host, on_dir, c, &err) < 0)
         vmt_log_error("directories of earlier VMs not found: %s", err.msg);
     network_start(c);
+    disks_adopt(c);
 }

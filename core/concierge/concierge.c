@@ -2,6 +2,7 @@
 #include "core/concierge/concierge.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     c->config = *config;
     vmt_list_init(&c->vms);
     vmt_list_init(&c->syncs);
+    disk_desk_init(&c->disks);
     if (vm_index_init(&c->by_id) < 0)
         return vmt_err_set(err, ENOMEM, "create the VM daemon");
     balloons_init(c);
@@ -66,6 +68,7 @@ concierge_free(struct concierge *c)
     follow_stop(c);
     time_syncs_free(c);
     balloons_done(c);
+    disk_desk_done(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
     startup_unlisten(c);
     vm_index_done(&c->by_id);
@@ -88,7 +91,8 @@ concierge_vm_count(const struct concierge *c)
 bool
 concierge_is_busy(const struct concierge *c)
 {
-    return !vmt_list_empty(&c->vms) || template_builder_is_busy(c->builder);
+    return !vmt_list_empty(&c->vms) || template_builder_is_busy(c->builder) ||
+           concierge_disk_operations(c) > 0;
 }
 
 void

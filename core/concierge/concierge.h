@@ -43,10 +43,12 @@ struct concierge_config {
     struct host_watch *watch; /* NULL: changes of the host are not noticed */
     struct host_sleep *sleep; /* NULL: nobody says that the host is about to sleep */
     const char *vm_vsock;     /* program of the vsock device: path, or name in PATH */
+    const char *vm_disk;      /* program that works on disk images: path, or name */
     const char *console_dir;  /* absolute; holds one console log per VM name */
     struct host_net *net;     /* NULL: no VM gets a tap */
     struct concierge_network network;
-    /* The last VM is gone. From the loop, but not a place to free anything. May be NULL.
+    /* The last VM is gone, or the last disk operation over. From the loop, but not a
+     * place to free anything. May be NULL.
      */
     void (*on_idle)(void *arg);
     void *arg;
@@ -73,6 +75,8 @@ void concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
 
 /* Is there a VM, or something under way that has an end? */
 bool concierge_is_busy(const struct concierge *c);
+/* Operations on disk images that are going on. */
+size_t concierge_disk_operations(const struct concierge *c);
 
 /* VMs in any state, booting and stopping ones too. */
 size_t concierge_vm_count(const struct concierge *c);

@@ -12,6 +12,7 @@
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/balloon_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/disk_internal.h"
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/index_internal.h"
@@ -60,6 +61,7 @@ struct concierge {
     struct vm_index by_id;               /* the same ones */
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct concierge_follow follow;
+    struct disk_desk disks;
     struct vmt_timer *log_timer; /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
     struct balloons balloons;
@@ -297,6 +299,8 @@ void vm_answer_start(struct concierge_vm *vm);
 /* The answer for a VM that is there already. */
 void reply_present(struct concierge_vm *vm, struct ipc_call *call);
 void reply_start_failure(struct ipc_call *call, const char *why);
+/* A disk operation is in the way; what names it. */
+void reply_start_busy(struct ipc_call *call, const char *what);
 
 /* --- console.c --- */
 /* The last lines of the VM's console, escaped line by line; "" if none. malloc'ed, NULL

@@ -10,12 +10,22 @@ struct ipc_call;
 #define CONCIERGE_HANDLER(name)                                                          \
     void concierge_handle_##name(void *ctx, struct ipc_call *call,                       \
                                  const struct ProtobufCMessage *request);
+CONCIERGE_HANDLER(adjust_vm)
+CONCIERGE_HANDLER(cancel_disk_image_operation)
+CONCIERGE_HANDLER(create_disk_image)
+CONCIERGE_HANDLER(destroy_disk_image)
+CONCIERGE_HANDLER(disk_image_status)
+CONCIERGE_HANDLER(export_disk_image)
 CONCIERGE_HANDLER(get_balloon_info)
 CONCIERGE_HANDLER(get_dns_settings)
 CONCIERGE_HANDLER(get_vm_info)
 CONCIERGE_HANDLER(get_vm_launch_allowed)
 CONCIERGE_HANDLER(get_vm_logs)
+CONCIERGE_HANDLER(import_disk_image)
+CONCIERGE_HANDLER(install_pflash)
+CONCIERGE_HANDLER(list_vm_disks)
 CONCIERGE_HANDLER(list_vms)
+CONCIERGE_HANDLER(resize_disk_image)
 CONCIERGE_HANDLER(resume_vm)
 CONCIERGE_HANDLER(set_balloon_timer)
 CONCIERGE_HANDLER(start_vm)

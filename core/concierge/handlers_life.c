@@ -12,6 +12,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/disk_plan_internal.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/ipc/ipc.h"
 
@@ -104,6 +105,10 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     vm = vm_find(c, id.owner, id.name);
     if (vm) {
         reply_present(vm, call);
+        return;
+    }
+    if (disk_plan_busy(c, request)) {
+        reply_start_busy(call, disk_plan_busy(c, request));
         return;
     }
     if (concierge_vm_count(c) >= VMS_MAX) {

@@ -13,6 +13,7 @@
 #include "core/base/err.h"
 #include "core/concierge/cmdline_internal.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/disk_plan_internal.h"
 
 typedef VmTools__Concierge__StartVmRequest request_t;
 typedef VmTools__Concierge__DiskImage disk_t;
@@ -204,6 +205,7 @@ add_disk(struct start_plan *plan, const disk_t *d, uint32_t uid, struct vmt_err 
     struct host *host = plan->host;
     struct hypervisor_disk *b;
     char serial[PLAN_SERIAL_MAX];
+    bool qcow2 = d->image_type == VM_TOOLS__CONCIERGE__DISK_IMAGE_TYPE__DISK_IMAGE_QCOW2;
     int fd, r;
 
     if (d->image_type == VM_TOOLS__CONCIERGE__DISK_IMAGE_TYPE__DISK_IMAGE_PLUGINVM)
@@ -211,12 +213,14 @@ add_disk(struct start_plan *plan, const disk_t *d, uint32_t uid, struct vmt_err 
                             d->path);
     if (d->do_mount && !*d->mount_point)
         return vmt_err_setx(err, EINVAL, "disk %s: there is no mount point", d->path);
-    r = host->files->image_open(host, d->path, d->writable, uid, &fd, err);
+    (void)snprintf(serial, sizeof(serial), "disk%zu", plan->nblocks);
+    r = disk_plan_open(plan, d->path, d->writable, serial, &fd, &qcow2, err);
+    if (r == 0)
+        r = host->files->image_open(host, d->path, d->writable, uid, &fd, err);
     if (r < 0)
         return r;
-    (void)snprintf(serial, sizeof(serial), "disk%zu", plan->nblocks);
     b = add_block(plan, fd, !d->writable, serial);
-    b->qcow2 = d->image_type == VM_TOOLS__CONCIERGE__DISK_IMAGE_TYPE__DISK_IMAGE_QCOW2;
+    b->qcow2 = qcow2;
     b->block_size = d->block_size;
     b->direct = d->o_direct;
     return d->do_mount ? add_mount(plan, d, err) : 0;

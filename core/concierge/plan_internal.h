@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/adapter/hypervisor.h"
+#include "core/disk/name.h"
 #include "core/vm/id.h"
 
 struct concierge;
@@ -25,6 +26,13 @@ struct plan_mount {
     char *target, *fstype, *options; /* owned */
     uint64_t flags;
     bool external; /* of a descriptor: make the target, and a file system if blank */
+};
+
+/* A disk that is an image of the owner, see core/disk/name.h. */
+struct plan_image {
+    char serial[PLAN_SERIAL_MAX];
+    char file[DISK_FILE_MAX];
+    bool read_only;
 };
 
 struct start_plan {
@@ -46,6 +54,8 @@ struct start_plan {
     size_t nblocks;
     struct plan_mount mounts[PLAN_BLOCKS_MAX];
     size_t nmounts;
+    struct plan_image images[PLAN_BLOCKS_MAX];
+    size_t nimages;
 };
 
 /* Everything that StartVm checks before it takes anything (spec 4.1), in the order of the

@@ -10,15 +10,17 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/disk_plan_internal.h"
 #include "core/concierge/record_internal.h"
 #include "vmt_state.pb-c.h"
 
 #define DAEMON_RECORD "daemon"
 
-static int
-save(struct concierge *c, const char *name, const ProtobufCMessage *message,
-     struct vmt_err *err)
+int
+concierge_record_put(struct concierge *c, const char *name,
+                     const ProtobufCMessage *message, struct vmt_err *err)
 {
     struct host *host = c->config.host;
     size_t len = protobuf_c_message_get_packed_size(message);
@@ -72,6 +74,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
     Vmt__NetworkRecord network;
     char *plugged[PLAN_BLOCKS_MAX];
+    Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX], *disk_list[PLAN_BLOCKS_MAX];
     int r;
 
     vmt__vm_record__init(&record);
@@ -102,7 +105,9 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     fill_mounts(vm, mounts, list);
     record.mounts = list;
     record.n_mounts = vm->plan.nmounts;
-    r = save(vm->c, vm->key, &record.base, err);
+    record.n_disks = disk_uses_fill(&vm->plan, disks, disk_list);
+    record.disks = disk_list;
+    r = concierge_record_put(vm->c, vm->key, &record.base, err);
     return r < 0 ? vmt_err_wrap(err, r, "remember the VM") : 0;
 }
 
@@ -124,7 +129,7 @@ concierge_record_save(struct concierge *c, struct vmt_err *err)
         return vmt_err_set(err, ENOMEM, "write the record %s", DAEMON_RECORD);
     numbers_record_fill(&c->numbers, &record, room);
     record_memory_fill(c, &record);
-    return save(c, DAEMON_RECORD, &record.base, err);
+    return concierge_record_put(c, DAEMON_RECORD, &record.base, err);
 }
 
 void
@@ -150,7 +155,8 @@ concierge_record_load(struct concierge *c)
 bool
 record_is_of_a_vm(const char *name)
 {
-    return strcmp(name, DAEMON_RECORD) != 0;
+    return strcmp(name, DAEMON_RECORD) != 0 &&
+           !vmt_str_has_prefix(name, DISK_RECORD_PREFIX);
 }
 
 static int
@@ -204,6 +210,7 @@ restore_plan(struct concierge *c, const Vmt__VmRecord *record, struct start_plan
     plan->net = record->has_network ? HYPERVISOR_NET_USER : HYPERVISOR_NET_NONE;
     restore_plugged(record, plan);
     plan->vm_username = strdup(record->vm_username);
+    disk_uses_restore(record, plan);
     if (!plan->vm_username || restore_mounts(record, plan) < 0)
         return vmt_err_set(err, ENOMEM, "restore the VM");
     return 0;

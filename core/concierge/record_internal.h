@@ -7,10 +7,15 @@
 #include "core/vm/lease.h"
 #include "vmt_state.pb-c.h"
 
+struct ProtobufCMessage;
 struct concierge;
 struct concierge_numbers;
 struct concierge_vm;
 struct vmt_err;
+
+/* Replace the record of that name. Returns 0 or -errno with words. */
+int concierge_record_put(struct concierge *c, const char *name,
+                         const struct ProtobufCMessage *message, struct vmt_err *err);
 
 bool record_is_of_a_vm(const char *name);
 

@@ -13,14 +13,10 @@
 #define NO_GPU "VMs have no GPU here"
 #define NO_USB "USB devices cannot be passed to a VM here"
 #define NO_HOTPLUG "network devices cannot be added to a running VM here"
-#define NO_OPERATION "there is no disk image operation with this id"
-#define NO_IMAGES "disk images are not managed here; pass disks as paths or descriptors"
-#define NO_FIRMWARE "firmware images are not kept here; boot a kernel instead"
 #define NO_BALLOON "the memory balloon is not driven here"
 #define NO_CGROUPS "the CPU share of VMs is not controlled here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
-#define NO_ADJUST "there is no such operation"
 #define NO_USERS "guest accounts are not managed here"
 #define NO_REPORTING "nothing is reported about VMs here"
 
@@ -90,33 +86,23 @@ concierge_refuse(struct ipc_call *call, const ProtobufCMessageDescriptor *reply,
     }
 
 REFUSE(add_group_permission_mesa, NULL, NO_GPU)
-REFUSE(adjust_vm, M(success_failure_response), NO_ADJUST)
 REFUSE(aggressive_balloon, M(success_failure_response), ONLY_CHROMEOS)
 REFUSE(arc_vm_complete_boot, EMPTY, ONLY_CHROMEOS)
 REFUSE(attach_key, M(attach_key_response), NO_USB)
 REFUSE(attach_net_device, M(attach_net_device_response), NO_HOTPLUG)
 REFUSE(attach_usb_device, M(attach_usb_device_response), NO_USB)
-REFUSE(cancel_disk_image_operation, M(success_failure_response), NO_OPERATION)
-REFUSE(create_disk_image, M(create_disk_image_response), NO_IMAGES)
-REFUSE(destroy_disk_image, M(destroy_disk_image_response), NO_IMAGES)
 REFUSE(detach_net_device, M(success_failure_response), NO_HOTPLUG)
 REFUSE(detach_usb_device, M(success_failure_response), NO_USB)
-REFUSE(disk_image_status, M(disk_image_status_response), NO_OPERATION)
-REFUSE(export_disk_image, M(export_disk_image_response), NO_IMAGES)
 REFUSE(get_baguette_image_url, M(get_baguette_image_url_response), ONLY_CHROMEOS)
 REFUSE(get_vm_enterprise_reporting_info, M(get_vm_enterprise_reporting_info_response),
        NO_REPORTING)
 REFUSE(get_vm_gpu_cache_path, M(get_vm_gpu_cache_path_response), NO_GPU)
 REFUSE(get_vm_memory_management_kills_connection,
        M(get_vm_memory_management_kills_connection_response), ONLY_CHROMEOS)
-REFUSE(import_disk_image, M(import_disk_image_response), NO_IMAGES)
-REFUSE(install_pflash, M(success_failure_response), NO_FIRMWARE)
 REFUSE(list_usb_devices, M(list_usb_device_response), NO_USB)
-REFUSE(list_vm_disks, M(list_vm_disks_response), NO_IMAGES)
 REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
 REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
 REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
-REFUSE(resize_disk_image, M(resize_disk_image_response), NO_IMAGES)
 REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
 REFUSE(set_up_vm_user, M(set_up_vm_user_response), NO_USERS)
 REFUSE(set_vm_cpu_restriction, M(set_vm_cpu_restriction_response), NO_CGROUPS)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core/concierge/reply.c - answers to StartVm. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,20 @@ reply_start_failure(struct ipc_call *call, const char *why)
     vm_tools__concierge__start_vm_response__init(&response);
     response.failure_reason = (char *)(uintptr_t)why;
     response.status = VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_FAILURE;
+    ipc_call_reply(call, &response.base, NULL, 0);
+}
+
+void
+reply_start_busy(struct ipc_call *call, const char *what)
+{
+    response_t response;
+    char why[128];
+
+    (void)snprintf(why, sizeof(why),
+                   "%s is going on for a disk of this VM; wait or cancel it", what);
+    vm_tools__concierge__start_vm_response__init(&response);
+    response.failure_reason = why;
+    response.status = VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_DISK_OP_IN_PROGRESS;
     ipc_call_reply(call, &response.base, NULL, 0);
 }
 

@@ -231,6 +231,8 @@ static const char *const cancel_words[] = {
         "the start was cancelled by StopVm",
     [VM_TOOLS__CONCIERGE__VM_STOP_REASON__STOP_ALL_VMS_REQUESTED] =
         "the start was cancelled by StopAllVms",
+    [VM_TOOLS__CONCIERGE__VM_STOP_REASON__DESTROY_DISK_IMAGE_REQUESTED] =
+        "the start was cancelled: its disk is destroyed",
     [VM_TOOLS__CONCIERGE__VM_STOP_REASON__SERVICE_SHUTDOWN] =
         "the start was cancelled: vm_concierge shuts down",
 };

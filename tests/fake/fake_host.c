@@ -14,6 +14,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/list.h"
+#include "tests/fake/fake_disks.h"
 #include "tests/fake/fake_states.h"
 
 /* A directory, image, log or record; a process that uses a directory. */
@@ -28,7 +29,8 @@ struct fake_host {
     struct host base;
     struct vmt_list dirs, images, logs, records, users;
     struct host_memory memory;
-    unsigned next_dir, skip, trims;
+    struct fake_disks *disks;
+    unsigned next_dir, skip, trims, randoms;
     int error;
     bool failed;
     char server[64], domain[64], zone[64];
@@ -149,9 +151,11 @@ fake_random(struct host *host, void *buf, size_t len, struct vmt_err *err)
 {
     int r = may_fail(host, "get random bytes", err);
 
-    if (r == 0)
-        memset(buf, 0xab, len);
-    return r;
+    if (r < 0)
+        return r;
+    memset(buf, 0xab, len);
+    ((uint8_t *)buf)[len - 1] ^= (uint8_t)self_of(host)->randoms++; /* never twice */
+    return 0;
 }
 
 static void
@@ -444,7 +448,13 @@ fake_host_new(void)
 
     if (!self)
         return NULL;
-    self->base = (struct host){&facts, &files, &logs, &store, &fake_states_ops, &memory};
+    self->base = (struct host){.facts = &facts,
+                               .files = &files,
+                               .logs = &logs,
+                               .store = &store,
+                               .state = &fake_states_ops,
+                               .memory = &memory,
+                               .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;
     self->memory.available = 6144ull << 20;
     fake_host_set_dns(&self->base, "192.0.2.53", "example.org");
@@ -454,6 +464,7 @@ fake_host_new(void)
     vmt_list_init(&self->logs);
     vmt_list_init(&self->records);
     vmt_list_init(&self->users);
+    self->disks = fake_disks_new();
     return &self->base;
 }
 
@@ -474,6 +485,7 @@ fake_host_free(struct host *host)
     drop_all(&self->logs);
     drop_all(&self->records);
     drop_all(&self->users);
+    fake_disks_free(self->disks);
     fake_states_free(host);
     free(self);
 }
@@ -555,4 +567,35 @@ void
 fake_host_set_memory(struct host *host, const struct host_memory *memory_now)
 {
     self_of(host)->memory = *memory_now;
+}
+
+struct fake_disks *
+fake_host_disks(struct host *host)
+{
+    return self_of(host)->disks;
+}
+
+int
+fake_host_may_fail(struct host *host, const char *what, struct vmt_err *err)
+{
+    return may_fail(host, what, err);
+}
+
+void
+fake_host_logs_each(struct host *host, const char *dir,
+                    void (*fn)(void *arg, const char *name), void *arg)
+{
+    VMT_LIST_FOREACH(at, following, &self_of(host)->logs)
+    {
+        struct entry *e = VMT_CONTAINER_OF(at, struct entry, node);
+
+        if (strncmp(e->name, dir, strlen(dir)) == 0)
+            fn(arg, e->name + strlen(dir));
+    }
+}
+
+void
+fake_host_log_remove(struct host *host, const char *path)
+{
+    drop(find(&self_of(host)->logs, path));
 }

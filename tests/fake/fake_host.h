@@ -46,3 +46,11 @@ void fake_host_add_user(struct host *host, const char *dir, const struct spawn_i
 
 /* What the host says about its memory from now on. */
 void fake_host_set_memory(struct host *host, const struct host_memory *memory);
+/* For the fakes of other concerns. */
+struct fake_disks;
+struct fake_disks *fake_host_disks(struct host *host);
+int fake_host_may_fail(struct host *host, const char *what, struct vmt_err *err);
+/* Names of the logs below a directory. */
+void fake_host_logs_each(struct host *host, const char *dir,
+                         void (*fn)(void *arg, const char *name), void *arg);
+void fake_host_log_remove(struct host *host, const char *path);

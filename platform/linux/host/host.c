@@ -2,6 +2,7 @@
 #include "platform/linux/host/host.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,8 @@ self_free(struct linux_host *self)
     free(self->run_root);
     free(self->record_dir);
     free(self->state_dir);
+    free(self->disk_dir);
+    free(self->progress_dir);
     free(self);
 }
 VMT_DEFINE_FREEP(struct linux_host, self_free)
@@ -40,12 +43,21 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.store = &linux_host_store;
     self->base.state = &linux_host_state;
     self->base.memory = &linux_host_memory;
+    self->base.disks = &linux_host_disks;
     self->run_root = strdup(config->run_root);
     self->record_dir = strdup(config->record_dir);
     self->state_dir = strdup(config->state_dir);
-    if (!self->run_root || !self->record_dir || !self->state_dir)
+    self->disk_dir = strdup(config->disk_dir);
+    if (asprintf(&self->progress_dir, "%s/disk-operations", config->run_root) < 0)
+        self->progress_dir = NULL;
+    if (!self->run_root || !self->record_dir || !self->state_dir || !self->disk_dir ||
+        !self->progress_dir)
         return vmt_err_set(err, ENOMEM, "look after the host");
     r = os_mkdir_p(config->record_dir, 0700, err);
+    if (r == 0)
+        r = os_mkdir_p(self->progress_dir, 0700, err);
+    if (r == 0)
+        r = os_mkdir_p(config->disk_dir, 0700, err);
     if (r == 0)
         r = os_mkdir_p(config->log_dir, 0700, err);
     if (r < 0)

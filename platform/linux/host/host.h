@@ -9,6 +9,7 @@ struct linux_host_config {
     const char *record_dir; /* absolute, made if missing: one file per record */
     const char *state_dir;  /* absolute; made when a state is saved */
     const char *log_dir;    /* absolute, made if missing: for logs that outlive a VM */
+    const char *disk_dir;   /* absolute, made if missing: a directory per owner */
 };
 
 /* Everything is copied. Old logs in log_dir beyond some hundreds are removed. Returns 0,

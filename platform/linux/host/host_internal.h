@@ -6,9 +6,11 @@
 
 struct linux_host {
     struct host base;
-    char *run_root;   /* owned */
-    char *record_dir; /* owned */
-    char *state_dir;  /* owned */
+    char *run_root;     /* owned */
+    char *record_dir;   /* owned */
+    char *state_dir;    /* owned */
+    char *disk_dir;     /* owned */
+    char *progress_dir; /* owned */
 };
 
 /* Logs outlive their VMs, but not for ever: of the files in dir, the newest keep stay. */
@@ -27,3 +29,13 @@ extern const struct host_log_ops linux_host_logs;
 extern const struct host_store_ops linux_host_store;
 extern const struct host_state_ops linux_host_state;
 extern const struct host_memory_ops linux_host_memory;
+extern const struct host_disk_ops linux_host_disks;
+
+/* disk_progress.c: slots of linux_host_disks. */
+int linux_host_progress_path(struct host *host, const char *name, char **ret_path,
+                             struct vmt_err *err);
+int linux_host_progress_each(struct host *host, void (*fn)(void *arg, const char *name),
+                             void *arg, struct vmt_err *err);
+void linux_host_progress_remove(struct host *host, const char *name);
+int linux_host_progress_writer(struct host *host, const char *name,
+                               struct spawn_id *ret_id);

@@ -59,7 +59,7 @@ struct program {
     struct vmt_argv capabilities;
     uint32_t services[OPTIONS_SERVICES_MAX];
     int lock_fd; /* one daemon per runtime directory */
-    char *socket_path, *vm_vsock, *console_dir;
+    char *socket_path, *vm_vsock, *vm_disk, *console_dir, *disk_dir;
     bool stopping;
 };
 
@@ -88,7 +88,9 @@ program_done(struct program *p)
     vmt_argv_done(&p->capabilities);
     free(p->socket_path);
     free(p->vm_vsock);
+    free(p->vm_disk);
     free(p->console_dir);
+    free(p->disk_dir);
     os_paths_done(&p->paths);
     vmt_closep(&p->lock_fd);
 }
@@ -104,24 +106,24 @@ join(const char *dir, const char *name)
 
 /* Beside this program, where both are built and installed; else from PATH. */
 static char *
-find_vm_vsock(void)
+find_program(const char *name)
 {
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char *slash, *path;
 
     if (n <= 0)
-        return strdup("vm_vsock");
+        return strdup(name);
     self[n] = '\0';
     slash = strrchr(self, '/');
     if (!slash)
-        return strdup("vm_vsock");
+        return strdup(name);
     *slash = '\0';
-    path = join(self, "vm_vsock");
+    path = join(self, name);
     if (path && access(path, X_OK) == 0)
         return path;
     free(path);
-    return strdup("vm_vsock");
+    return strdup(name);
 }
 
 static int
@@ -184,8 +186,10 @@ make_paths(struct program *p, struct vmt_err *err)
         return vmt_err_set(err, errno, "open %s to clients", p->paths.runtime);
     p->socket_path = join(p->paths.runtime, "concierge.sock");
     p->console_dir = join(p->paths.state, "console");
-    p->vm_vsock = p->opt.vm_vsock ? strdup(p->opt.vm_vsock) : find_vm_vsock();
-    if (!p->socket_path || !p->console_dir || !p->vm_vsock)
+    p->disk_dir = join(p->paths.data, "vms");
+    p->vm_vsock = p->opt.vm_vsock ? strdup(p->opt.vm_vsock) : find_program("vm_vsock");
+    p->vm_disk = p->opt.vm_disk ? strdup(p->opt.vm_disk) : find_program("vm_disk");
+    if (!p->socket_path || !p->console_dir || !p->disk_dir || !p->vm_vsock || !p->vm_disk)
         return vmt_err_set(err, ENOMEM, "find the paths");
     return lock_runtime(p, err);
 }
@@ -199,6 +203,7 @@ make_host(struct program *p, struct vmt_err *err)
         .record_dir = records,
         .state_dir = p->paths.state,
         .log_dir = p->console_dir,
+        .disk_dir = p->disk_dir,
     };
 
     if (!records)
@@ -335,6 +340,7 @@ make_concierge(struct program *p, struct vmt_err *err)
                     .subnets = p->opt.network.subnets,
                     .containers = p->opt.network.containers},
         .vm_vsock = p->vm_vsock,
+        .vm_disk = p->vm_disk,
         .console_dir = p->console_dir,
         .template_count = p->opt.template_count,
         .template_bytes = p->opt.template_bytes,

@@ -157,6 +157,13 @@ set_template_bytes(struct options *opt, const char *value)
 }
 
 static bool
+set_vm_disk(struct options *opt, const char *value)
+{
+    opt->vm_disk = value;
+    return *value != '\0';
+}
+
+static bool
 set_log_level(struct options *opt, const char *value)
 {
     static const struct {
@@ -207,6 +214,7 @@ static const struct {
      set_no_templates},
     {"template-count", "N", "templates to keep of one owner (4)", set_template_count},
     {"template-bytes", "BYTES", "and of all owners together (2 GiB)", set_template_bytes},
+    {"vm-disk", "PATH", "program that works on disk images", set_vm_disk},
     {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
 };
 

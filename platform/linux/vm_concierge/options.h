@@ -21,6 +21,7 @@ struct options {
     const char *hypervisor; /* name of a backend */
     const char *hypervisor_binary; /* NULL: the backend's own choice */
     const char *vm_vsock;          /* NULL: beside this program, else in PATH */
+    const char *vm_disk;           /* NULL: beside this program, else from PATH */
     const char *service_users[OPTIONS_SERVICES_MAX]; /* names or numbers */
     size_t nservice_users;
     struct network_options network;

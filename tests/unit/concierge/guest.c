@@ -31,6 +31,8 @@ struct guest {
     } ways[WAYS_MAX];
     size_t nways;
     int mount_error;
+    uint64_t available, min_size;
+    struct guest_resize resize;
     int64_t time;
     struct guest_identity identity;
     char resolv[128], zone[64];
@@ -78,6 +80,40 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
         rpc_server_call_reply(call, &report.base);
     else
         rpc_server_call_reply(call, &empty.base);
+}
+
+static void
+answer_space(struct guest *g, struct rpc_server_call *call)
+{
+    Vmt__DiskSpace space = VMT__DISK_SPACE__INIT;
+
+    space.available_bytes = g->available;
+    space.min_bytes = g->min_size;
+    rpc_server_call_reply(call, &space.base);
+}
+
+static void
+answer_resize(struct guest *g, struct rpc_server_call *call,
+              const VmTools__ResizeFilesystemRequest *rq)
+{
+    VmTools__ResizeFilesystemResponse reply = VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__INIT;
+
+    g->resize.asked = rq->size;
+    (void)snprintf(g->resize.serial, sizeof(g->resize.serial), "%s", rq->serial);
+    g->resize.in_progress = true;
+    reply.status = VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__STARTED;
+    rpc_server_call_reply(call, &reply.base);
+}
+
+static void
+answer_resize_status(struct guest *g, struct rpc_server_call *call)
+{
+    VmTools__GetResizeStatusResponse reply = VM_TOOLS__GET_RESIZE_STATUS_RESPONSE__INIT;
+
+    reply.resize_in_progress = g->resize.in_progress;
+    reply.current_size = g->resize.current;
+    reply.target_size = g->resize.asked;
+    rpc_server_call_reply(call, &reply.base);
 }
 
 static void
@@ -138,7 +174,14 @@ handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
     case GUEST_ANSWERS:
         break;
     }
-    answer(g, call, method);
+    if (strcmp(method, "GetDiskSpace") == 0)
+        answer_space(g, call);
+    else if (strcmp(method, "ResizeFilesystem") == 0)
+        answer_resize(g, call, (const VmTools__ResizeFilesystemRequest *)request);
+    else if (strcmp(method, "GetResizeStatus") == 0)
+        answer_resize_status(g, call);
+    else
+        answer(g, call, method);
     if (strcmp(method, "Shutdown") == 0 && g->power_off[0])
         power_off(g);
 }
@@ -151,8 +194,10 @@ handle(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 static const struct rpc_server_method maitred_methods[] = {
     METHOD("ConfigureContainerGuest", vm_tools__configure_container_guest_request),
     METHOD("ConfigureNetwork", vm_tools__network_config_request),
+    METHOD("GetResizeStatus", vm_tools__empty_message),
     METHOD("Mount", vm_tools__mount_request),
     METHOD("PrepareToSuspend", vm_tools__empty_message),
+    METHOD("ResizeFilesystem", vm_tools__resize_filesystem_request),
     METHOD("SetResolvConfig", vm_tools__set_resolv_config_request),
     METHOD("SetTime", vm_tools__set_time_request),
     METHOD("SetTimezone", vm_tools__set_timezone_request),
@@ -165,6 +210,7 @@ static const struct rpc_server_service maitred = {.name = "vm_tools.Maitred",
 static const struct rpc_server_method agent_methods[] = {
     METHOD("GetBootReport", vmt__boot_report_request),
     METHOD("SetIdentity", vmt__set_identity_request),
+    METHOD("GetDiskSpace", vmt__disk_space_request),
 };
 static const struct rpc_server_service agent_service = {
     .name = "vmt.Agent",
@@ -218,6 +264,19 @@ guest_set(struct guest *g, const char *method, enum guest_way way)
     assert_true(g->nways < WAYS_MAX);
     (void)snprintf(g->ways[g->nways].method, sizeof(g->ways[0].method), "%s", method);
     g->ways[g->nways++].way = way;
+}
+
+void
+guest_set_space(struct guest *g, uint64_t available, uint64_t min_size)
+{
+    g->available = available;
+    g->min_size = min_size;
+}
+
+struct guest_resize *
+guest_resize(struct guest *g)
+{
+    return &g->resize;
 }
 
 void

@@ -23,6 +23,17 @@ struct guest *guest_new(struct world *w, uint32_t cid);
 void guest_free(struct guest *guest);
 
 void guest_set(struct guest *guest, const char *method, enum guest_way way);
+/* What GetDiskSpace tells. */
+void guest_set_space(struct guest *guest, uint64_t available, uint64_t min_size);
+
+/* The file system: ResizeFilesystem only notes what was asked, and sets in_progress; the
+ * test does the rest. */
+struct guest_resize {
+    uint64_t asked, current;
+    char serial[32];
+    bool in_progress;
+};
+struct guest_resize *guest_resize(struct guest *guest);
 void guest_set_mount_error(struct guest *guest, int error);
 /* After an answered Shutdown the hypervisor process of vm_name ends: power off. */
 void guest_power_off_on_shutdown(struct guest *guest, const char *vm_name);

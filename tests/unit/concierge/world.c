@@ -15,6 +15,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/concierge/service.h"
+#include "core/disk/op.h"
 #include "tests/fake/fake_states.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
@@ -37,7 +38,11 @@ count_fds(void)
 static size_t
 companions_left(const struct world *w)
 {
-    return fake_spawn_running(w->spawn);
+    size_t n = fake_spawn_running(w->spawn);
+
+    for (size_t i = 0; i < w->workers.n; i++)
+        n -= fake_spawn_last_signal(w->spawn, w->workers.v[i].pid) >= 0;
+    return n;
 }
 
 static void
@@ -69,6 +74,12 @@ note(struct world *w, const char *name, const ProtobufCMessage *m)
                        (int)s->cid, (int)s->reason,
                        fake_host_dirs(w->host) + fake_hypervisor_count(w->hv) +
                            companions_left(w));
+    } else if (strcmp(name, "DiskImageProgress") == 0) {
+        const VmTools__Concierge__DiskImageStatusResponse *s = (const void *)m;
+
+        assert_string_equal(s->owner_id, WORLD_OWNER);
+        (void)snprintf(end, cap, "DiskImageProgress status %d progress %u\n",
+                       (int)s->status, s->progress);
     } else {
         (void)snprintf(end, cap, "%s\n", name);
     }
@@ -107,6 +118,8 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
         w->sync = pid;
         return 0;
     }
+    if (strcmp(spec->argv[0], "vm_disk") == 0)
+        return workers_on_spawn(w, spec, pid);
     assert_string_equal(spec->argv[0], "vm_vsock");
     assert_memory_equal(spec->argv[4], dir, sizeof(dir) - 1);
     fake_host_add_user(w->host, spec->argv[4] + sizeof(dir) - 1, &id);
@@ -145,6 +158,7 @@ world_start_daemon(struct world *w)
         .net = w->host_net,
         .network = w->network,
         .vm_vsock = "vm_vsock",
+        .vm_disk = "vm_disk",
         .console_dir = "/state/console",
         .template_count = w->template_count,
         .template_bytes = w->template_bytes,
@@ -190,10 +204,13 @@ void
 world_done(struct world *w)
 {
     assert_int_equal(concierge_vm_count(w->c), 0);
+    assert_int_equal(concierge_disk_operations(w->c), 0);
+    if (fake_host_records(w->host) > 1) /* ends that nobody asked for are forgotten */
+        fake_clock_advance(w->clock, DISK_OP_KEEP_MS);
     world_kill_daemon(w);
     world_run(w, 60000); /* what is closed may still be under way */
     assert_int_equal(fake_hypervisor_count(w->hv), 0);
-    assert_int_equal(companions_left(w), 0);
+    assert_int_equal(fake_spawn_running(w->spawn), 0);
     assert_int_equal(fake_host_dirs(w->host), 0);
     assert_int_equal(fake_states_open(w->host), 0);
     assert_true(fake_host_records(w->host) <= 1); /* the daemon's own */
@@ -227,6 +244,7 @@ world_run(struct world *w, uint64_t ms)
 
         fake_clock_advance(w->clock, step);
         companions_obey(w);
+        workers_work(w);
         fake_clock_advance(w->clock, 0);
         ms -= step;
     } while (ms > 0);

@@ -16,6 +16,7 @@
 #include "tests/fake/fake_spawn.h"
 #include "tests/fake/fake_transport.h"
 #include "tests/fake/fake_watch.h"
+#include "tests/unit/concierge/workers.h"
 
 #define WORLD_UID 1000u
 #define WORLD_OWNER "75696431"
@@ -40,6 +41,7 @@ struct world {
     size_t ncompanions;
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
     bool companions_hang;            /* they ignore SIGTERM */
+    struct workers workers;          /* vm_disk */
     unsigned idles;                  /* calls of on_idle */
     /* For world_start_daemon; 0 at the start, so that nothing is built behind a test. */
     unsigned template_count;
@@ -59,12 +61,13 @@ void world_done(struct world *w);
 void world_kill_daemon(struct world *w);
 void world_start_daemon(struct world *w);
 
-/* Let time pass; companions that got SIGTERM end. */
+/* Let time pass; companions that got SIGTERM end, disk workers do their work. */
 void world_run(struct world *w, uint64_t ms);
 
 /* The signals so far, a line each: "VmStartingUp demo 32", "VmStarted demo 32 status 1",
  * "VmStopping demo 32", "VmStopped demo 32 reason 1 left 0" - left counts the
- * directories, processes and companions at that moment. Compared and emptied. */
+ * directories, processes and companions at that moment; "DiskImageProgress status 6
+ * progress 40". Compared and emptied. */
 void world_expect_signals(struct world *w, const char *expected);
 
 /* One call of a client. */

@@ -14,9 +14,9 @@ int
 place_setup(void **state)
 {
     struct place *p = calloc(1, sizeof(*p));
-    char records[128], logs[128], states[128];
+    char records[128], logs[128], states[128], disks[128];
     struct linux_host_config config = {
-        .record_dir = records, .log_dir = logs, .state_dir = states};
+        .record_dir = records, .log_dir = logs, .state_dir = states, .disk_dir = disks};
 
     if (!p)
         return -1;
@@ -26,6 +26,7 @@ place_setup(void **state)
     (void)snprintf(records, sizeof(records), "%s/records", p->root);
     (void)snprintf(logs, sizeof(logs), "%s/logs", p->root);
     (void)snprintf(states, sizeof(states), "%s/states", p->root);
+    (void)snprintf(disks, sizeof(disks), "%s/disks", p->root);
     config.run_root = p->root;
     *state = p;
     return linux_host_new(&config, &p->host, NULL);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "platform/guest/maitred/init/boot.h"
 #include "platform/guest/maitred/proc/table.h"
@@ -26,6 +27,13 @@ struct vmt_err;
 struct vmt_timer;
 
 #define AGENT_WAITING_MAX 16 /* callers of Shutdown at the same time */
+
+/* Of one file system at a time; see rpc/resize.c. */
+struct resize {
+    bool in_progress;
+    uint64_t current_size, target_size; /* bytes, 0: never */
+    char failure[256];                  /* of the last one, "" */
+};
 
 struct agent {
     struct os_loop *loop;    /* borrowed */
@@ -55,6 +63,7 @@ struct agent {
     uint32_t frozen_cid;              /* our context id when we were frozen */
     struct rpc_server_call *waiting[AGENT_WAITING_MAX]; /* for the end of the shutdown */
     size_t nwaiting;
+    struct resize resize;
 };
 
 /* Serve the host on vsock; as PID 1 also start the services and jobs and report ready.

@@ -50,10 +50,10 @@ static const struct rpc_server_method maitred_methods[] = {
     {"SetResolvConfig", &vm_tools__set_resolv_config_request__descriptor,
      handle_set_resolv_config, false, false},
     {"GetKernelVersion", EMPTY, handle_get_kernel_version, false, false},
-    {"ResizeFilesystem", &vm_tools__resize_filesystem_request__descriptor, handle_not_yet,
-     false, false},
-    {"GetResizeStatus", EMPTY, handle_not_yet, false, false},
-    {"GetResizeBounds", EMPTY, handle_not_yet, false, false},
+    {"ResizeFilesystem", &vm_tools__resize_filesystem_request__descriptor,
+     handle_resize_filesystem, false, false},
+    {"GetResizeStatus", EMPTY, handle_get_resize_status, false, false},
+    {"GetResizeBounds", EMPTY, handle_get_resize_bounds, false, false},
     {"GetAvailableSpace", EMPTY, handle_get_available_space, false, false},
     {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false, false},
     {"UpdateStorageBalloon", &vm_tools__update_storage_balloon_request__descriptor,
@@ -76,6 +76,8 @@ static const struct rpc_server_method agent_methods[] = {
      false},
     {"Freeze", &vmt__freeze_request__descriptor, handle_freeze, false, false},
     {"Thaw", &vmt__thaw_request__descriptor, handle_thaw, false, false},
+    {"GetDiskSpace", &vmt__disk_space_request__descriptor, handle_get_disk_space, false,
+     false},
 };
 
 const struct rpc_server_service agent_service = {
