@@ -66,6 +66,7 @@ concierge_free(struct concierge *c)
     forget(VMT_CONTAINER_OF(at, struct concierge_vm, node));
     template_builder_free(c->builder);
     follow_stop(c);
+    network_stop(c);
     time_syncs_free(c);
     balloons_done(c);
     disk_desk_done(c);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "concierge_service.pb-c.h"
+#include "core/adapter/clock.h"
 #include "core/adapter/host.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
@@ -22,6 +23,9 @@ static const struct network_ipv4 user_ipv4 = {
     .gateway = 0x0a000202,
 };
 #define USER_DNS "10.0.2.3"
+
+/* How long VMs may be without their rules when somebody removes them. */
+#define RULES_CHECK_MS 5000u
 
 static const char *const mode_names[] = {
     [HYPERVISOR_NET_NONE] = "none",
@@ -65,6 +69,47 @@ list_taps(const struct concierge *c, struct host_net_vm *taps)
     return n;
 }
 
+static void watch_rules(struct concierge *c);
+
+static void
+on_timer(void *arg)
+{
+    struct concierge *c = arg;
+    struct host_net *net = c->config.net;
+    struct vmt_err err = {0};
+    int r = net->ops->refresh(net, &err);
+
+    c->connection.timer = NULL;
+    if (r < 0)
+        vmt_log_warning("the rules for taps of VMs cannot be checked: %s", err.msg);
+    if (r > 0)
+        vmt_log_notice("somebody removed the rules for taps of VMs; they are back");
+    watch_rules(c);
+}
+
+/* The reload of a firewall often begins with an empty rule set, which would leave VMs
+ * without NAT, and others without protection from them. */
+static void
+watch_rules(struct concierge *c)
+{
+    struct vmt_clock *clock = c->config.clock;
+
+    if (c->connection.timer || list_taps(c, NULL) == 0)
+        return;
+    if (clock->ops->timer_start(clock, RULES_CHECK_MS, on_timer, c,
+                                &c->connection.timer) < 0)
+        vmt_log_warning("no memory to look after the rules for taps of VMs");
+}
+
+void
+network_stop(struct concierge *c)
+{
+    struct vmt_clock *clock = c->config.clock;
+
+    clock->ops->timer_cancel(clock, c->connection.timer);
+    c->connection.timer = NULL;
+}
+
 static int
 check(struct concierge *c, struct vmt_err *err)
 {
@@ -98,6 +143,7 @@ open_taps(struct concierge *c, struct vmt_err *err)
     if (r < 0)
         return vmt_err_wrap(err, r, "take over the taps of VMs");
     c->connection.open = true;
+    watch_rules(c);
     return 0;
 }
 
@@ -163,7 +209,10 @@ network_connect(struct concierge_vm *vm, struct vmt_err *err)
         return 0;
     memcpy(vm->network.host.mac, vm->network.mac, VM_MAC_LEN);
     r = net->ops->add(net, &vm->network.host, &vm->network.tap_fd, err);
-    return r < 0 ? vmt_err_wrap(err, r, "connect the VM") : 0;
+    if (r < 0)
+        return vmt_err_wrap(err, r, "connect the VM");
+    watch_rules(vm->c);
+    return 0;
 }
 
 void
@@ -190,6 +239,8 @@ network_disconnect(struct concierge_vm *vm)
                         net ? err.msg : "this daemon makes no taps", vm->network.host.tap,
                         vm->key);
     vm->network.host.tap[0] = '\0';
+    if (list_taps(vm->c, NULL) == 0)
+        network_stop(vm->c);
 }
 
 /* --- what a VM is told --- */

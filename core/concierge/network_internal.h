@@ -26,7 +26,8 @@ struct concierge_numbers {
 /* How VMs are connected that do not ask for anything else. */
 struct concierge_connection {
     enum hypervisor_net by_default;
-    bool open; /* taps can be made, and left-overs are removed */
+    bool open;               /* taps can be made, and left-overs are removed */
+    struct vmt_timer *timer; /* owned: looks after the rules, NULL without a tap */
 };
 
 /* What one VM has of it. */
@@ -47,6 +48,8 @@ int vm_take_numbers(struct concierge_vm *vm, struct vmt_err *err);
 /* Once, after VMs of an earlier daemon were taken over: decide what VMs get by default,
  * make the rules of those that are there anew, remove what is left of others. */
 void network_start(struct concierge *c);
+/* The daemon ends. */
+void network_stop(struct concierge *c);
 /* Which network a request gets; wanted is "user", "tap", "none", or "" for the default.
  * Returns 0, -EINVAL, -ENOTSUP or why there are no taps. */
 int network_choose(struct concierge *c, const char *wanted, enum hypervisor_net *ret_net,

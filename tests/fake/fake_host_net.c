@@ -27,6 +27,8 @@ struct fake_host_net {
     struct fake_net_range ranges[RANGES_MAX];
     size_t nranges;
     int refusal, add_error;
+    unsigned refreshs;
+    bool flushed;
 };
 
 static struct fake_host_net *
@@ -97,6 +99,18 @@ fake_adopt(struct host_net *net, const struct host_net_vm *vms, size_t n,
     return 0;
 }
 
+static int
+fake_refresh(struct host_net *net, struct vmt_err *err)
+{
+    struct fake_host_net *self = self_of(net);
+    bool flushed = self->flushed;
+
+    (void)err;
+    self->refreshs++;
+    self->flushed = false;
+    return flushed;
+}
+
 static void
 fake_free(struct host_net *net)
 {
@@ -109,6 +123,7 @@ static const struct host_net_ops ops = {.check = fake_check,
                                         .add = fake_add,
                                         .remove = fake_remove,
                                         .adopt = fake_adopt,
+                                        .refresh = fake_refresh,
                                         .free = fake_free};
 
 struct host_net *
@@ -158,6 +173,18 @@ fake_host_net_find(const struct host_net *net, const char *tap)
         if (strcmp(self->taps[i].tap, tap) == 0)
             return &self->taps[i];
     return NULL;
+}
+
+unsigned
+fake_host_net_refreshs(const struct host_net *net)
+{
+    return self_of(net)->refreshs;
+}
+
+void
+fake_host_net_flush(struct host_net *net)
+{
+    self_of(net)->flushed = true;
 }
 
 void

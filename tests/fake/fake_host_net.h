@@ -18,5 +18,8 @@ void fake_host_net_add_range(struct host_net *net, uint32_t address, unsigned pr
 size_t fake_host_net_count(const struct host_net *net);
 /* NULL: there is none of that name. */
 const struct host_net_vm *fake_host_net_find(const struct host_net *net, const char *tap);
+/* How often refresh was called. The next one finds that the rules were gone. */
+unsigned fake_host_net_refreshs(const struct host_net *net);
+void fake_host_net_flush(struct host_net *net);
 /* A tap that no daemon knows of. */
 void fake_host_net_leave(struct host_net *net);

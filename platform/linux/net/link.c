@@ -14,47 +14,6 @@
 #include "platform/linux/net/net_internal.h"
 
 #define REQUEST_MAX 1024 /* ours are far below */
-#define REPLY_MAX 32768  /* what the kernel puts into one part of a dump at most */
-
-static void
-socket_closep(struct mnl_socket **s)
-{
-    if (*s)
-        (void)mnl_socket_close(*s);
-}
-
-static int
-receive(struct mnl_socket *s, unsigned seq, mnl_cb_t cb, void *arg)
-{
-    char reply[REPLY_MAX] __attribute__((aligned(8)));
-    unsigned port = mnl_socket_get_portid(s);
-    int r = MNL_CB_OK;
-
-    while (r > MNL_CB_STOP) {
-        ssize_t n = mnl_socket_recvfrom(s, reply, sizeof(reply));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        r = n < 0 ? MNL_CB_ERROR : mnl_cb_run(reply, (size_t)n, seq, port, cb, arg);
-    }
-    return r == MNL_CB_ERROR ? -errno : 0;
-}
-
-/* Send a request and take its answers. Returns 0 or -errno of the kernel. */
-static int
-talk(struct nlmsghdr *m, mnl_cb_t cb, void *arg)
-{
-    static unsigned seq;
-    VMT_CLEANUP(socket_closep)
-    struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-
-    if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0)
-        return -errno;
-    m->nlmsg_seq = ++seq;
-    if (mnl_socket_sendto(s, m, m->nlmsg_len) < 0)
-        return -errno;
-    return receive(s, m->nlmsg_seq, cb, arg);
-}
 
 static struct nlmsghdr *
 request(char *buf, uint16_t type, uint16_t flags)
@@ -108,7 +67,7 @@ link_each(const char *label, link_fn *fn, void *arg, struct vmt_err *err)
     int r;
 
     info->ifi_family = AF_UNSPEC;
-    r = talk(m, on_link, &each);
+    r = netlink_talk(NETLINK_ROUTE, m, on_link, &each);
     return r < 0 ? vmt_err_set(err, -r, "list the network interfaces") : 0;
 }
 
@@ -132,7 +91,7 @@ link_set_alias(int index, const char *alias, struct vmt_err *err)
     int r;
 
     mnl_attr_put_str(m, IFLA_IFALIAS, alias);
-    r = talk(m, NULL, NULL);
+    r = netlink_talk(NETLINK_ROUTE, m, NULL, NULL);
     return r < 0 ? vmt_err_set(err, -r, "mark the tap as ours") : 0;
 }
 
@@ -146,7 +105,7 @@ link_set_up(int index, struct vmt_err *err)
 
     info->ifi_flags = IFF_UP;
     info->ifi_change = IFF_UP;
-    r = talk(m, NULL, NULL);
+    r = netlink_talk(NETLINK_ROUTE, m, NULL, NULL);
     return r < 0 ? vmt_err_set(err, -r, "switch the tap on") : 0;
 }
 
@@ -167,7 +126,7 @@ link_set_forwarding(int index, bool on, struct vmt_err *err)
     mnl_attr_nest_end(m, conf);
     mnl_attr_nest_end(m, inet);
     mnl_attr_nest_end(m, spec);
-    r = talk(m, NULL, NULL);
+    r = netlink_talk(NETLINK_ROUTE, m, NULL, NULL);
     return r < 0 ? vmt_err_set(err, -r, "switch forwarding of an interface") : 0;
 }
 
@@ -176,7 +135,8 @@ link_delete(int index, struct vmt_err *err)
 {
     char buf[REQUEST_MAX] __attribute__((aligned(8)));
     struct ifinfomsg *info;
-    int r = talk(link_request(buf, RTM_DELLINK, index, &info), NULL, NULL);
+    int r = netlink_talk(NETLINK_ROUTE, link_request(buf, RTM_DELLINK, index, &info),
+                         NULL, NULL);
 
     if (r == -ENODEV)
         return 0;
@@ -197,7 +157,7 @@ address_add(int index, uint32_t address, unsigned prefix, struct vmt_err *err)
     a->ifa_index = (uint32_t)index;
     mnl_attr_put_u32(m, IFA_LOCAL, htonl(address));
     mnl_attr_put_u32(m, IFA_ADDRESS, htonl(address));
-    r = talk(m, NULL, NULL);
+    r = netlink_talk(NETLINK_ROUTE, m, NULL, NULL);
     return r < 0 ? vmt_err_set(err, -r, "give the tap its address") : 0;
 }
 
@@ -220,7 +180,7 @@ route_add(int index, uint32_t address, unsigned prefix, uint32_t gateway,
     mnl_attr_put_u32(m, RTA_DST, htonl(address));
     mnl_attr_put_u32(m, RTA_GATEWAY, htonl(gateway));
     mnl_attr_put_u32(m, RTA_OIF, (uint32_t)index);
-    r = talk(m, NULL, NULL);
+    r = netlink_talk(NETLINK_ROUTE, m, NULL, NULL);
     return r < 0 ? vmt_err_set(err, -r, "route the containers of the VM") : 0;
 }
 
@@ -263,6 +223,6 @@ route_each(route_fn *fn, void *arg, struct vmt_err *err)
     int r;
 
     route->rtm_family = AF_INET;
-    r = talk(m, on_route, &each);
+    r = netlink_talk(NETLINK_ROUTE, m, on_route, &each);
     return r < 0 ? vmt_err_set(err, -r, "list the routes") : 0;
 }

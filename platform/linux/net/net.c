@@ -211,6 +211,22 @@ remove_vm(struct host_net *net, const struct host_net_vm *vm, struct vmt_err *er
     return r < 0 ? r : s;
 }
 
+static int
+refresh(struct host_net *net, struct vmt_err *err)
+{
+    struct linux_net *self = self_of(net);
+    uint32_t generation = 0;
+    int r = self->nvms ? rules_generation(&generation, err) : 0;
+
+    if (r < 0 || generation == self->generation)
+        return r;
+    self->generation = generation;
+    if (rules_present(self))
+        return 0;
+    r = rules_apply(self, err);
+    return r < 0 ? r : 1;
+}
+
 /* --- after a restart --- */
 
 static int
@@ -251,6 +267,7 @@ static const struct host_net_ops ops = {
     .add = add,
     .remove = remove_vm,
     .adopt = adopt,
+    .refresh = refresh,
     .free = free_net,
 };
 

@@ -4,6 +4,7 @@
 
 #include "platform/linux/net/net.h"
 
+struct nlmsghdr;
 struct vmt_buf;
 
 #define TAP_TEMPLATE "vmtap%d"
@@ -25,7 +26,14 @@ struct linux_net {
     struct host_net_vm *vms; /* owned: those that have rules */
     size_t nvms;
     struct uplinks uplinks;
+    uint32_t generation; /* of nftables, when our rules were seen last */
 };
+
+/* --- netlink.c --- */
+/* Send a request to a family of netlink, and call fn (of the shape that mnl_cb_run takes,
+ * NULL: none) with each message that answers it. Returns 0 or the kernel's -errno. */
+typedef int netlink_fn(const struct nlmsghdr *message, void *arg);
+int netlink_talk(int family, struct nlmsghdr *message, netlink_fn *fn, void *arg);
 
 /* --- link.c: rtnetlink --- */
 /* Call fn with index and name of every interface whose alias is label. */
@@ -50,6 +58,10 @@ int route_each(route_fn *fn, void *arg, struct vmt_err *err);
 int rules_text(const struct linux_net *self, struct vmt_buf *text);
 /* Make the rules what self says; without VMs the table is removed. */
 int rules_apply(const struct linux_net *self, struct vmt_err *err);
+/* A number that changes with every change of nftables by anybody. */
+int rules_generation(uint32_t *ret_generation, struct vmt_err *err);
+/* Is our table there? */
+bool rules_present(const struct linux_net *self);
 /* May we? Makes and removes an empty table of another name. */
 int rules_check(const struct linux_net *self, struct vmt_err *err);
 /* The uplinks that the table of an earlier process names. */

@@ -2,13 +2,17 @@
 /* platform/linux/net/rules.c - our nftables table. It is always written as a whole, in
  * one transaction, so it cannot drift from what we know, and a table that somebody threw
  * away is whole again with the next change. Nobody else's table is touched. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 
 #include "core/base/buf.h"
@@ -197,6 +201,52 @@ rules_check(const struct linux_net *self, struct vmt_err *err)
                    "add table inet %s_try\ndelete table inet %s_try\n", self->table,
                    self->table);
     return run(text, err);
+}
+
+static int
+on_generation_attr(const struct nlattr *a, void *arg)
+{
+    if (mnl_attr_get_type(a) == NFTA_GEN_ID && mnl_attr_validate(a, MNL_TYPE_U32) == 0)
+        *(uint32_t *)arg = ntohl(mnl_attr_get_u32(a));
+    return MNL_CB_OK;
+}
+
+/* One message, and no end mark. */
+static int
+on_generation(const struct nlmsghdr *m, void *arg)
+{
+    (void)mnl_attr_parse(m, sizeof(struct nfgenmsg), on_generation_attr, arg);
+    return MNL_CB_STOP;
+}
+
+int
+rules_generation(uint32_t *ret_generation, struct vmt_err *err)
+{
+    char buf[64] __attribute__((aligned(8)));
+    struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
+    struct nfgenmsg *body = mnl_nlmsg_put_extra_header(m, sizeof(*body));
+    uint32_t generation = 0;
+    int r;
+
+    m->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN;
+    m->nlmsg_flags = NLM_F_REQUEST;
+    body->nfgen_family = AF_UNSPEC;
+    body->version = NFNETLINK_V0;
+    r = netlink_talk(NETLINK_NETFILTER, m, on_generation, &generation);
+    if (r < 0)
+        return vmt_err_set(err, -r, "ask nftables for its generation");
+    *ret_generation = generation;
+    return 0;
+}
+
+bool
+rules_present(const struct linux_net *self)
+{
+    VMT_CLEANUP(context_freep) struct nft_ctx *ctx = NULL;
+    char text[LINUX_NET_TABLE_MAX + 64];
+
+    (void)snprintf(text, sizeof(text), "list chain inet %s prerouting\n", self->table);
+    return new_context(&ctx, NULL) == 0 && nft_run_cmd_from_buffer(ctx, text) == 0;
 }
 
 /* Names stand in quotes after "elements", and no name of an interface holds one. */

@@ -317,6 +317,32 @@ a_request_may_choose(void **state)
     tap_world_done(&w);
 }
 
+static void
+rules_are_looked_after_while_there_are_taps(void **state)
+{
+    struct client_call call;
+    struct world w;
+    unsigned before;
+
+    (void)state;
+    tap_world(&w, NULL, 24);
+    world_run(&w, 60000);
+    assert_int_equal(fake_host_net_refreshs(w.host_net), 0);
+    client_start_name(&w, "demo", &call);
+    fake_host_net_flush(w.host_net);
+    world_run(&w, 11000);
+    assert_int_equal(fake_host_net_refreshs(w.host_net), 2);
+    restart(&w);
+    world_run(&w, 6000);
+    assert_int_equal(fake_host_net_refreshs(w.host_net), 3);
+    stop(&w, "demo");
+    before = fake_host_net_refreshs(w.host_net);
+    world_run(&w, 60000);
+    assert_int_equal(fake_host_net_refreshs(w.host_net), before);
+    client_call_done(&call);
+    tap_world_done(&w);
+}
+
 /* A daemon without rights that was told of no tap does not ask for any. */
 static void
 a_user_daemon_leaves_the_network_alone(void **state)
@@ -352,6 +378,7 @@ main(void)
         cmocka_unit_test(a_tap_that_cannot_be_made_fails_the_start),
         cmocka_unit_test(only_an_automatic_choice_falls_back),
         cmocka_unit_test(a_request_may_choose),
+        cmocka_unit_test(rules_are_looked_after_while_there_are_taps),
         cmocka_unit_test(a_user_daemon_leaves_the_network_alone),
     };
 
