@@ -49,8 +49,8 @@ struct host_net_ops {
     int (*adopt)(struct host_net *net, const struct host_net_vm *vms, size_t n,
                  struct vmt_err *err);
     /* Look whether somebody threw the rules away, as the reload of a firewall may do, and
-     * make them anew then. Cheap as long as nobody changes anything. Returns 1 when they
-     * were made anew, else 0, or -errno. */
+     * make them anew then; let VMs out by interfaces that came since. Cheap as long as
+     * nobody changes anything. Returns 1 when rules were gone, else 0, or -errno. */
     int (*refresh)(struct host_net *net, struct vmt_err *err);
     void (*free)(struct host_net *net);
 };

@@ -71,15 +71,13 @@ is_ours(const struct linux_net *self, const char *name)
 }
 
 static void
-on_route(void *arg, int index, uint32_t address, unsigned prefix)
+on_address(void *arg, int index)
 {
     struct scan *scan = arg;
     struct uplinks *u = &scan->self->uplinks;
     char name[IF_NAMESIZE];
 
-    (void)address;
-    (void)prefix;
-    if (!index || scan->result < 0 || !if_indextoname((unsigned)index, name) ||
+    if (scan->result < 0 || !if_indextoname((unsigned)index, name) ||
         is_ours(scan->self, name) || forwards(name))
         return;
     if (u->n == UPLINKS_MAX) {
@@ -102,7 +100,7 @@ forward_open(struct linux_net *self, struct vmt_err *err)
 
     if (forwards("all")) /* somebody else's wish since: not ours to take back */
         self->uplinks.n = 0;
-    r = route_each(on_route, &scan, err);
+    r = address_each(on_address, &scan, err);
     if (r == 0)
         r = scan.result;
     return r < 0 ? vmt_err_wrap(err, r, "let answers come back to VMs") : 0;

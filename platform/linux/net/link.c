@@ -161,6 +161,36 @@ address_add(int index, uint32_t address, unsigned prefix, struct vmt_err *err)
     return r < 0 ? vmt_err_set(err, -r, "give the tap its address") : 0;
 }
 
+struct each_address {
+    address_fn *fn;
+    void *arg;
+};
+
+static int
+on_address(const struct nlmsghdr *m, void *arg)
+{
+    const struct each_address *each = arg;
+    const struct ifaddrmsg *a = mnl_nlmsg_get_payload(m);
+
+    if (mnl_nlmsg_get_payload_len(m) >= sizeof(*a) && a->ifa_family == AF_INET)
+        each->fn(each->arg, (int)a->ifa_index);
+    return MNL_CB_OK;
+}
+
+int
+address_each(address_fn *fn, void *arg, struct vmt_err *err)
+{
+    char buf[REQUEST_MAX] __attribute__((aligned(8)));
+    struct nlmsghdr *m = request(buf, RTM_GETADDR, NLM_F_DUMP);
+    struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(m, sizeof(*a));
+    struct each_address each = {fn, arg};
+    int r;
+
+    a->ifa_family = AF_INET;
+    r = netlink_talk(NETLINK_ROUTE, m, on_address, &each);
+    return r < 0 ? vmt_err_set(err, -r, "list the addresses of this host") : 0;
+}
+
 int
 route_add(int index, uint32_t address, unsigned prefix, uint32_t gateway,
           struct vmt_err *err)

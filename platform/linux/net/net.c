@@ -215,9 +215,15 @@ static int
 refresh(struct host_net *net, struct vmt_err *err)
 {
     struct linux_net *self = self_of(net);
+    size_t uplinks = self->uplinks.n;
     uint32_t generation = 0;
-    int r = self->nvms ? rules_generation(&generation, err) : 0;
+    int r = self->nvms ? forward_open(self, err) : 0;
 
+    if (r < 0 || self->nvms == 0)
+        return r;
+    if (self->uplinks.n != uplinks)
+        return rules_apply(self, err);
+    r = rules_generation(&generation, err);
     if (r < 0 || generation == self->generation)
         return r;
     self->generation = generation;

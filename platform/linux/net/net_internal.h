@@ -46,6 +46,9 @@ int link_set_forwarding(int index, bool on, struct vmt_err *err);
 /* A missing one is success. */
 int link_delete(int index, struct vmt_err *err);
 int address_add(int index, uint32_t address, unsigned prefix, struct vmt_err *err);
+/* Call fn with the interface of every IPv4 address. */
+typedef void address_fn(void *arg, int index);
+int address_each(address_fn *fn, void *arg, struct vmt_err *err);
 /* The range is reached by gateway, which is behind the interface. */
 int route_add(int index, uint32_t address, unsigned prefix, uint32_t gateway,
               struct vmt_err *err);
@@ -68,8 +71,8 @@ int rules_check(const struct linux_net *self, struct vmt_err *err);
 void rules_read_uplinks(const struct linux_net *self, struct uplinks *ret);
 
 /* --- forward.c: which interfaces forward --- */
-/* Let the interfaces that lead anywhere forward what comes back for our VMs, and remember
- * those that did not before. */
+/* Let the interfaces that have an address forward what comes back for our VMs, and
+ * remember those that did not before. */
 int forward_open(struct linux_net *self, struct vmt_err *err);
 /* Give back what forward_open changed. */
 void forward_close(struct linux_net *self);

@@ -86,9 +86,10 @@ static void
 doctor_check_all(struct doctor *doctor, bool show)
 {
     static void (*const checks[])(struct doctor *) = {
-        doctor_check_rights,     doctor_check_memory, doctor_check_disk,
-        doctor_check_programs,   doctor_check_daemon, doctor_check_vsock,
-        doctor_check_hypervisor, doctor_check_image,  doctor_check_accelerator,
+        doctor_check_rights,      doctor_check_memory,     doctor_check_disk,
+        doctor_check_programs,    doctor_check_daemon,     doctor_check_vsock,
+        doctor_check_network,     doctor_check_hypervisor, doctor_check_image,
+        doctor_check_accelerator,
     };
 
     for (size_t i = 0; i < VMT_ARRAY_SIZE(checks); i++) {

@@ -43,6 +43,9 @@ void doctor_check_disk(struct doctor *doctor);
 void doctor_check_programs(struct doctor *doctor);
 void doctor_check_vsock(struct doctor *doctor);
 
+/* doctor_net.c: how VMs can be connected. */
+void doctor_check_network(struct doctor *doctor);
+
 /* doctor_daemon.c: vm_concierge, if it runs. */
 void doctor_check_daemon(struct doctor *doctor);
 

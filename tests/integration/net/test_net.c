@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -403,6 +404,27 @@ rules_that_somebody_removed_come_back(void **state)
     net->ops->free(net);
 }
 
+/* A VPN, say. */
+static void
+an_interface_that_comes_later_forwards_too(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false);
+    int fd = add(net, &vm);
+
+    (void)state;
+    assert_true(shell("ip link add vpn0 type veth peer name vpn1 && "
+                      "ip addr add 203.0.113.1/24 dev vpn0 && ip link set vpn0 up"));
+    assert_int_equal(net->ops->refresh(net, NULL), 0);
+    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 1"));
+    assert_true(shell("nft list set inet vm_tools uplinks | grep -q vpn0"));
+    (void)close(fd);
+    drop(net, &vm);
+    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 0"));
+    assert_true(shell("ip link del vpn0"));
+    net->ops->free(net);
+}
+
 static void
 forty_taps_are_there_at_once(void **state)
 {
@@ -559,6 +581,34 @@ without_rights_the_error_says_which(void **state)
     assert_true(shell(command));
 }
 
+/* A hypervisor must not inherit what a service file gives us. */
+static void
+programs_that_we_start_get_no_capability(void **state)
+{
+    char self[512] = "", command[700];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    (void)state;
+    assert_true(n > 0);
+    (void)snprintf(command, sizeof(command),
+                   "test \"$(setpriv --inh-caps=+net_admin --ambient-caps=+net_admin %s "
+                   "ambient)\" = '1 0'",
+                   self);
+    assert_true(shell(command));
+}
+
+static int
+print_ambient(void)
+{
+    int before = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_ADMIN, 0, 0);
+    struct host_net *net = new_net();
+
+    (void)printf("%d %d\n", before,
+                 prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_ADMIN, 0, 0));
+    net->ops->free(net);
+    return 0;
+}
+
 static int
 print_check(void)
 {
@@ -605,6 +655,7 @@ main(int argc, char **argv)
         cmocka_unit_test(guests_do_not_reach_each_other),
         cmocka_unit_test(nobody_outside_connects_to_a_guest),
         cmocka_unit_test(rules_that_somebody_removed_come_back),
+        cmocka_unit_test(an_interface_that_comes_later_forwards_too),
         cmocka_unit_test(forty_taps_are_there_at_once),
         cmocka_unit_test(the_host_does_not_become_a_router_for_others),
         cmocka_unit_test(what_a_dead_daemon_left_is_taken_over_or_removed),
@@ -612,12 +663,15 @@ main(int argc, char **argv)
         cmocka_unit_test(what_is_not_ours_stays),
         cmocka_unit_test(the_hosts_routes_are_told_but_not_our_own),
         cmocka_unit_test(without_rights_the_error_says_which),
+        cmocka_unit_test(programs_that_we_start_get_no_capability),
     };
     const char *missing;
     int r;
 
     if (argc == 2 && strcmp(argv[1], "check") == 0)
         return print_check();
+    if (argc == 2 && strcmp(argv[1], "ambient") == 0)
+        return print_ambient();
     missing = enter();
     if (missing) {
         (void)printf("SKIP: no %s\n", missing);

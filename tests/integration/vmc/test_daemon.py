@@ -166,6 +166,8 @@ class Vmc(unittest.TestCase):
 
     def test_doctor_lists_what_is_missing(self):
         found = json.loads(self.vmc("doctor", "--no-boot", "--json", code=1).stdout)
+        network = [f["text"] for f in found if f["check"] == "network"]
+        self.assertTrue(network[0].startswith("user: ") and network[1].startswith("tap: "))
         checks = {f["check"]: f for f in found}
         for name in ("rights", "memory", "disk", "programs", "vsock", "hypervisor", "image"):
             self.assertIn(name, checks)
