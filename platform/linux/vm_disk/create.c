@@ -46,12 +46,7 @@ create_grow(struct work *work, uint64_t size, struct vmt_err *err)
     if (size > now.size && ftruncate(work->temp.fd, (off_t)size) < 0)
         return vmt_err_set(err, errno, "make the image %llu bytes large",
                            (unsigned long long)size);
-    while (work->opt->full && fallocate(work->temp.fd, 0, 0, (off_t)size) < 0) {
-        if (errno != EINTR)
-            return vmt_err_set(err, errno, "allocate %llu bytes",
-                               (unsigned long long)size);
-    }
-    return 0;
+    return work->opt->full ? work_allocate(work->temp.fd, 0, size, err) : 0;
 }
 
 /* The content, raw, in work->temp. */

@@ -91,10 +91,9 @@ resize_grow(const struct work *work, int fd, uint64_t now, uint64_t size,
     struct disk_probe probe;
     int r = 0;
 
-    if (work->opt->full && fallocate(fd, 0, (off_t)now, (off_t)(size - now)) < 0)
-        r = vmt_err_set(err, errno, "allocate %llu more bytes",
-                        (unsigned long long)(size - now));
-    else if (!work->opt->full && ftruncate(fd, (off_t)size) < 0)
+    if (work->opt->full)
+        r = work_allocate(fd, now, size, err);
+    else if (ftruncate(fd, (off_t)size) < 0)
         r = vmt_err_set(err, errno, "make the image larger");
     if (r < 0) {
         (void)!ftruncate(fd, (off_t)now);

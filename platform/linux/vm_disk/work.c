@@ -109,6 +109,37 @@ work_open_image(const struct work *work, int flags, bool shared, int *ret_fd,
     return 0;
 }
 
+/* For file systems that have no fallocate: one byte of each block is written as it is.
+ * Nobody else writes to the image. */
+static int
+work_allocate_by_hand(int fd, uint64_t begin, uint64_t end)
+{
+    const uint64_t block = 4096;
+
+    for (uint64_t at = begin; at < end; at = (at / block + 1) * block) {
+        uint8_t byte = 0;
+
+        if (pread(fd, &byte, 1, (off_t)at) < 0 || pwrite(fd, &byte, 1, (off_t)at) != 1)
+            return -errno;
+    }
+    return ftruncate(fd, (off_t)end) < 0 ? -errno : 0;
+}
+
+int
+work_allocate(int fd, uint64_t begin, uint64_t end, struct vmt_err *err)
+{
+    int r = 0;
+
+    do {
+        r = fallocate(fd, 0, (off_t)begin, (off_t)(end - begin)) < 0 ? -errno : 0;
+    } while (r == -EINTR);
+    if (r == -EOPNOTSUPP)
+        r = work_allocate_by_hand(fd, begin, end);
+    return r < 0 ? vmt_err_set(err, -r, "allocate %llu bytes",
+                               (unsigned long long)(end - begin))
+                 : 0;
+}
+
 int
 work_describe(int fd, struct outcome *ret_outcome, struct vmt_err *err)
 {

@@ -39,6 +39,10 @@ int work_place(struct work *work, bool user_chosen_size, int vm_type, bool repla
 int work_open_image(const struct work *work, int flags, bool shared, int *ret_fd,
                     struct vmt_err *err);
 
+/* Allocate every block of the bytes from begin to end, which become part of the file.
+ * What is there stays. */
+int work_allocate(int fd, uint64_t begin, uint64_t end, struct vmt_err *err);
+
 /* What is to be told about a raw image that is open. */
 int work_describe(int fd, struct outcome *ret_outcome, struct vmt_err *err);
 
