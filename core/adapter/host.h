@@ -23,8 +23,8 @@ struct host_dns {
 };
 
 struct host_fact_ops {
-    uint32_t (*cpus)(struct host *host);    /* processors online, at least 1 */
-    uint64_t (*mem_mib)(struct host *host); /* RAM */
+    uint32_t (*cpus)(struct host *host);    /* online and ours to use, at least 1 */
+    uint64_t (*mem_mib)(struct host *host); /* RAM that we may use */
     /* Fill buf with unpredictable bytes. Returns 0 or -errno. */
     int (*random)(struct host *host, void *buf, size_t len, struct vmt_err *err);
     /* IANA name of the host's time zone, "" when nothing names it. cap is at least 1. */
@@ -214,6 +214,29 @@ struct host_disk_ops {
     int (*progress_writer)(struct host *host, const char *name, struct spawn_id *ret_id);
 };
 
+/* Groups of processes that share a weight: one per VM, below the daemon's own. name is a
+ * plain file name. */
+struct host_cgroup_ops {
+    /* Get ready. Returns 0, or -errno with words that say what would have to change: then
+     * VMs have no groups, and nothing below is called. Costs something only once. */
+    int (*prepare)(struct host *host, struct vmt_err *err);
+    /* Make a group, or find the one there is. *ret_fd is for spawn_spec, close it by
+     * files->close. */
+    int (*make)(struct host *host, const char *name, int *ret_fd, struct vmt_err *err);
+    /* Its share of processor time beside others when there is not enough, 1 .. 10000; 100
+     * is usual. Returns 0, -ENOTSUP where the host did not delegate it, -errno. */
+    int (*set_weight)(struct host *host, const char *name, uint32_t weight,
+                      struct vmt_err *err);
+    /* End what is left in a group, and remove it. Returns 0, also for a missing one, or
+     * -EBUSY while something is still ending. */
+    int (*remove)(struct host *host, const char *name);
+    /* Call fn with the name of every group that make made; fn may remove it. */
+    void (*each)(struct host *host, void (*fn)(void *arg, const char *name), void *arg);
+    /* Processors that the daemon and its VMs may fill all the time, rounded up; 0: no
+     * limit beside those there are. */
+    uint32_t (*cpu_limit)(struct host *host);
+};
+
 struct host {
     const struct host_fact_ops *facts;
     const struct host_file_ops *files;
@@ -222,4 +245,5 @@ struct host {
     const struct host_state_ops *state;
     const struct host_memory_ops *memory;
     const struct host_disk_ops *disks;
+    const struct host_cgroup_ops *cgroups;
 };

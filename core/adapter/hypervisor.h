@@ -112,6 +112,7 @@ struct vm_spec {
     /* UUID that a guest finds changed when it is not the one that it was before
      * (vmgenid), or NULL. */
     const char *generation;
+    int cgroup_fd; /* as in spawn_spec: the process joins it; below 1: none */
 };
 
 enum hypervisor_exit {

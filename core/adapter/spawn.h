@@ -34,6 +34,9 @@ struct spawn_spec {
     const struct spawn_fd *fds; /* 0, 1 and 2 become /dev/null unless named here */
     size_t nfds;
     bool new_session; /* setsid: the child outlives us and our terminal */
+    /* The group of processes that the child joins before it runs anything, as
+     * host_cgroup_ops.make gave it; borrowed. Below 1: ours. */
+    int cgroup_fd;
     spawn_exit_fn *on_exit;
     void *arg; /* borrowed until on_exit or release */
 };

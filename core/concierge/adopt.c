@@ -90,6 +90,7 @@ go_on(struct concierge_vm *vm)
     vmt_log_notice("vm taken over, %s pid=%d vm=%s cid=%u", vm_state_name(vm->state),
                    vm->hv_id.pid, vm->key, vm->cid);
     console_watch(vm->c);
+    vm_cpu_adopt(vm);
     if (vm->state == VM_RUNNING)
         balloons_watch(vm);
     if (vm->state == VM_BOOTING)
@@ -187,4 +188,5 @@ concierge_adopt(struct concierge *c)
         vmt_log_error("directories of earlier VMs not found: %s", err.msg);
     network_start(c);
     disks_adopt(c);
+    cpu_shares_sweep(c);
 }

@@ -12,6 +12,7 @@
 #include "core/concierge/agent_internal.h"
 #include "core/concierge/balloon_internal.h"
 #include "core/concierge/concierge.h"
+#include "core/concierge/cpu_internal.h"
 #include "core/concierge/disk_internal.h"
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
@@ -67,6 +68,7 @@ struct concierge {
     struct balloons balloons;
     struct template_builder *builder; /* owned */
     struct concierge_connection connection;
+    struct cpu_shares cpu;
     bool shutting_down;
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
@@ -174,6 +176,7 @@ struct concierge_vm {
     struct ipc_call *start_call;  /* owned until answered */
     struct vmt_list waiters;      /* of struct stop_waiter.node */
     struct vm_balloon balloon;
+    struct vm_cpu cpu;
 };
 
 /* --- vm.c: the engine --- */

@@ -253,6 +253,7 @@ start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
         .fds = map,
         .nfds = VMT_ARRAY_SIZE(map),
         .new_session = true,
+        .cgroup_fd = vm->cpu.fd,
         .on_exit = vm_on_companion_exit,
         .arg = vm,
     };
@@ -327,6 +328,8 @@ start_hypervisor(struct concierge_vm *vm, int console_fd, int restore_fd,
         .oem_strings = (const char *const *)plan->oem_strings,
         .spare_slots = VM_SPARE_SLOTS,
         .generation = generation,
+        .hugepages = plan->hugepages,
+        .cgroup_fd = vm->cpu.fd,
     };
     int r = concierge_make_uuid(vm->c, generation, err);
 
@@ -383,6 +386,8 @@ take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err
     if (r == 0)
         r = host->logs->open(host, vm->console, ret_console_fd, err);
     if (r == 0)
+        vm_cpu_join(vm);
+    if (r == 0)
         r = vm_record_save(vm, err);
     return r;
 }
@@ -415,8 +420,10 @@ vm_act_launch(struct concierge_vm *vm)
         r = start_processes(vm, console_fd, &err);
     }
     c->config.host->files->close(c->config.host, console_fd);
-    if (!vm_warm_is_restoring(vm)) /* else it may still have to boot */
+    if (!vm_warm_is_restoring(vm)) { /* else it may still have to boot */
+        vm_cpu_started(vm);
         plan_close_images(&vm->plan);
+    }
     network_close_fd(vm);
     if (r < 0) {
         launch_failed(vm, &err);
@@ -461,6 +468,7 @@ vm_act_relaunch(struct concierge_vm *vm)
     vm->progress_ms = vm->times.launch / 1000;
     vm->console_bytes = 0;
     r = start_again(vm, &err);
+    vm_cpu_started(vm);
     plan_close_images(&vm->plan);
     if (r < 0)
         launch_failed(vm, &err);

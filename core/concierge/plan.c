@@ -14,21 +14,13 @@
 #include "core/concierge/cmdline_internal.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/disk_plan_internal.h"
+#include "core/concierge/shape_internal.h"
 
 typedef VmTools__Concierge__StartVmRequest request_t;
 typedef VmTools__Concierge__DiskImage disk_t;
 
 #define MS_RDONLY 1u /* mount(2) */
-#define MEM_MIN_MIB 64u
 #define OEM_STRINGS_MAX 32
-
-uint32_t
-plan_default_mem_mib(uint64_t host_mib)
-{
-    uint64_t mib = host_mib >= 4096 ? host_mib - 1024 : host_mib / 4 * 3;
-
-    return mib > UINT32_MAX ? UINT32_MAX : (uint32_t)mib;
-}
 
 int
 plan_check_first(struct concierge *c, const request_t *request, struct vm_id *ret_id,
@@ -301,21 +293,15 @@ static int
 choose_machine(struct concierge *c, const request_t *rq, struct start_plan *plan,
                struct vmt_err *err)
 {
-    struct host *host = c->config.host;
     const struct hypervisor_ops *hv = c->config.hypervisor->ops;
-    uint64_t mem = host->facts->mem_mib(host);
     int r;
 
     if (*rq->hypervisor && strcmp(rq->hypervisor, hv->name) != 0)
         return vmt_err_setx(err, ENOENT, "there is no such hypervisor here, only %s",
                             hv->name);
-    plan->cpus = rq->cpus ? rq->cpus : host->facts->cpus(host);
-    plan->mem_mib = rq->memory_mib ? rq->memory_mib : plan_default_mem_mib(mem);
-    if (plan->mem_mib < MEM_MIN_MIB || plan->mem_mib > mem)
-        return vmt_err_setx(err, EINVAL,
-                            "%u MiB of memory were asked for; from %u to the host's "
-                            "%llu are possible",
-                            plan->mem_mib, MEM_MIN_MIB, (unsigned long long)mem);
+    r = plan_shape(c, rq, plan, err);
+    if (r < 0)
+        return r;
     plan->timeout_s = rq->timeout;
     plan->cold = rq->cold;
     plan->containers = plan->vm_type == (int)VM_TYPE(TERMINA) || rq->container_network;

@@ -43,6 +43,8 @@ struct start_plan {
     char **oem_strings; /* owned, NULL-terminated, or NULL */
     char *vm_username;  /* owned */
     uint32_t mem_mib, cpus;
+    uint32_t cpu_weight; /* 0: the usual one */
+    bool hugepages;
     uint32_t timeout_s; /* 0: from the last sign of progress */
     bool cold;          /* boot, even when there is a template */
     enum hypervisor_accel accel;
@@ -79,6 +81,3 @@ int plan_check_first(struct concierge *c,
 /* Close the images: the hypervisor has its own copies. */
 void plan_close_images(struct start_plan *plan);
 void plan_done(struct start_plan *plan);
-
-/* Guest RAM when the request does not say: all but 1 GiB, or 3/4 below 4 GiB. spec 6.2 */
-uint32_t plan_default_mem_mib(uint64_t host_mib);

@@ -91,6 +91,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.companion = vm->companion_id.pid ? &companion : NULL;
     record.vm_type = vm->vm_type;
     record.mem_mib = vm->mem_mib;
+    record_cpu_fill(vm, &record);
     record.accel = text(vm->accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg");
     record.token = vm->token;
     record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
@@ -258,6 +259,7 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
         return vmt_err_set(err, -r, "restore the VM");
     restore_processes(vm, record);
     network_record_read(vm, record->network);
+    record_cpu_read(vm, record);
     if (*record->run_dir && !vm->run_dir)
         return vmt_err_set(err, ENOMEM, "restore the VM");
     *ret_vm = vmt_take_ptr(&vm);

@@ -44,3 +44,6 @@ void network_record_read(struct concierge_vm *vm, const Vmt__NetworkRecord *reco
 /* --- record_memory.c --- */
 void record_memory_fill(const struct concierge *c, Vmt__DaemonRecord *record);
 void record_memory_read(struct concierge *c, const Vmt__DaemonRecord *record);
+/* Of a VM; reading needs its run_dir. */
+void record_cpu_fill(const struct concierge_vm *vm, Vmt__VmRecord *record);
+void record_cpu_read(struct concierge_vm *vm, const Vmt__VmRecord *record);

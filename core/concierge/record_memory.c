@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/record_memory.c - what survives the daemon about memory. */
+/* core/concierge/record_memory.c - what survives the daemon about memory and processors.
+ */
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/record_internal.h"
 #include "vmt_state.pb-c.h"
@@ -9,13 +10,31 @@ record_memory_fill(const struct concierge *c, Vmt__DaemonRecord *record)
 {
     record->balloon_interval_chosen = c->balloons.interval_chosen;
     record->balloon_interval_ms = c->balloons.interval_ms;
+    for (unsigned i = 0; i < CPU_CLASSES; i++)
+        record->cpu_background |= (uint32_t)c->cpu.background[i] << i;
 }
 
 void
 record_memory_read(struct concierge *c, const Vmt__DaemonRecord *record)
 {
+    for (unsigned i = 0; i < CPU_CLASSES; i++)
+        c->cpu.background[i] = record->cpu_background >> i & 1;
     c->balloons.interval_chosen = record->balloon_interval_chosen;
     if (record->balloon_interval_chosen &&
         record->balloon_interval_ms <= BALLOON_INTERVAL_MAX_MS)
         c->balloons.interval_ms = record->balloon_interval_ms;
+}
+
+void
+record_cpu_fill(const struct concierge_vm *vm, Vmt__VmRecord *record)
+{
+    record->cpu_weight = vm->cpu.weight;
+    record->has_cgroup = vm->cpu.grouped;
+}
+
+void
+record_cpu_read(struct concierge_vm *vm, const Vmt__VmRecord *record)
+{
+    vm->cpu.weight = record->cpu_weight;
+    vm->cpu.grouped = record->has_cgroup && vm->run_dir;
 }

@@ -14,7 +14,6 @@
 #define NO_USB "USB devices cannot be passed to a VM here"
 #define NO_HOTPLUG "network devices cannot be added to a running VM here"
 #define NO_BALLOON "the memory balloon is not driven here"
-#define NO_CGROUPS "the CPU share of VMs is not controlled here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
 #define NO_USERS "guest accounts are not managed here"
@@ -105,7 +104,6 @@ REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
 REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
 REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
 REFUSE(set_up_vm_user, M(set_up_vm_user_response), NO_USERS)
-REFUSE(set_vm_cpu_restriction, M(set_vm_cpu_restriction_response), NO_CGROUPS)
 REFUSE(start_arc_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(start_plugin_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(swap_vm, M(success_failure_response), ONLY_CHROMEOS)

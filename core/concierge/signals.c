@@ -40,6 +40,7 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
     info->vm_type = (VmTools__Concierge__VmInfo__VmType)vm->vm_type;
     info->status = (VmTools__Concierge__VmStatus)vm_status(vm);
     info->allocated_memory = (int64_t)vm->mem_mib << 20;
+    info->cpu_weight = vm->cpu.in_force;
     if (strcmp(kind, "hybrid") == 0)
         (void)snprintf(transport, VM_TRANSPORT_MAX, "%s:%s", kind,
                        vm->run_dir ? vm->run_dir : "");

@@ -183,6 +183,7 @@ vm_act_finish(struct concierge_vm *vm)
         c->config.transport->ops->vm_remove(c->config.transport, vm->cid);
     vm->reachable = false;
     network_disconnect(vm);
+    vm_cpu_leave(vm);
     if (vm->run_dir && host->files->dir_remove(host, vm->run_dir, &err) < 0)
         vmt_log_warning("runtime directory not removed: %s vm=%s", err.msg, vm->key);
     vm_record_remove(vm);

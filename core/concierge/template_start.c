@@ -212,6 +212,7 @@ vm_warm_done(struct concierge_vm *vm)
     if (!vm->warm || vm->warm->state == WARM_COLD)
         return;
     drop_warm(vm);
+    vm_cpu_started(vm);
     plan_close_images(&vm->plan);
 }
 

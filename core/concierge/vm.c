@@ -111,6 +111,7 @@ vm_free(struct concierge_vm *vm)
     if (!vm)
         return;
     c = vm->c;
+    vm_cpu_started(vm);
     vm_power_drop(vm, "vm_concierge is shutting down");
     guest_calls_done(vm);
     vm_balloon_done(vm);

@@ -220,6 +220,7 @@ vm_spawn(struct hypervisor_vm *vm, const struct vm_spec *spec,
         .argv = (const char *const *)argv->v,
         .fds = fds,
         .new_session = true,
+        .cgroup_fd = spec->cgroup_fd,
         .on_exit = vm_on_exit,
         .arg = vm,
     };

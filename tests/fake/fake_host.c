@@ -27,8 +27,10 @@ struct entry {
 
 struct fake_host {
     struct host base;
-    struct vmt_list dirs, images, logs, records, users;
+    struct vmt_list dirs, images, logs, records, users, groups;
     struct host_memory memory;
+    int groups_error, group_removals_busy;
+    uint32_t cpu_limit;
     struct fake_disks *disks;
     unsigned next_dir, skip, trims, randoms;
     int error;
@@ -439,6 +441,75 @@ fake_memory_now(struct host *host, struct host_memory *ret_memory)
     *ret_memory = self_of(host)->memory;
 }
 
+static int
+fake_groups_prepare(struct host *host, struct vmt_err *err)
+{
+    int error = self_of(host)->groups_error;
+
+    return error ? vmt_err_setx(err, error, "there are no groups here") : 0;
+}
+
+static int
+fake_group_make(struct host *host, const char *name, int *ret_fd, struct vmt_err *err)
+{
+    (void)err;
+    assert(!self_of(host)->groups_error);
+    (void)put(&self_of(host)->groups, name);
+    *ret_fd = null_fd();
+    return 0;
+}
+
+static int
+fake_group_weight(struct host *host, const char *name, uint32_t weight,
+                  struct vmt_err *err)
+{
+    struct entry *e = find(&self_of(host)->groups, name);
+
+    if (!e)
+        return vmt_err_set(err, ENOENT, "set the weight of %s", name);
+    set(e, &weight, sizeof(weight));
+    return 0;
+}
+
+static int
+fake_group_remove(struct host *host, const char *name)
+{
+    struct fake_host *self = self_of(host);
+
+    if (self->group_removals_busy > 0) {
+        self->group_removals_busy--;
+        return -EBUSY;
+    }
+    drop(find(&self->groups, name));
+    return 0;
+}
+
+static void
+fake_groups_each(struct host *host, void (*fn)(void *arg, const char *name), void *arg)
+{
+    VMT_LIST_FOREACH(at, following, &self_of(host)->groups)
+    {
+        char name[64];
+
+        (void)snprintf(name, sizeof(name), "%s",
+                       VMT_CONTAINER_OF(at, struct entry, node)->name);
+        fn(arg, name);
+    }
+}
+
+static uint32_t
+fake_cpu_limit(struct host *host)
+{
+    return self_of(host)->cpu_limit;
+}
+
+static const struct host_cgroup_ops cgroups = {.prepare = fake_groups_prepare,
+                                               .make = fake_group_make,
+                                               .set_weight = fake_group_weight,
+                                               .remove = fake_group_remove,
+                                               .each = fake_groups_each,
+                                               .cpu_limit = fake_cpu_limit};
+
 static const struct host_memory_ops memory = {.now = fake_memory_now};
 
 struct host *
@@ -454,6 +525,7 @@ fake_host_new(void)
                                .store = &store,
                                .state = &fake_states_ops,
                                .memory = &memory,
+                               .cgroups = &cgroups,
                                .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;
     self->memory.available = 6144ull << 20;
@@ -465,6 +537,7 @@ fake_host_new(void)
     vmt_list_init(&self->records);
     vmt_list_init(&self->users);
     self->disks = fake_disks_new();
+    vmt_list_init(&self->groups);
     return &self->base;
 }
 
@@ -486,6 +559,7 @@ fake_host_free(struct host *host)
     drop_all(&self->records);
     drop_all(&self->users);
     fake_disks_free(self->disks);
+    drop_all(&self->groups);
     fake_states_free(host);
     free(self);
 }
@@ -598,4 +672,40 @@ void
 fake_host_log_remove(struct host *host, const char *path)
 {
     drop(find(&self_of(host)->logs, path));
+}
+
+void
+fake_host_set_groups(struct host *host, int error, unsigned busy)
+{
+    self_of(host)->groups_error = error;
+    self_of(host)->group_removals_busy = (int)busy;
+}
+
+void
+fake_host_set_cpu_limit(struct host *host, uint32_t limit)
+{
+    self_of(host)->cpu_limit = limit;
+}
+
+size_t
+fake_host_groups(const struct host *host)
+{
+    return count(&self_of(host)->groups);
+}
+
+uint32_t
+fake_host_group_weight(const struct host *host, const char *name)
+{
+    const struct entry *e = find(&self_of(host)->groups, name);
+    uint32_t weight = 0;
+
+    if (e && e->len == sizeof(weight))
+        memcpy(&weight, e->data, sizeof(weight));
+    return weight;
+}
+
+void
+fake_host_add_group(struct host *host, const char *name)
+{
+    (void)put(&self_of(host)->groups, name);
 }

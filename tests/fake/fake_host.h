@@ -54,3 +54,13 @@ int fake_host_may_fail(struct host *host, const char *what, struct vmt_err *err)
 void fake_host_logs_each(struct host *host, const char *dir,
                          void (*fn)(void *arg, const char *name), void *arg);
 void fake_host_log_remove(struct host *host, const char *path);
+
+/* Cgroups: error 0 (the default): there are; else prepare gives it. The next busy calls
+ * of remove find that something is still ending. */
+void fake_host_set_groups(struct host *host, int error, unsigned busy);
+void fake_host_set_cpu_limit(struct host *host, uint32_t limit);
+size_t fake_host_groups(const struct host *host);
+/* 0: not set, or no such group. */
+uint32_t fake_host_group_weight(const struct host *host, const char *name);
+/* One that an earlier life left. */
+void fake_host_add_group(struct host *host, const char *name);

@@ -52,6 +52,7 @@ record(struct fake_start *s, const struct vm_spec *spec)
     memcpy(s->mac, spec->mac, sizeof(s->mac));
     s->spare_slots = spec->spare_slots;
     s->hugepages = spec->hugepages;
+    s->cgroup_fd = spec->cgroup_fd;
     copy_text(s->generation, sizeof(s->generation), spec->generation);
 }
 

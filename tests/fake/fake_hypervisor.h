@@ -32,6 +32,7 @@ struct fake_start {
     uint8_t mac[HYPERVISOR_MAC_LEN];
     unsigned spare_slots;
     bool hugepages;
+    int cgroup_fd;                  /* a number, as above */
     char generation[FAKE_TEXT_MAX]; /* "": none */
 };
 

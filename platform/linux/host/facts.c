@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,12 @@ static uint32_t
 facts_cpus(struct host *host)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t ours;
 
     (void)host;
+    /* More than 1024 processors do not fit in it: then it is not known. */
+    if (sched_getaffinity(0, sizeof(ours), &ours) == 0 && CPU_COUNT(&ours) < n)
+        n = CPU_COUNT(&ours);
     return n < 1 ? 1 : (uint32_t)n;
 }
 
@@ -33,8 +38,11 @@ facts_mem_mib(struct host *host)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 
-    (void)host;
-    return pages < 0 || size < 0 ? 0 : (uint64_t)pages * (uint64_t)size >> 20;
+    struct host_memory memory = {0};
+
+    memory.total = pages < 0 || size < 0 ? 0 : (uint64_t)pages * (uint64_t)size;
+    linux_host_memory_limit(VMT_CONTAINER_OF(host, struct linux_host, base), &memory);
+    return memory.total >> 20;
 }
 
 static int

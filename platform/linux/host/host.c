@@ -24,6 +24,9 @@ self_free(struct linux_host *self)
     free(self->state_dir);
     free(self->disk_dir);
     free(self->progress_dir);
+    free(self->sys_root);
+    free(self->cgroups.why);
+    free(self->cgroups.tree);
     free(self);
 }
 VMT_DEFINE_FREEP(struct linux_host, self_free)
@@ -43,6 +46,8 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.store = &linux_host_store;
     self->base.state = &linux_host_state;
     self->base.memory = &linux_host_memory;
+    self->base.cgroups = &linux_host_cgroups;
+    self->sys_root = strdup(config->sys_root ? config->sys_root : "");
     self->base.disks = &linux_host_disks;
     self->run_root = strdup(config->run_root);
     self->record_dir = strdup(config->record_dir);
@@ -50,8 +55,8 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->disk_dir = strdup(config->disk_dir);
     if (asprintf(&self->progress_dir, "%s/disk-operations", config->run_root) < 0)
         self->progress_dir = NULL;
-    if (!self->run_root || !self->record_dir || !self->state_dir || !self->disk_dir ||
-        !self->progress_dir)
+    if (!self->sys_root || !self->run_root || !self->record_dir || !self->state_dir ||
+        !self->disk_dir || !self->progress_dir)
         return vmt_err_set(err, ENOMEM, "look after the host");
     r = os_mkdir_p(config->record_dir, 0700, err);
     if (r == 0)

@@ -10,6 +10,7 @@ struct linux_host_config {
     const char *state_dir;  /* absolute; made when a state is saved */
     const char *log_dir;    /* absolute, made if missing: for logs that outlive a VM */
     const char *disk_dir;   /* absolute, made if missing: a directory per owner */
+    const char *sys_root;   /* where /proc and /sys are found below; NULL: / */
 };
 
 /* Everything is copied. Old logs in log_dir beyond some hundreds are removed. Returns 0,
@@ -17,3 +18,8 @@ struct linux_host_config {
 int linux_host_new(const struct linux_host_config *config, struct host **ret_host,
                    struct vmt_err *err);
 void linux_host_free(struct host *host); /* NULL is legal */
+
+/* Give the group that was delegated to a daemon, which has ended, back to the service
+ * manager: a process may be started in it again. For a process that the manager started
+ * below it. sys_root as above. Returns 0 or -errno. */
+int linux_host_release_cgroup(const char *sys_root, struct vmt_err *err);

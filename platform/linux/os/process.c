@@ -257,7 +257,9 @@ spawn_start(struct spawn *base, const struct spawn_spec *spec,
 {
     struct os_spawn *sp = VMT_CONTAINER_OF(base, struct os_spawn, base);
     VMT_CLEANUP(child_freep) struct spawn_child *child = NULL;
-    VMT_CLEANUP(plan_done) struct process_plan plan = {.new_session = spec->new_session};
+    VMT_CLEANUP(plan_done)
+    struct process_plan plan = {.new_session = spec->new_session,
+                                .cgroup_fd = spec->cgroup_fd};
     VMT_CLEANUP(vmt_closep) int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     VMT_CLEANUP(vmt_freep) char *path = NULL;
     int r = null_fd < 0 ? -errno : 0;

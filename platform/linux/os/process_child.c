@@ -36,6 +36,21 @@ child_reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What protects a daemon from the out-of-memory killer is not meant for what it starts.
+ * Raising the value needs no right; source: proc(5), /proc/pid/oom_score_adj. */
+static void
+child_reset_oom_score(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    char sign = '0';
+
+    if (fd < 0)
+        return;
+    if (read(fd, &sign, 1) == 1 && sign == '-')
+        (void)!write(fd, "0", 1);
+    (void)close(fd);
+}
+
 static void
 child_close_range(unsigned first, unsigned last)
 {
@@ -80,8 +95,12 @@ _Noreturn static void
 child_run(struct process_plan *plan)
 {
     child_reset_signals();
+    child_reset_oom_score();
     if (plan->new_session && setsid() < 0)
         child_fail(plan, "give it a session");
+    /* "0" is whoever writes it: cgroup-v2.rst of Linux, "cgroup.procs". */
+    if (plan->cgroup_fd > 0 && write(plan->cgroup_fd, "0", 1) != 1)
+        child_fail(plan, "put it in its cgroup");
     child_map_fds(plan);
     (void)execve(plan->path, plan->argv, plan->env);
     child_fail(plan, "execute it");

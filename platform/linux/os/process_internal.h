@@ -21,6 +21,7 @@ struct process_plan {
     struct process_fd *fds; /* ascending by to; 0, 1 and 2 are always among them */
     size_t nfds;
     bool new_session;
+    int cgroup_fd; /* borrowed: cgroup.procs, open for writing; below 1: none */
     /* Written by the child. */
     volatile int failed;            /* errno, 0 when exec worked */
     const char *volatile failed_at; /* words for it */

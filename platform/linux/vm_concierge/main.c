@@ -517,6 +517,12 @@ main(int argc, char **argv)
     if (outcome != OPTIONS_RUN)
         return outcome == OPTIONS_DONE ? EXIT_SUCCESS : EXIT_USAGE;
     vmt_log_set_level(p.opt.log_level);
+    if (p.opt.release_cgroup && linux_host_release_cgroup(NULL, &err) == 0)
+        return EXIT_SUCCESS;
+    if (p.opt.release_cgroup) {
+        vmt_log_error("%s", vmt_err_text(&err));
+        return EXIT_FAILURE;
+    }
     os_raise_nofile();
     (void)umask(077);
     if (run(&p, &err) < 0) {

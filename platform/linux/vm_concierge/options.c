@@ -42,6 +42,14 @@ set_foreground(struct options *opt, const char *value)
 }
 
 static bool
+set_release_cgroup(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->release_cgroup = true;
+    return true;
+}
+
+static bool
 set_ready_fd(struct options *opt, const char *value)
 {
     uint64_t n;
@@ -215,6 +223,8 @@ static const struct {
     {"template-count", "N", "templates to keep of one owner (4)", set_template_count},
     {"template-bytes", "BYTES", "and of all owners together (2 GiB)", set_template_bytes},
     {"vm-disk", "PATH", "program that works on disk images", set_vm_disk},
+    {"release-cgroup", NULL,
+     "give the unit's cgroup back, and end: for ExecStopPost=", set_release_cgroup},
     {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
 };
 

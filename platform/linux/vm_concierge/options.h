@@ -16,6 +16,7 @@ struct options {
     bool system_mode;
     int ready_fd;           /* -1: none */
     uint32_t idle_exit_s;   /* 0: never */
+    bool release_cgroup;    /* do that and nothing else */
     const char *dbus;       /* "none", "system", "session" or an address; NULL: by mode */
     const char *sleep_bus;  /* likewise, where logind is; NULL: system */
     const char *hypervisor; /* name of a backend */

@@ -7,7 +7,6 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "core/concierge/plan_internal.h"
 #include "tests/unit/test.h"
 
 static void
@@ -85,17 +84,6 @@ too_long_a_line_is_refused(void **state)
     assert_null(line);
 }
 
-/* spec 17, row 28. */
-static void
-default_memory_follows_the_formula(void **state)
-{
-    (void)state;
-    assert_int_equal(plan_default_mem_mib(2048), 1536);
-    assert_int_equal(plan_default_mem_mib(3885), 2913);
-    assert_int_equal(plan_default_mem_mib(7915), 6891);
-    assert_int_equal(plan_default_mem_mib(15785), 14761);
-}
-
 int
 main(void)
 {
@@ -105,7 +93,6 @@ main(void)
         cmocka_unit_test(a_parameter_that_only_begins_alike_decides_nothing),
         cmocka_unit_test(baguette_boots_from_its_stateful_disk),
         cmocka_unit_test(too_long_a_line_is_refused),
-        cmocka_unit_test(default_memory_follows_the_formula),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

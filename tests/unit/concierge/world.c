@@ -213,6 +213,7 @@ world_done(struct world *w)
     assert_int_equal(fake_spawn_running(w->spawn), 0);
     assert_int_equal(fake_host_dirs(w->host), 0);
     assert_int_equal(fake_states_open(w->host), 0);
+    assert_int_equal(fake_host_groups(w->host), 0);
     assert_true(fake_host_records(w->host) <= 1); /* the daemon's own */
     assert_int_equal(fake_clock_pending(w->clock), 0);
     w->hv->ops->free(w->hv);

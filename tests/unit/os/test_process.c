@@ -258,6 +258,37 @@ a_new_session_is_made_when_asked(void **state)
     assert_int_equal(pid, session);
 }
 
+/* Of the kernel's file anything will do: the child writes before it runs the program. */
+static void
+a_child_joins_its_group_before_it_runs(void **state)
+{
+    struct spawn_spec spec = {0};
+    char path[] = "/tmp/vmt-procs-XXXXXX", said[64], wrote[8] = "";
+    VMT_CLEANUP(vmt_closep) int fd = mkstemp(path);
+
+    assert_true(fd > 0);
+    spec.cgroup_fd = fd;
+    shell_says(*state, "echo ran", &spec, said, sizeof(said));
+    assert_string_equal(said, "ran\n");
+    assert_int_equal(pread(fd, wrote, sizeof(wrote) - 1, 0), 1);
+    assert_string_equal(wrote, "0");
+    (void)unlink(path);
+}
+
+static void
+a_child_that_may_not_join_its_group_does_not_run(void **state)
+{
+    struct world *w = *state;
+    const char *const argv[] = {"true", NULL};
+    VMT_CLEANUP(vmt_closep) int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct spawn_spec spec = {.argv = argv, .cgroup_fd = fd};
+    struct spawn_child *child = NULL;
+    struct vmt_err err = {0};
+
+    assert_int_equal(w->sp->ops->start(w->sp, &spec, &child, &err), -EBADF);
+    assert_non_null(strstr(err.msg, "cgroup"));
+}
+
 static void
 a_released_child_is_still_reaped(void **state)
 {
@@ -385,6 +416,8 @@ main(void)
         PROCESS_TEST(two_sources_for_one_number_are_refused),
         PROCESS_TEST(signals_and_environment_are_clean),
         PROCESS_TEST(a_new_session_is_made_when_asked),
+        PROCESS_TEST(a_child_joins_its_group_before_it_runs),
+        PROCESS_TEST(a_child_that_may_not_join_its_group_does_not_run),
         PROCESS_TEST(a_released_child_is_still_reaped),
         PROCESS_TEST(an_adopted_process_is_watched_but_its_code_is_unknown),
         PROCESS_TEST(a_pid_of_another_start_time_is_not_adopted),
