@@ -33,6 +33,14 @@ struct host_fact_ops {
     void (*dns)(struct host *host, struct host_dns *ret_dns);
 };
 
+#define HOST_PLACE_MAX 512
+
+/* Which file, and where it is. */
+struct host_place {
+    char path[HOST_PLACE_MAX]; /* absolute; "": it has no name, or a longer one */
+    uint64_t device, inode;
+};
+
 struct host_file_ops {
     /* Open a disk image for a caller: absolute path, no symbolic link at its end, a
      * regular file or a block device, and the file of a caller who is neither root nor
@@ -46,6 +54,8 @@ struct host_file_ops {
     /* Open the file of a descriptor once more for reading only, because a hypervisor
      * looks at how a descriptor was opened. Returns 0 or -errno. */
     int (*image_reopen)(struct host *host, int fd, int *ret_fd, struct vmt_err *err);
+    /* Where the file of a descriptor is now. */
+    void (*image_place)(struct host *host, int fd, struct host_place *ret_place);
     void (*close)(struct host *host, int fd); /* below 0: nothing */
     /* A listening unix stream socket at path, which did not exist. */
     int (*listen)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);

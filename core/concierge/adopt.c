@@ -106,6 +106,7 @@ clean_up(struct concierge_vm *vm, const struct vmt_err *why)
     vmt_log_notice("vm of an earlier daemon is cleaned up: %s vm=%s cid=%u", why->msg,
                    vm->key, vm->cid);
     vm_blame(vm, "%s", why->msg);
+    vm->life.lost = !vm->hv;
     vm->state = vm->hv ? VM_RUNNING : VM_SPAWNING;
     if (!vm->hv && vm->run_dir)
         kill_leftovers(vm->c, vm->run_dir, vm->companion ? vm->companion_id.pid : 0);
@@ -146,7 +147,8 @@ on_record(void *arg, const char *name)
         return;
     r = vm_record_load(c, name, &vm, &err);
     if (r == 0) {
-        adopt(vm);
+        if (vm)
+            adopt(vm);
         return;
     }
     vmt_log_error("vm record not read: %s", err.msg);

@@ -101,6 +101,7 @@ vm_on_companion_exit(void *arg, const struct spawn_exit *how)
     last_words(vm, vm->companion_log, words, sizeof(words));
     vmt_log_error("vm_vsock died, the VM is stopped: %s%s%s vm=%s cid=%u", status,
                   *words ? ": " : "", words, vm->key, vm->cid);
+    vm->life.device = true;
     vm_fail(vm, "the vsock device (vm_vsock) of the VM died, %s%s%s", status,
             *words ? ": " : "", words);
 }

@@ -30,10 +30,13 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
     vmt_list_init(&c->vms);
     vmt_list_init(&c->syncs);
     disk_desk_init(&c->disks);
+    ends_init(c);
+    restarts_init(c);
     if (vm_index_init(&c->by_id) < 0)
         return vmt_err_set(err, ENOMEM, "create the VM daemon");
     balloons_init(c);
     concierge_record_load(c);
+    ends_load(c);
     r = template_builder_new(c, &c->builder, err);
     if (r < 0)
         return r;
@@ -67,6 +70,8 @@ concierge_free(struct concierge *c)
     template_builder_free(c->builder);
     follow_stop(c);
     network_stop(c);
+    restarts_done(c);
+    ends_done(c);
     time_syncs_free(c);
     balloons_done(c);
     disk_desk_done(c);
@@ -94,7 +99,7 @@ bool
 concierge_is_busy(const struct concierge *c)
 {
     return !vmt_list_empty(&c->vms) || template_builder_is_busy(c->builder) ||
-           concierge_disk_operations(c) > 0;
+           concierge_disk_operations(c) > 0 || restart_pending(c) > 0;
 }
 
 void
@@ -128,6 +133,7 @@ concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
     struct stop_group *group = calloc(1, sizeof(*group));
 
     c->shutting_down = true;
+    (void)restart_cancel(c, NULL, NULL);
     template_builder_stop(c->builder);
     startup_leave(c);
     if (!group) {

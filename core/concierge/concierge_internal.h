@@ -14,11 +14,13 @@
 #include "core/concierge/concierge.h"
 #include "core/concierge/cpu_internal.h"
 #include "core/concierge/disk_internal.h"
+#include "core/concierge/ends_internal.h"
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
+#include "core/concierge/restart_internal.h"
 #include "core/concierge/suspend_internal.h"
 #include "core/concierge/template_internal.h"
 #include "core/vm/id.h"
@@ -63,6 +65,8 @@ struct concierge {
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct concierge_follow follow;
     struct disk_desk disks;
+    struct concierge_ends ends;
+    struct vmt_list restarts;    /* of struct vm_restart: that wait for their time */
     struct vmt_timer *log_timer; /* owned, NULL while there is no VM */
     struct concierge_numbers numbers;
     struct balloons balloons;
@@ -148,6 +152,8 @@ struct concierge_vm {
     struct vm_agent agent;
     struct guest_calls guest_calls;
     struct vm_power power;
+    struct vm_life life;
+    struct vm_restart *restart; /* owned; NULL: it is not started again */
     uint32_t follow_seen;       /* generation of the host's settings that the guest has */
     struct vmt_timer *timer;    /* owned: the step's deadline */
     struct vmt_timer *deferred; /* owned: an event for the next turn */
@@ -295,6 +301,12 @@ void signal_starting_up(struct concierge_vm *vm);
 void signal_started(struct concierge_vm *vm);
 void signal_stopping(struct concierge_vm *vm);
 void signal_stopped(struct concierge_vm *vm);
+
+/* --- handlers_life.c --- */
+/* A VM in no list, from a request whose "already running" was checked. in as for
+ * plan_make: its descriptors are taken in any case. */
+int concierge_make_vm(struct concierge *c, const struct plan_input *in,
+                      struct concierge_vm **ret_vm, struct vmt_err *err);
 
 /* --- reply.c --- */
 /* Answer the start that waits, if any: running, or failed for vm->failure. */

@@ -35,4 +35,5 @@ CONCIERGE_HANDLER(stop_vm)
 CONCIERGE_HANDLER(stop_vm_without_owner_id)
 CONCIERGE_HANDLER(suspend_vm)
 CONCIERGE_HANDLER(sync_vm_times)
+CONCIERGE_HANDLER(wait_vm)
 #undef CONCIERGE_HANDLER

@@ -43,21 +43,13 @@ concierge_make_uuid(struct concierge *c, char *uuid, struct vmt_err *err)
     return 0;
 }
 
-static int
-make_vm(struct concierge *c, struct ipc_call *call,
-        const VmTools__Concierge__StartVmRequest *request, struct concierge_vm **ret_vm,
-        struct vmt_err *err)
+int
+concierge_make_vm(struct concierge *c, const struct plan_input *in,
+                  struct concierge_vm **ret_vm, struct vmt_err *err)
 {
     VMT_CLEANUP(plan_done) struct start_plan plan = {.kernel_fd = -1, .initrd_fd = -1};
     VMT_CLEANUP(vm_freep) struct concierge_vm *vm = NULL;
-    int fds[VMT_FDS_MAX];
-    const struct plan_input in = {
-        .request = request,
-        .caller = ipc_call_caller(call),
-        .fds = fds,
-        .nfds = ipc_call_take_fds(call, fds, VMT_ARRAY_SIZE(fds)),
-    };
-    int r = plan_make(c, &in, &plan, err);
+    int r = plan_make(c, in, &plan, err);
 
     if (r == 0)
         r = vm_new(c, &plan, &vm, err);
@@ -66,6 +58,45 @@ make_vm(struct concierge *c, struct ipc_call *call,
     if (r < 0)
         return r;
     *ret_vm = vmt_take_ptr(&vm);
+    return 0;
+}
+
+static void
+close_all(struct concierge *c, const int *fds, size_t n)
+{
+    struct host *host = c->config.host;
+
+    for (size_t i = 0; i < n; i++)
+        host->files->close(host, fds[i]);
+}
+
+static int
+make_vm(struct concierge *c, struct ipc_call *call,
+        const VmTools__Concierge__StartVmRequest *request, struct concierge_vm **ret_vm,
+        struct vmt_err *err)
+{
+    struct concierge_vm *vm = NULL;
+    struct vm_restart *restart = NULL;
+    int fds[VMT_FDS_MAX];
+    const struct plan_input in = {
+        .request = request,
+        .caller = ipc_call_caller(call),
+        .fds = fds,
+        .nfds = ipc_call_take_fds(call, fds, VMT_ARRAY_SIZE(fds)),
+    };
+    int r = restart_keep(c, request, in.caller, fds, in.nfds, &restart, err);
+
+    if (r < 0) {
+        close_all(c, fds, in.nfds);
+        return r;
+    }
+    r = concierge_make_vm(c, &in, &vm, err);
+    if (r < 0) {
+        restart_free(restart);
+        return r;
+    }
+    vm->restart = restart;
+    *ret_vm = vm;
     return 0;
 }
 
@@ -123,6 +154,7 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
         reply_start_failure(call, err.msg);
         return;
     }
+    (void)restart_cancel(c, id.owner, id.name); /* this is it */
     vm->start_call = call;
     vm->times.request = clock->ops->now_us(clock);
     vm_insert(vm);
@@ -199,6 +231,7 @@ concierge_handle_stop_vm(void *ctx, struct ipc_call *call,
     group = new_group(call, answer_stop);
     if (!group)
         return;
+    (void)restart_cancel(ctx, request->owner_id, request->name);
     vm = vm_find(ctx, request->owner_id, request->name);
     if (vm) /* an unknown VM is a stopped one, spec 4.4 */
         join_group(vm, group, VM_TOOLS__CONCIERGE__VM_STOP_REASON__STOP_VM_REQUESTED);
@@ -221,6 +254,7 @@ concierge_handle_stop_vm_without_owner_id(void *ctx, struct ipc_call *call,
     group = new_group(call, answer_stop);
     if (!group)
         return;
+    (void)restart_cancel(c, NULL, request->name);
     VMT_LIST_FOREACH(at, following, &c->vms)
     {
         struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
@@ -241,6 +275,7 @@ concierge_handle_stop_all_vms(void *ctx, struct ipc_call *call,
     (void)message;
     if (!group)
         return;
+    (void)restart_cancel(c, NULL, NULL);
     VMT_LIST_FOREACH(at, following, &c->vms)
     join_group(VMT_CONTAINER_OF(at, struct concierge_vm, node), group,
                VM_TOOLS__CONCIERGE__VM_STOP_REASON__STOP_ALL_VMS_REQUESTED);

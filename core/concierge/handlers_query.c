@@ -13,6 +13,7 @@
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/ipc/ipc.h"
+#include "vmt_life.pb-c.h"
 
 /* Escaping makes at most four bytes of one, and the answer has to fit in a message. */
 #define LOG_BYTES_MAX (VMT_RPC_MESSAGE_MAX - 65536)
@@ -34,8 +35,14 @@ concierge_handle_get_vm_info(void *ctx, struct ipc_call *call,
         VM_TOOLS__CONCIERGE__GET_VM_INFO_RESPONSE__INIT;
     VmTools__Concierge__VmInfo info;
     struct concierge_vm *vm = vm_find(ctx, request->owner_id, request->name);
+    const struct vm_end *last = ends_find(ctx, request->owner_id, request->name);
     char transport[VM_TRANSPORT_MAX];
+    Vmt__VmEnd end;
 
+    if (last) {
+        end_fill(ctx, last, &end);
+        response.last_end = &end;
+    }
     if (vm && !is_over(vm)) {
         vm_info_fill(vm, &info, transport);
         info.permission_token = vm->token;

@@ -200,6 +200,7 @@ on_exit(void *arg, const struct hypervisor_exit_info *info)
         vm_warm_fall_back(vm, *text ? text : what);
     else if (vm_is_booting(vm) && vm->state != VM_FALLING_BACK)
         blame_exit(vm, what, text);
+    life_note_exit(vm, info);
     vm->hv_id.pid = 0;
     vm_post(vm, VM_EV_EXIT);
 }

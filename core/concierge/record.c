@@ -16,8 +16,6 @@
 #include "core/concierge/record_internal.h"
 #include "vmt_state.pb-c.h"
 
-#define DAEMON_RECORD "daemon"
-
 int
 concierge_record_put(struct concierge *c, const char *name,
                      const ProtobufCMessage *message, struct vmt_err *err)
@@ -64,6 +62,38 @@ phase(const struct concierge_vm *vm)
                            : VMT__VM_RECORD__PHASE__STARTING;
 }
 
+static void
+restart_room_freep(struct restart_room **room)
+{
+    restart_room_free(*room);
+}
+
+int
+restart_record_save(struct concierge *c, const struct vm_id *id,
+                    const struct vm_restart *restart, struct vmt_err *err)
+{
+    VMT_CLEANUP(restart_room_freep) struct restart_room *room = NULL;
+    Vmt__VmRecord record;
+    char key[VM_KEY_MAX];
+
+    vmt__vm_record__init(&record);
+    record.owner_id = (char *)(uintptr_t)id->owner;
+    record.name = (char *)(uintptr_t)id->name;
+    record.phase = VMT__VM_RECORD__PHASE__RESTARTING;
+    if (restart_record_fill(restart, &room, &record.restart) < 0)
+        return vmt_err_set(err, ENOMEM, "remember the restart");
+    return concierge_record_put(c, vm_id_key(id, key), &record.base, err);
+}
+
+void
+restart_record_remove(struct concierge *c, const struct vm_id *id)
+{
+    struct host *host = c->config.host;
+    char key[VM_KEY_MAX];
+
+    host->store->remove(host, vm_id_key(id, key));
+}
+
 int
 vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
 {
@@ -75,6 +105,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__NetworkRecord network;
     char *plugged[PLAN_BLOCKS_MAX];
     Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX], *disk_list[PLAN_BLOCKS_MAX];
+    VMT_CLEANUP(restart_room_freep) struct restart_room *room = NULL;
     int r;
 
     vmt__vm_record__init(&record);
@@ -103,6 +134,9 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     network_record_fill(vm, &network);
     record.network = &network;
     record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
+    record.running_us = vm->life.running_us;
+    if (vm->restart && restart_record_fill(vm->restart, &room, &record.restart) < 0)
+        return vmt_err_set(err, ENOMEM, "remember the VM");
     fill_mounts(vm, mounts, list);
     record.mounts = list;
     record.n_mounts = vm->plan.nmounts;
@@ -156,7 +190,7 @@ concierge_record_load(struct concierge *c)
 bool
 record_is_of_a_vm(const char *name)
 {
-    return strcmp(name, DAEMON_RECORD) != 0 &&
+    return strcmp(name, DAEMON_RECORD) != 0 && strcmp(name, ENDS_RECORD) != 0 &&
            !vmt_str_has_prefix(name, DISK_RECORD_PREFIX);
 }
 
@@ -260,9 +294,29 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     restore_processes(vm, record);
     network_record_read(vm, record->network);
     record_cpu_read(vm, record);
+    vm->life.running_us = record->running_us;
+    r = restart_record_read(c, &vm->id, record->restart, &vm->restart);
+    if (r < 0)
+        return vmt_err_set(err, -r, "restore the VM");
     if (*record->run_dir && !vm->run_dir)
         return vmt_err_set(err, ENOMEM, "restore the VM");
     *ret_vm = vmt_take_ptr(&vm);
+    return 0;
+}
+
+static int
+restore_restart(struct concierge *c, const Vmt__VmRecord *record, struct vmt_err *err)
+{
+    struct vm_restart *restart = NULL;
+    struct vm_id id;
+    int r = vm_id_set(&id, record->owner_id, record->name, err);
+
+    if (r < 0)
+        return r;
+    r = restart_record_read(c, &id, record->restart, &restart);
+    if (r < 0 || !restart)
+        return vmt_err_set(err, r < 0 ? -r : EBADMSG, "restore the restart of a VM");
+    restart_adopt(c, restart);
     return 0;
 }
 
@@ -281,7 +335,9 @@ vm_record_load(struct concierge *c, const char *name, struct concierge_vm **ret_
     record = vmt__vm_record__unpack(NULL, len, data);
     if (!record)
         return vmt_err_setx(err, EBADMSG, "the record %s is damaged", name);
-    r = restore_vm(c, record, ret_vm, err);
+    r = record->phase == VMT__VM_RECORD__PHASE__RESTARTING
+            ? restore_restart(c, record, err)
+            : restore_vm(c, record, ret_vm, err);
     vmt__vm_record__free_unpacked(record, NULL);
     return r;
 }

@@ -16,11 +16,21 @@ struct vmt_err;
 /* Replace the record of that name. Returns 0 or -errno with words. */
 int concierge_record_put(struct concierge *c, const char *name,
                          const struct ProtobufCMessage *message, struct vmt_err *err);
+#define DAEMON_RECORD "daemon"
+#define ENDS_RECORD "ends"
 
 bool record_is_of_a_vm(const char *name);
 
+/* Between two lives of a VM: its record has only how to start it. */
+struct vm_id;
+struct vm_restart;
+int restart_record_save(struct concierge *c, const struct vm_id *id,
+                        const struct vm_restart *restart, struct vmt_err *err);
+void restart_record_remove(struct concierge *c, const struct vm_id *id);
+
 /* The VM that a record tells of, in state CREATED and in no list, with the ids of its
- * processes but no handles. Returns 0, -EBADMSG for a damaged record, -EINVAL for one
+ * processes but no handles. NULL: it waits to be started again, which is seen to. Returns
+ * 0, -EBADMSG for a damaged record, -EINVAL for one
  * that names no valid VM, -ENOMEM. */
 int vm_record_load(struct concierge *c, const char *name, struct concierge_vm **ret_vm,
                    struct vmt_err *err);

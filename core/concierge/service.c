@@ -11,6 +11,7 @@
 #include "core/concierge/handlers_internal.h"
 #include "core/concierge/refuse_internal.h"
 #include "vm_concierge_ipc.file.h"
+#include "vmt_life.pb-c.h"
 
 #define M(type) (&vm_tools__concierge__##type##__descriptor)
 #define EMPTY (&vm_tools__empty_message__descriptor)
@@ -119,6 +120,9 @@ static const struct ipc_method methods[] = {
             swap_vm),
     METHOD("SyncVmTimes", NULL, M(sync_vm_times_response), NONE, NONE, SERVICE,
            sync_vm_times),
+    /* Our own, see proto/vmt_life.proto. */
+    METHOD("WaitVm", &vmt__wait_vm_request__descriptor,
+           &vmt__wait_vm_response__descriptor, NONE, NONE, OWNER, wait_vm),
 };
 
 static const struct ipc_signal signals[] = {

@@ -10,6 +10,7 @@
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
+#include "vmt_life.pb-c.h"
 
 static void
 emit(struct concierge_vm *vm, const char *name, const ProtobufCMessage *message)
@@ -48,6 +49,9 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
         (void)snprintf(transport, VM_TRANSPORT_MAX, "%s:%u", kind, vm->cid);
     info->transport = transport;
     info->state = (char *)(uintptr_t)vm_state_name(vm->state);
+    info->uptime_ms = life_uptime_ms(vm);
+    info->restarts = restart_count(vm);
+    info->restart_mode = (char *)(uintptr_t)restart_mode_name(vm);
     info->start_mode = (char *)(uintptr_t)vm->start_mode;
 }
 
@@ -100,6 +104,7 @@ void
 signal_stopped(struct concierge_vm *vm)
 {
     VmTools__Concierge__VmStoppedSignal s;
+    Vmt__VmEnd end;
 
     vm_tools__concierge__vm_stopped_signal__init(&s);
     if (!vm->announced)
@@ -108,6 +113,8 @@ signal_stopped(struct concierge_vm *vm)
     s.owner_id = vm->id.owner;
     s.cid = vm->cid;
     s.reason = (VmTools__Concierge__VmStopReason)vm->stop_reason;
+    life_fill(vm, &end);
+    s.end = &end;
     vm->announced = false;
     emit(vm, "VmStoppedSignal", &s.base);
 }

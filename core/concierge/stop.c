@@ -188,8 +188,11 @@ vm_act_finish(struct concierge_vm *vm)
         vmt_log_warning("runtime directory not removed: %s vm=%s", err.msg, vm->key);
     vm_record_remove(vm);
     vm_remove(vm);
+    life_end(vm);
+    restart_consider(vm);
     signal_stopped(vm);
     vm_answer_start(vm);
+    life_tell(vm);
     vm_answer_waiters(vm, NULL);
 }
 
@@ -248,6 +251,7 @@ vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason)
     w->group = group;
     group->left++;
     vmt_list_append(&vm->waiters, &w->node);
+    vm->life.asked = true;
     if (!vm_is_stopping(vm) && !vm->stopping_announced) {
         vm->stop_reason = reason;
         if (vm_is_booting(vm))

@@ -69,6 +69,7 @@ vm_new(struct concierge *c, struct start_plan *plan, struct concierge_vm **ret_v
     vm->start_mode = "cold";
     vmt_list_init(&vm->waiters);
     vm_power_init(vm);
+    life_init(vm);
     guest_calls_init(vm);
     vm_balloon_init(vm);
     vm->agent.clock = c->config.clock;
@@ -113,6 +114,8 @@ vm_free(struct concierge_vm *vm)
     c = vm->c;
     vm_cpu_started(vm);
     vm_power_drop(vm, "vm_concierge is shutting down");
+    life_done(vm);
+    restart_free(vm->restart);
     guest_calls_done(vm);
     vm_balloon_done(vm);
     vm_agent_close(&vm->agent);
@@ -327,6 +330,7 @@ vm_act_announce(struct concierge_vm *vm)
     struct vmt_err err = {0};
 
     vm->times.running = clock->ops->now_us(clock);
+    vm->life.running_us = vm->times.running;
     vm->was_running = true;
     if (vm_record_save(vm, &err) < 0)
         vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);

@@ -69,7 +69,8 @@ def compare_table(methods, signals, program, known):
     for name in sorted(set(methods) | set(have_methods)):
         want, have = methods.get(name), have_methods.get(name)
         if want:  # messages that no table describes are taken and given as empty ones
-            want = [m if m in known or i > 1 or m == "-" else "vm_tools.EmptyMessage"
+            want = [m if m in known or m.startswith("vmt.") or i > 1 or m == "-"
+                    else "vm_tools.EmptyMessage"
                     for i, m in enumerate(want)]
         if want != have:
             yield f"method {name} is {have}, not {want}"

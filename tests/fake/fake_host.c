@@ -230,6 +230,14 @@ fake_image_reopen(struct host *host, int fd, int *ret_fd, struct vmt_err *err)
 }
 
 static void
+fake_image_place(struct host *host, int fd, struct host_place *ret_place)
+{
+    (void)host;
+    (void)fd;
+    *ret_place = (struct host_place){.path = "/dev/null", .device = 1, .inode = 1};
+}
+
+static void
 fake_close(struct host *host, int fd)
 {
     (void)host;
@@ -422,6 +430,7 @@ static const struct host_fact_ops facts = {.cpus = fake_cpus,
 static const struct host_file_ops files = {.image_open = fake_image_open,
                                            .image_check = fake_image_check,
                                            .image_reopen = fake_image_reopen,
+                                           .image_place = fake_image_place,
                                            .close = fake_close,
                                            .listen = fake_listen,
                                            .dir_make = fake_dir_make,

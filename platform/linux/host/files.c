@@ -101,6 +101,30 @@ files_image_reopen(struct host *host, int fd, int *ret_fd, struct vmt_err *err)
     return 0;
 }
 
+/* A file that was removed has a name with words behind it, which no file has. */
+static void
+files_image_place(struct host *host, int fd, struct host_place *ret_place)
+{
+    char link[64];
+    struct stat st, at;
+    ssize_t n;
+
+    (void)host;
+    *ret_place = (struct host_place){.path = ""};
+    if (fstat(fd, &st) < 0)
+        return;
+    ret_place->device = st.st_dev;
+    ret_place->inode = st.st_ino;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, ret_place->path, sizeof(ret_place->path) - 1);
+    if (n < 0 || (size_t)n == sizeof(ret_place->path) - 1)
+        n = 0;
+    ret_place->path[n] = '\0';
+    if (ret_place->path[0] != '/' || lstat(ret_place->path, &at) < 0 ||
+        at.st_dev != st.st_dev || at.st_ino != st.st_ino)
+        ret_place->path[0] = '\0';
+}
+
 static void
 files_close(struct host *host, int fd)
 {
@@ -241,6 +265,7 @@ const struct host_file_ops linux_host_files = {
     .image_open = files_image_open,
     .image_check = files_image_check,
     .image_reopen = files_image_reopen,
+    .image_place = files_image_place,
     .close = files_close,
     .listen = files_listen,
     .dir_make = files_dir_make,

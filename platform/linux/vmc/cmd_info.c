@@ -6,14 +6,24 @@
 #include "concierge_service.pb-c.h"
 
 #include "core/base/cleanup.h"
+#include "platform/linux/vmc/vm_end.h"
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vmc/vmc.h"
 #include "platform/linux/vsh/concierge_client.h"
+#include "vmt_life.pb-c.h"
 
 #define INFO_TIMEOUT_MS 30000u
 #define TEXT_MAX 512
 
 typedef VmTools__Concierge__GetVmInfoResponse pb_response;
+
+/* Of a VM that is over. */
+static json_t *
+ended_json(const char *name, const char *owner, const Vmt__VmEnd *end)
+{
+    return json_pack("{ss ss ss so}", "name", name, "owner_id", owner, "state", "ended",
+                     "end", vm_end_json(end));
+}
 
 static int
 info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
@@ -27,7 +37,7 @@ info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
         .timeout_ms = INFO_TIMEOUT_MS,
     };
     struct ProtobufCMessage *reply = NULL;
-    char text[TEXT_MAX];
+    char text[TEXT_MAX], words[TEXT_MAX];
     int r;
 
     vm_tools__concierge__get_vm_info_request__init(&request);
@@ -39,9 +49,17 @@ info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
     *ret_response = (pb_response *)(void *)reply;
     if ((*ret_response)->success && (*ret_response)->vm_info)
         return 0;
+    if ((*ret_response)->last_end)
+        r = vmt_err_setx(err, ENOENT, "no VM named %s runs; the last one ended: %s",
+                         vmc_escape(text, sizeof(text), name),
+                         vm_end_words((*ret_response)->last_end, words, sizeof(words)));
+    else
+        r = vmt_err_setx(err, ENOENT, "no VM named %s runs; vmc list shows those that do",
+                         vmc_escape(text, sizeof(text), name));
+    if (vmc->json && (*ret_response)->last_end)
+        (void)print_json(ended_json(name, vmc->owner, (*ret_response)->last_end), NULL);
     protobuf_c_message_free_unpacked(reply, NULL);
-    return vmt_err_setx(err, ENOENT, "no VM named %s runs; vmc list shows those that do",
-                        vmc_escape(text, sizeof(text), name));
+    return r;
 }
 
 int

@@ -17,6 +17,7 @@
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vmc/vmc.h"
 #include "platform/linux/vsh/concierge_client.h"
+#include "vmt_life.pb-c.h"
 
 /* The daemon has deadlines of its own, counted from the last sign of life; this one only
  * ends the wait for a daemon that hangs. */
@@ -36,6 +37,7 @@ struct start_request {
     pb_disk *disk_list[START_DISKS_MAX];
     VmTools__Concierge__StartVmRequest__FdType kinds[3];
     char *params[START_PARAMS_MAX + 1];
+    Vmt__RestartPolicy restart;
 };
 
 static void
@@ -79,6 +81,10 @@ fill_request(struct start_request *rq, const struct vmc *vmc, const char *name,
     rq->pb.memory_mib = o->mem_mib;
     rq->pb.timeout = o->timeout_s;
     rq->pb.accel = (char *)(uintptr_t)o->accel;
+    vmt__restart_policy__init(&rq->restart);
+    rq->restart.mode = (Vmt__RestartPolicy__Mode)o->restart_mode;
+    rq->restart.max_restarts = o->restarts;
+    rq->pb.restart = &rq->restart;
     rq->pb.network = (char *)(uintptr_t)o->network;
     rq->pb.container_network = o->container_network;
     rq->pb.cold = o->cold;
@@ -301,6 +307,9 @@ const struct vmc_command vmc_start = {
         "  --accel A            auto, kvm or tcg\n"
         "  --network N          user, tap or none, instead of the daemon's choice\n"
         "  --container-network  with a tap: a subnet for containers, routed to the VM\n"
+        "  --restart P[:MAX]    never, on-failure or always: when the VM ends, at most "
+        "MAX\n"
+        "                       times in a row\n"
         "  --kernel, --initrd, --rootfs FILE\n"
         "                       instead of those of the image\n"
         "  --kernel-param P     add to the kernel command line; may be repeated\n"

@@ -24,6 +24,8 @@ struct start_options {
     const char *accel;                  /* "": auto */
     const char *network;                /* "": the daemon's choice */
     uint32_t cpus, mem_mib, timeout_s;  /* 0: the daemon's choice */
+    int restart_mode;                   /* Vmt.RestartPolicy.Mode */
+    uint32_t restarts;                  /* in a row; 0: without limit */
     struct start_disk disks[START_DISKS_MAX];
     size_t ndisks;
     const char *params[START_PARAMS_MAX];

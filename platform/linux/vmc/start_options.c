@@ -9,12 +9,14 @@
 #include "core/base/str.h"
 #include "platform/linux/vmc/cmd_start.h"
 #include "platform/linux/vmc/vmc.h"
+#include "vmt_life.pb-c.h"
 
 #define CPUS_MAX 1024u
 #define MEM_MIB_MAX                                                                      \
     (64u * 1024 * 1024) /* 64 TiB: a slip of the finger, not a machine                   \
                          */
 #define TIMEOUT_S_MAX 86400u
+#define RESTARTS_MAX 1000000u
 
 static int
 parse_number(const char *what, const char *value, uint32_t max, uint32_t *ret,
@@ -74,6 +76,35 @@ set_network(void *target, const char *value, struct vmt_err *err)
             return 0;
         }
     return vmt_err_setx(err, EINVAL, "--network is user, tap or none, not \"%s\"", value);
+}
+
+/* never, on-failure or always, and how often in a row. */
+static int
+set_restart(void *target, const char *value, struct vmt_err *err)
+{
+    static const struct {
+        const char *name;
+        int mode;
+    } modes[] = {{"never", VMT__RESTART_POLICY__MODE__NEVER},
+                 {"on-failure", VMT__RESTART_POLICY__MODE__ON_FAILURE},
+                 {"always", VMT__RESTART_POLICY__MODE__ALWAYS}};
+    struct start_options *o = target;
+    const char *colon = strchr(value, ':');
+    size_t len = colon ? (size_t)(colon - value) : strlen(value);
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(modes); i++) {
+        if (strlen(modes[i].name) != len || strncmp(modes[i].name, value, len) != 0)
+            continue;
+        o->restart_mode = modes[i].mode;
+        return colon ? parse_number("MAX of --restart", colon + 1, RESTARTS_MAX,
+                                    &o->restarts, err)
+                     : 0;
+    }
+    return vmt_err_setx(
+        err, EINVAL,
+        "--restart is never, on-failure or always, with :MAX behind it or "
+        "not, but not \"%s\"",
+        value);
 }
 
 static int
@@ -178,6 +209,7 @@ const struct vmc_option start_option_table[] = {
     {"accel", true, set_accel},
     {"network", true, set_network},
     {"container-network", false, set_container_network},
+    {"restart", true, set_restart},
     {"kernel", true, set_kernel},
     {"initrd", true, set_initrd},
     {"rootfs", true, set_rootfs},

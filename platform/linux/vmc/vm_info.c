@@ -59,6 +59,13 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
         r |= json_object_set_new(vm, "state", json_string(info->state));
     if (*info->start_mode)
         r |= json_object_set_new(vm, "start_mode", json_string(info->start_mode));
+    if (info->uptime_ms)
+        r |= json_object_set_new(vm, "uptime_ms",
+                                 json_integer((json_int_t)info->uptime_ms));
+    if (*info->restart_mode) {
+        r |= json_object_set_new(vm, "restart", json_string(info->restart_mode));
+        r |= json_object_set_new(vm, "restarts", json_integer(info->restarts));
+    }
     r |= json_object_set_new(vm, "cid", json_integer(info->cid));
     r |= json_object_set_new(vm, "pid", json_integer(info->pid));
     r |= json_object_set_new(vm, "transport", json_string(info->transport));

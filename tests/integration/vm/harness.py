@@ -154,6 +154,7 @@ class Signals:
             stubs.mkdir()
             subprocess.run(["protoc", f"--python_out={stubs}", "-I", SOURCE / "proto",
                             SOURCE / "proto" / "vmt_ipc.proto", SOURCE / "proto" / "common.proto",
+                            SOURCE / "proto" / "vmt_life.proto",
                             SOURCE / "proto" / "concierge_service.proto"], check=True)
         sys.path.insert(0, str(stubs))
         import concierge_service_pb2

@@ -72,6 +72,27 @@ a_network_is_one_of_three(void **state)
 }
 
 static void
+a_restart_policy_may_have_a_bound(void **state)
+{
+    struct start_options o = {0};
+    struct vmt_err err;
+
+    (void)state;
+    assert_int_equal(set(&o, "restart", "on-failure", &err), 0);
+    assert_int_equal(o.restart_mode, 1);
+    assert_int_equal(o.restarts, 0);
+    assert_int_equal(set(&o, "restart", "always:5", &err), 0);
+    assert_int_equal(o.restart_mode, 2);
+    assert_int_equal(o.restarts, 5);
+    assert_int_equal(set(&o, "restart", "never", &err), 0);
+    assert_int_equal(o.restart_mode, 0);
+    assert_int_equal(set(&o, "restart", "sometimes", &err), -EINVAL);
+    assert_int_equal(set(&o, "restart", "always:", &err), -EINVAL);
+    assert_int_equal(set(&o, "restart", "always:0", &err), -EINVAL);
+    assert_int_equal(set(&o, "restart", "alwaysx", &err), -EINVAL);
+}
+
+static void
 disks_are_absolute_and_may_be_read_only(void **state)
 {
     VMT_CLEANUP(start_options_done) struct start_options o = {0};
@@ -124,6 +145,7 @@ main(void)
         cmocka_unit_test(numbers_are_read_and_bounded),
         cmocka_unit_test(an_accelerator_is_one_of_three),
         cmocka_unit_test(a_network_is_one_of_three),
+        cmocka_unit_test(a_restart_policy_may_have_a_bound),
         cmocka_unit_test(disks_are_absolute_and_may_be_read_only),
         cmocka_unit_test(lists_have_an_end),
         cmocka_unit_test(an_empty_path_is_refused),

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/linux/vmc/vm_end.h - how a VM ended, for people and for programs. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct Vmt__VmEnd Vmt__VmEnd;
+
+/* Was it stopped, or did the guest end by itself without a failure? */
+bool vm_end_is_in_order(const Vmt__VmEnd *end);
+/* "killed after 12 s (signal 9): last words; it is started again". Returns buf. */
+const char *vm_end_words(const Vmt__VmEnd *end, char *buf, size_t cap);
+/* A new object, NULL without memory. */
+json_t *vm_end_json(const Vmt__VmEnd *end);
