@@ -245,7 +245,9 @@ struct hypervisor_ops {
     int (*usb_detach)(struct hypervisor_vm *vm, unsigned port, hypervisor_done_fn *done,
                       void *arg);
     /* Write the state of a paused vm without a vsock device to fd (borrowed). Disks are
-     * not part of it. Afterwards the vm is still paused. HYPERVISOR_CAP_SNAPSHOT. */
+     * not part of it. Afterwards the vm is still paused, and must run before it is saved
+     * once more. -EINVAL: it runs, or has a device that is not saved. No other call goes
+     * on meanwhile; with hugepages there is no saving. HYPERVISOR_CAP_SNAPSHOT. */
     int (*save)(struct hypervisor_vm *vm, int fd, hypervisor_done_fn *done, void *arg);
     /* One line that changes whenever a state saved by one build may not be restored by
      * another. Returns 0 or -errno. HYPERVISOR_CAP_SNAPSHOT. */

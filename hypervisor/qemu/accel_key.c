@@ -11,8 +11,11 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/err.h"
 #include "core/base/str.h"
 #include "hypervisor/qemu/accel_internal.h"
+#include "hypervisor/qemu/qemu_internal.h"
+#include "hypervisor/qemu/state_file_internal.h"
 
 const char *
 accel_read_text(const char *path, char *buf, size_t cap)
@@ -46,15 +49,22 @@ set_cpu_field(json_t *key, const char *cpuinfo, const char *name)
     json_object_set_new(key, name, json_stringn(value, strcspn(value, "\n")));
 }
 
+static int
+describe_stat(const struct stat *st, char *buf, size_t cap)
+{
+    return snprintf(buf, cap, "%llu:%llu size %lld mtime %lld.%09ld",
+                    (unsigned long long)st->st_dev, (unsigned long long)st->st_ino,
+                    (long long)st->st_size, (long long)st->st_mtim.tv_sec,
+                    st->st_mtim.tv_nsec);
+}
+
 static void
 set_stat(json_t *key, const char *name, const struct stat *st)
 {
-    json_object_set_new(key, name,
-                        json_sprintf("%llu:%llu size %lld mtime %lld.%09ld",
-                                     (unsigned long long)st->st_dev,
-                                     (unsigned long long)st->st_ino,
-                                     (long long)st->st_size,
-                                     (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec));
+    char text[160];
+
+    (void)describe_stat(st, text, sizeof(text));
+    json_object_set_new(key, name, json_string(text));
 }
 
 /* Where exec finds binary; the caller frees it, NULL when it is nowhere. */
@@ -90,6 +100,28 @@ set_binary(json_t *key, const char *binary)
         return;
     json_object_set_new(key, "qemu", json_string(path));
     set_stat(key, "qemu file", &st);
+}
+
+/* Another package or build is another file, or the same one changed. The last number is
+ * that of our own part of a state. */
+int
+qemu_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err)
+{
+    const struct qemu *self = VMT_CONTAINER_OF(hv, struct qemu, base);
+    VMT_CLEANUP(vmt_freep) char *path = find_in_path(self->binary);
+    char file[160];
+    struct stat st;
+    int n;
+
+    if (!path)
+        return qemu_missing(self, err);
+    if (stat(path, &st) < 0)
+        return vmt_err_set(err, errno, "look at %s", path);
+    (void)describe_stat(&st, file, sizeof(file));
+    n = snprintf(buf, cap, "qemu %s %s state %u", path, file, STATE_VERSION);
+    if (n < 0 || (size_t)n >= cap)
+        return vmt_err_setx(err, ENAMETOOLONG, "%s has too long a name", path);
+    return 0;
 }
 
 static int

@@ -31,8 +31,9 @@ extern char **environ;
 
 /* Every device that the command line names. */
 static const char *const needed_devices[] = {
-    "virtio-blk-pci",     "virtio-net-pci", "vhost-user-vsock-pci", "virtio-rng-pci",
-    "virtio-balloon-pci", "pvpanic",        "pcie-root-port",       "qemu-xhci",
+    "virtio-blk-pci", "virtio-net-pci",     "vhost-user-vsock-pci",
+    "virtio-rng-pci", "virtio-balloon-pci", "pvpanic",
+    "pcie-root-port", "qemu-xhci",          "vmgenid",
 };
 
 int

@@ -463,6 +463,28 @@ add_helpers(struct vmt_argv *argv)
     vmt_argv_add(argv, "pvpanic");
 }
 
+/* As with the vsock port, whether a VM has it must not depend on what it is for. */
+static void
+add_generation(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    if (!spec->generation && spec->spare_slots == 0)
+        return;
+    vmt_argv_add(argv, "-device");
+    add_quoted(argv, "vmgenid,id=generation0,guid=",
+               spec->generation ? spec->generation : "auto");
+}
+
+/* Wait for a state, and with it do nothing until we say so. */
+static void
+add_incoming(struct vmt_argv *argv, const struct vm_spec *spec)
+{
+    if (spec->restore_fd < 1)
+        return;
+    vmt_argv_add(argv, "-S");
+    vmt_argv_add(argv, "-incoming");
+    vmt_argv_add(argv, "defer");
+}
+
 static void
 add_oem_strings(struct vmt_argv *argv, const struct vm_spec *spec)
 {
@@ -493,7 +515,9 @@ qemu_cmdline_build(const struct qemu_cmdline *in, struct vmt_argv *argv,
     add_net(argv, spec);
     add_vsock(argv, spec);
     add_helpers(argv);
+    add_generation(argv, spec);
     add_oem_strings(argv, spec);
+    add_incoming(argv, spec);
     return vmt_argv_finish(argv, err);
 }
 

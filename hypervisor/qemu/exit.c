@@ -43,6 +43,8 @@ qemu_exit_classify(const struct qemu_exit_facts *facts)
 
     if (facts->panicked)
         return HYPERVISOR_EXIT_PANIC;
+    if (facts->unrestored)
+        return HYPERVISOR_EXIT_CONFIG;
     if (facts->shutdown == HYPERVISOR_EXIT_KILLED && facts->asked)
         return HYPERVISOR_EXIT_REQUEST;
     if (facts->shutdown != HYPERVISOR_EXIT_UNKNOWN)

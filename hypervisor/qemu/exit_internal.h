@@ -11,6 +11,7 @@ struct qemu_exit_facts {
     bool control;                  /* the control channel answered at some time */
     bool kvm;                      /* it ran with KVM */
     bool panicked;                 /* GUEST_PANICKED came */
+    bool unrestored;               /* we ended it, because its state was of no use */
     bool asked;                    /* we sent quit or a signal */
     enum hypervisor_exit shutdown; /* by qemu_exit_of_shutdown; UNKNOWN: no event came */
     struct spawn_exit process;

@@ -71,6 +71,10 @@ read_name(struct qemu_peripheral *p, const char *name, const char *kind)
     } else if (take_numbered(&rest, "usb", &n) && !*rest && n >= 1 &&
                n <= (int)HYPERVISOR_USB_PORT_MAX) {
         p->usb_ports |= 1u << n;
+    } else if (strcmp(name, "rpvsock") == 0) {
+        p->has_vsock_port = true;
+    } else if (strcmp(name, "vhost-vsock0") == 0) {
+        p->has_vsock = true;
     }
 }
 

@@ -4,7 +4,7 @@
  * QEMU, and nothing that was remembered can be wrong.
  *
  *   rp<n>             root port: spare slot n, 1 .. QEMU_SLOTS_MAX
- *   rpvsock           root port of the vsock device
+ *   rpvsock           root port of the vsock device, vhost-vsock0
  *   vblk<i>[-<hex>]   disk i of the start; hex: its serial in hexadecimal digits
  *   slot<n>-disk-<hex>, slot<n>-nic-<id>, slot<n>-usb<c>
  *                     what is plugged into slot n; usb<c> is USB controller c, 0 or 1
@@ -39,6 +39,7 @@ struct qemu_peripheral {
     unsigned index;                          /* of a disk without slot */
     char id[QEMU_DEVICE_ID_MAX];             /* of what was found */
     unsigned usb_slot[QEMU_USB_CONTROLLERS]; /* of each controller, 0: none */
+    bool has_vsock, has_vsock_port;          /* the device and its own root port */
     uint32_t usb_ports;                      /* bit p: port p has a device */
 };
 

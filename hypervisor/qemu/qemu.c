@@ -30,7 +30,8 @@ static const struct hypervisor_ops qemu_ops = {
             HYPERVISOR_CAP_VHOST_USER | HYPERVISOR_CAP_POWER_BUTTON |
             HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT | HYPERVISOR_CAP_BALLOON |
             HYPERVISOR_CAP_DISK_RESIZE | HYPERVISOR_CAP_DISK_HOTPLUG |
-            HYPERVISOR_CAP_NIC_HOTPLUG | HYPERVISOR_CAP_USB,
+            HYPERVISOR_CAP_NIC_HOTPLUG | HYPERVISOR_CAP_VSOCK_HOTPLUG |
+            HYPERVISOR_CAP_USB | HYPERVISOR_CAP_SNAPSHOT,
     .check = qemu_check,
     .probe = qemu_probe,
     .probe_cancel = qemu_probe_cancel,
@@ -48,8 +49,12 @@ static const struct hypervisor_ops qemu_ops = {
     .disk_remove = qemu_vm_disk_remove,
     .nic_add = qemu_vm_nic_add,
     .nic_remove = qemu_vm_nic_remove,
+    .vsock_add = qemu_vm_vsock_add,
+    .vsock_remove = qemu_vm_vsock_remove,
     .usb_attach = qemu_vm_usb_attach,
     .usb_detach = qemu_vm_usb_detach,
+    .save = qemu_vm_save,
+    .build_id = qemu_build_id,
     .vm_free = qemu_vm_free,
     .free = qemu_free,
 };

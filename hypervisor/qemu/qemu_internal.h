@@ -71,6 +71,17 @@ int qemu_vm_usb_attach(struct hypervisor_vm *vm, unsigned port, int fd,
 int qemu_vm_usb_detach(struct hypervisor_vm *vm, unsigned port, hypervisor_done_fn *done,
                        void *arg);
 
+/* vsock.c */
+int qemu_vm_vsock_add(struct hypervisor_vm *vm, const char *socket,
+                      hypervisor_done_fn *done, void *arg);
+int qemu_vm_vsock_remove(struct hypervisor_vm *vm, hypervisor_done_fn *done, void *arg);
+
+/* state.c */
+int qemu_vm_save(struct hypervisor_vm *vm, int fd, hypervisor_done_fn *done, void *arg);
+
+/* accel_key.c */
+int qemu_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err);
+
 /* probe.c */
 int qemu_probe(struct hypervisor *hv, const struct hypervisor_probe_request *req,
                struct hypervisor_probe **ret_probe, struct vmt_err *err);

@@ -31,6 +31,13 @@ append(struct qemu_tail *t, const char *data, size_t len)
     t->len += len;
 }
 
+void
+qemu_tail_add(struct qemu_tail *tail, const char *line)
+{
+    append(tail, line, strlen(line));
+    append(tail, "\n", 1);
+}
+
 static void
 end(struct qemu_tail *t)
 {

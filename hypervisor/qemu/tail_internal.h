@@ -35,6 +35,9 @@ struct qemu_tail {
 int qemu_tail_init(struct qemu_tail *tail, struct event_base *base, int *ret_write_fd,
                    struct vmt_err *err);
 
+/* Add words of ours, as a line. */
+void qemu_tail_add(struct qemu_tail *tail, const char *line);
+
 /* The writer is gone: take in what the pipe still holds, but no more than
  * QEMU_TAIL_DRAIN_ROUNDS pieces. */
 void qemu_tail_drain(struct qemu_tail *tail);

@@ -20,6 +20,7 @@
 #include "hypervisor/qemu/cmdline_internal.h"
 #include "hypervisor/qemu/job_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
+#include "hypervisor/qemu/state_internal.h"
 #include "hypervisor/qemu/vm_internal.h"
 
 #define QMP_SOCKET_NAME "qmp.sock"
@@ -44,6 +45,7 @@ qemu_vm_free(struct hypervisor_vm *vm)
         return;
     vm->freed = true;
     qemu_jobs_drop(vm);
+    qemu_state_drop(vm);
     qmp_close(vm->qmp);
     vm->qmp = NULL;
     if (vm->busy == 0)
@@ -59,16 +61,25 @@ vm_leave(struct hypervisor_vm *vm)
         vm_release(vm);
 }
 
+void
+qemu_vm_control(struct hypervisor_vm *vm)
+{
+    vm->facts.control = true;
+    qemu_memory_watch(vm->qmp);
+    if (!vm->freed)
+        vm->events->on_control(vm->arg);
+}
+
 static void
 vm_on_ready(void *arg)
 {
     struct hypervisor_vm *vm = arg;
 
     vm->busy++;
-    vm->facts.control = true;
-    qemu_memory_watch(vm->qmp);
-    if (!vm->freed)
-        vm->events->on_control(vm->arg);
+    if (vm->state)
+        qemu_state_restore(vm);
+    else
+        qemu_vm_control(vm);
     vm_leave(vm);
 }
 
@@ -115,6 +126,8 @@ vm_on_end(void *arg, int status)
     qmp_close(vm->qmp);
     vm->qmp = NULL;
     qemu_jobs_fail(vm);
+    if (!vm->freed)
+        qemu_state_lost(vm);
     vm_leave(vm);
 }
 
@@ -268,6 +281,8 @@ qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
 
     if (r == 0)
         r = check_files(spec, err);
+    if (r == 0)
+        r = qemu_state_check(spec, err);
     if (r < 0)
         return r;
     vm = vm_new(self, spec->run_dir, events, arg);
@@ -280,7 +295,10 @@ qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
         return r;
     }
     vm->facts.kvm = spec->accel == HYPERVISOR_ACCEL_KVM;
-    r = vm_connect(vm, err);
+    if (spec->restore_fd > 0)
+        r = qemu_state_prepare(vm, spec->restore_fd, err);
+    if (r == 0)
+        r = vm_connect(vm, err);
     if (r == 0)
         r = vm_spawn(vm, spec, &argv, qmp_fd, err);
     if (r < 0)

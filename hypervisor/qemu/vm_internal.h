@@ -13,6 +13,7 @@
 #include "hypervisor/qemu/tail_internal.h"
 
 struct qemu;
+struct qemu_state;
 
 struct hypervisor_vm {
     struct qemu *hv;                        /* borrowed */
@@ -24,7 +25,11 @@ struct hypervisor_vm {
     char *qmp_path;  /* owned */
     struct qemu_tail tail;
     struct qemu_exit_facts facts;
-    struct vmt_list jobs; /* struct qemu_job, owned: calls under way */
-    bool freed;           /* by the owner: no callback any more */
+    struct vmt_list jobs;     /* struct qemu_job, owned: calls under way */
+    struct qemu_state *state; /* owned; a save or restore under way, or NULL */
+    bool freed;               /* by the owner: no callback any more */
     unsigned busy; /* our callbacks on the stack; the last one releases a freed vm */
 };
+
+/* The control channel answers and the state is loaded: tell the owner. */
+void qemu_vm_control(struct hypervisor_vm *vm);

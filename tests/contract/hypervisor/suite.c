@@ -651,5 +651,6 @@ suite_run(const struct suite_backend *under_test)
     backend = under_test;
     os_process_init();
     failed = cmocka_run_group_tests_name("processes", tests, NULL, NULL);
-    return failed + suite_devices_run();
+    failed += suite_devices_run();
+    return failed + suite_state_run();
 }

@@ -97,5 +97,8 @@ int suite_disk(void);
 /* suite_devices.c: the tests of memory and devices. Returns how many failed. */
 int suite_devices_run(void);
 
+/* suite_state.c: saving and restoring. Returns how many failed. */
+int suite_state_run(void);
+
 /* Run all tests; returns what main returns. */
 int suite_run(const struct suite_backend *backend);

@@ -16,7 +16,7 @@
     "name \"virtio-blk-pci\", bus PCI\nname \"virtio-net-pci\", bus PCI\n"               \
     "name \"virtio-rng-pci\", bus PCI\nname \"virtio-balloon-pci\", bus PCI\n"           \
     "name \"pcie-root-port\", bus PCI\nname \"qemu-xhci\", bus PCI\n"                    \
-    "name \"pvpanic\", bus ISA\n"
+    "name \"pvpanic\", bus ISA\nname \"vmgenid\"\n"
 #define DEVICES DEVICES_BUT_VSOCK "name \"vhost-user-vsock-pci\", bus PCI\n"
 
 /* Run the check on a script with these answers. */

@@ -249,6 +249,18 @@ spare_slots_bring_ports_and_disks_that_can_leave(void **state)
 }
 
 static void
+a_restored_vm_waits_for_its_state(void **state)
+{
+    struct vm_spec spec = minimal;
+
+    (void)state;
+    spec.spare_slots = 1;
+    spec.restore_fd = 20;
+    spec.generation = "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87";
+    expect_golden(&spec, NULL, "restored");
+}
+
+static void
 slots_that_are_not_there_are_refused(void **state)
 {
     struct hypervisor_disk disks[] = {
@@ -324,6 +336,7 @@ main(void)
         cmocka_unit_test(a_vm_without_kernel_memory_cpu_or_name_is_refused),
         cmocka_unit_test(bad_disks_are_refused_by_number),
         cmocka_unit_test(spare_slots_bring_ports_and_disks_that_can_leave),
+        cmocka_unit_test(a_restored_vm_waits_for_its_state),
         cmocka_unit_test(slots_that_are_not_there_are_refused),
         cmocka_unit_test(bad_vsock_paths_and_oem_strings_are_refused),
         cmocka_unit_test(the_inherited_descriptors_match_the_command_line),
