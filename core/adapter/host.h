@@ -161,6 +161,8 @@ struct host_memory {
     uint32_t some_stalled, all_stalled; /* tasks that waited for memory */
 };
 
+struct host_device_ops; /* host_device.h */
+
 struct host_memory_ops {
     /* How it is now; cheap enough for every second. */
     void (*now)(struct host *host, struct host_memory *ret_memory);
@@ -254,6 +256,7 @@ struct host {
     const struct host_store_ops *store;
     const struct host_state_ops *state;
     const struct host_memory_ops *memory;
+    const struct host_device_ops *devices;
     const struct host_disk_ops *disks;
     const struct host_cgroup_ops *cgroups;
 };

@@ -17,6 +17,7 @@
 #include "core/concierge/ends_internal.h"
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
+#include "core/concierge/hotplug_internal.h"
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
@@ -183,6 +184,7 @@ struct concierge_vm {
     struct vmt_list waiters;      /* of struct stop_waiter.node */
     struct vm_balloon balloon;
     struct vm_cpu cpu;
+    struct vm_hotplug *hotplug; /* owned; NULL: nothing was ever plugged */
 };
 
 /* --- vm.c: the engine --- */

@@ -142,7 +142,10 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.n_mounts = vm->plan.nmounts;
     record.n_disks = disk_uses_fill(&vm->plan, disks, disk_list);
     record.disks = disk_list;
+    if (hotplug_record_fill(vm, &record) < 0)
+        return vmt_err_set(err, ENOMEM, "remember the VM");
     r = concierge_record_put(vm->c, vm->key, &record.base, err);
+    hotplug_record_done(&record);
     return r < 0 ? vmt_err_wrap(err, r, "remember the VM") : 0;
 }
 
@@ -289,6 +292,8 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
         vm->times.ready = clock->ops->now_us(clock);
     (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);
     r = vm_warm_inherit(vm, record->start_mode);
+    if (r == 0)
+        r = hotplug_record_read(vm, record);
     if (r < 0)
         return vmt_err_set(err, -r, "restore the VM");
     restore_processes(vm, record);

@@ -11,8 +11,9 @@
 
 #define ONLY_CHROMEOS "this method has a meaning on ChromiumOS only"
 #define NO_GPU "VMs have no GPU here"
-#define NO_USB "USB devices cannot be passed to a VM here"
-#define NO_HOTPLUG "network devices cannot be added to a running VM here"
+#define NO_KEYS                                                                          \
+    "security keys are not passed by their hidraw node here; attach the key as a USB "   \
+    "device"
 #define NO_BALLOON "the memory balloon is not driven here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
@@ -87,18 +88,13 @@ concierge_refuse(struct ipc_call *call, const ProtobufCMessageDescriptor *reply,
 REFUSE(add_group_permission_mesa, NULL, NO_GPU)
 REFUSE(aggressive_balloon, M(success_failure_response), ONLY_CHROMEOS)
 REFUSE(arc_vm_complete_boot, EMPTY, ONLY_CHROMEOS)
-REFUSE(attach_key, M(attach_key_response), NO_USB)
-REFUSE(attach_net_device, M(attach_net_device_response), NO_HOTPLUG)
-REFUSE(attach_usb_device, M(attach_usb_device_response), NO_USB)
-REFUSE(detach_net_device, M(success_failure_response), NO_HOTPLUG)
-REFUSE(detach_usb_device, M(success_failure_response), NO_USB)
+REFUSE(attach_key, M(attach_key_response), NO_KEYS)
 REFUSE(get_baguette_image_url, M(get_baguette_image_url_response), ONLY_CHROMEOS)
 REFUSE(get_vm_enterprise_reporting_info, M(get_vm_enterprise_reporting_info_response),
        NO_REPORTING)
 REFUSE(get_vm_gpu_cache_path, M(get_vm_gpu_cache_path_response), NO_GPU)
 REFUSE(get_vm_memory_management_kills_connection,
        M(get_vm_memory_management_kills_connection_response), ONLY_CHROMEOS)
-REFUSE(list_usb_devices, M(list_usb_device_response), NO_USB)
 REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
 REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
 REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)

@@ -118,6 +118,7 @@ vm_free(struct concierge_vm *vm)
     restart_free(vm->restart);
     guest_calls_done(vm);
     vm_balloon_done(vm);
+    vm_hotplug_free(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)
         rpc_server_free(vm->listener);

@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 #include "tests/fake/fake_disks.h"
+#include "tests/fake/fake_host_devices.h"
 #include "tests/fake/fake_states.h"
 
 /* A directory, image, log or record; a process that uses a directory. */
@@ -535,6 +536,7 @@ fake_host_new(void)
                                .state = &fake_states_ops,
                                .memory = &memory,
                                .cgroups = &cgroups,
+                               .devices = &fake_host_devices,
                                .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;
     self->memory.available = 6144ull << 20;

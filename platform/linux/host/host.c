@@ -48,6 +48,7 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.memory = &linux_host_memory;
     self->base.cgroups = &linux_host_cgroups;
     self->sys_root = strdup(config->sys_root ? config->sys_root : "");
+    self->base.devices = &linux_host_devices;
     self->base.disks = &linux_host_disks;
     self->run_root = strdup(config->run_root);
     self->record_dir = strdup(config->record_dir);
