@@ -29,6 +29,9 @@ struct host_fact_ops {
     int (*random)(struct host *host, void *buf, size_t len, struct vmt_err *err);
     /* IANA name of the host's time zone, "" when nothing names it. cap is at least 1. */
     void (*zone)(struct host *host, char *buf, size_t cap);
+    /* What the kernel says of a defect of the processor ("l1tf", "mds"), a line. Returns
+     * false when it says nothing. cap is at least 1. */
+    bool (*vulnerability)(struct host *host, const char *name, char *buf, size_t cap);
     /* What the host's resolver uses; empty lists when that is not known. */
     void (*dns)(struct host *host, struct host_dns *ret_dns);
 };

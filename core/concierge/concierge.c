@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/ipc/ipc.h"
+#include "core/vm/mitigation.h"
 
 VMT_DEFINE_FREEP(struct concierge, concierge_free)
 
@@ -119,12 +120,34 @@ concierge_note_launch(struct concierge *c, const struct vmt_err *err)
         c->launch_refusal = strdup(err->msg);
 }
 
+static bool
+processor_is_safe(const struct concierge *c, const char **ret_why)
+{
+    struct host *host = c->config.host;
+    char l1tf[256], mds[256];
+    bool has_l1tf, has_mds;
+
+    if (!c->config.require_mitigations)
+        return true;
+    has_l1tf = host->facts->vulnerability(host, "l1tf", l1tf, sizeof(l1tf));
+    has_mds = host->facts->vulnerability(host, "mds", mds, sizeof(mds));
+    return vm_mitigation_check(has_l1tf ? l1tf : NULL, has_mds ? mds : NULL, ret_why);
+}
+
 bool
 concierge_launch_allowed(const struct concierge *c, const char **ret_why)
 {
+    if (!processor_is_safe(c, ret_why))
+        return false;
     if (c->launch_refusal)
         *ret_why = c->launch_refusal;
     return !c->launch_refusal;
+}
+
+bool
+concierge_start_allowed(const struct concierge *c, const char **ret_why)
+{
+    return processor_is_safe(c, ret_why);
 }
 
 void

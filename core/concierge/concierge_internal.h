@@ -345,6 +345,8 @@ void concierge_note_launch(struct concierge *c, const struct vmt_err *err);
 /* Can VMs be started on this host, as far as the last start told? *ret_why, borrowed
  * until the next start and untouched if so, says why not. */
 bool concierge_launch_allowed(const struct concierge *c, const char **ret_why);
+/* The same, but a start is tried even when the last one could not run a program. */
+bool concierge_start_allowed(const struct concierge *c, const char **ret_why);
 /* Something ended; was it the last? */
 void concierge_vm_gone(struct concierge *c);
 /* UUID version 4, RFC 4122, 4.4; lower case. uuid has VM_TOKEN_MAX bytes. */

@@ -124,6 +124,7 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     struct concierge_vm *vm;
     struct vm_id id;
     struct vmt_err err = {0};
+    const char *why = "";
 
     if (c->shutting_down) {
         ipc_call_fail(call, IPC_ERROR_FAILED, SHUTTING_DOWN);
@@ -148,6 +149,10 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     }
     if (owner_has_enough(c, call, id.owner)) {
         reply_start_failure(call, "this owner has as many VMs as one may have: stop one");
+        return;
+    }
+    if (!concierge_start_allowed(c, &why)) {
+        reply_start_failure(call, why);
         return;
     }
     if (make_vm(c, call, request, &vm, &err) < 0) {

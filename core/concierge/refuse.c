@@ -17,8 +17,6 @@
 #define NO_BALLOON "the memory balloon is not driven here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
-#define NO_USERS "guest accounts are not managed here"
-#define NO_REPORTING "nothing is reported about VMs here"
 
 static void
 set_text(ProtobufCMessage *message, const char *field, const char *why)
@@ -90,8 +88,6 @@ REFUSE(aggressive_balloon, M(success_failure_response), ONLY_CHROMEOS)
 REFUSE(arc_vm_complete_boot, EMPTY, ONLY_CHROMEOS)
 REFUSE(attach_key, M(attach_key_response), NO_KEYS)
 REFUSE(get_baguette_image_url, M(get_baguette_image_url_response), ONLY_CHROMEOS)
-REFUSE(get_vm_enterprise_reporting_info, M(get_vm_enterprise_reporting_info_response),
-       NO_REPORTING)
 REFUSE(get_vm_gpu_cache_path, M(get_vm_gpu_cache_path_response), NO_GPU)
 REFUSE(get_vm_memory_management_kills_connection,
        M(get_vm_memory_management_kills_connection_response), ONLY_CHROMEOS)
@@ -99,7 +95,6 @@ REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
 REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
 REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
 REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
-REFUSE(set_up_vm_user, M(set_up_vm_user_response), NO_USERS)
 REFUSE(start_arc_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(start_plugin_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(swap_vm, M(success_failure_response), ONLY_CHROMEOS)

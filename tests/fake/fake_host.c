@@ -37,6 +37,7 @@ struct fake_host {
     int error;
     bool failed;
     char server[64], domain[64], zone[64];
+    char l1tf[128];
 };
 
 static struct fake_host *
@@ -184,6 +185,25 @@ fake_host_set_dns(struct host *host, const char *server, const char *domain)
 
     (void)snprintf(self->server, sizeof(self->server), "%s", server);
     (void)snprintf(self->domain, sizeof(self->domain), "%s", domain);
+}
+
+static bool
+fake_vulnerability(struct host *host, const char *name, char *buf, size_t cap)
+{
+    struct fake_host *self = self_of(host);
+
+    if (strcmp(name, "l1tf") != 0 || !self->l1tf[0])
+        return false;
+    (void)snprintf(buf, cap, "%s", self->l1tf);
+    return true;
+}
+
+void
+fake_host_set_l1tf(struct host *host, const char *text)
+{
+    struct fake_host *self = self_of(host);
+
+    (void)snprintf(self->l1tf, sizeof(self->l1tf), "%s", text ? text : "");
 }
 
 void
@@ -427,6 +447,7 @@ static const struct host_fact_ops facts = {.cpus = fake_cpus,
                                            .mem_mib = fake_mem_mib,
                                            .random = fake_random,
                                            .zone = fake_zone,
+                                           .vulnerability = fake_vulnerability,
                                            .dns = fake_dns};
 static const struct host_file_ops files = {.image_open = fake_image_open,
                                            .image_check = fake_image_check,

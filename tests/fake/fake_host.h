@@ -20,6 +20,9 @@ void fake_host_free(struct host *host);
 void fake_host_set_dns(struct host *host, const char *server, const char *domain);
 void fake_host_set_zone(struct host *host, const char *zone);
 
+/* What the kernel says of l1tf, copied; NULL: nothing, as at the start. */
+void fake_host_set_l1tf(struct host *host, const char *text);
+
 /* Of the calls that can fail, the one after skip others gives -error; 0: none. Counted
  * from now on. */
 void fake_host_fail_after(struct host *host, unsigned skip, int error);

@@ -178,7 +178,25 @@ facts_dns(struct host *host, struct host_dns *ret_dns)
     linux_host_read_dns("/etc/resolv.conf", RESOLVED_CONF, ret_dns);
 }
 
+/* Source: Linux, Documentation/ABI/testing/sysfs-devices-system-cpu, vulnerabilities. */
+static bool
+facts_vulnerability(struct host *host, const char *name, char *buf, size_t cap)
+{
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    unsigned long len = 0;
+    char path[128];
+
+    (void)host;
+    (void)snprintf(path, sizeof(path), "/sys/devices/system/cpu/vulnerabilities/%s",
+                   name);
+    if (os_read_file(path, 4096, &data, &len, NULL) < 0)
+        return false;
+    (void)snprintf(buf, cap, "%s", data);
+    return true;
+}
+
 const struct host_fact_ops linux_host_facts = {
+    .vulnerability = facts_vulnerability,
     .cpus = facts_cpus,
     .mem_mib = facts_mem_mib,
     .random = facts_random,

@@ -332,6 +332,7 @@ make_concierge(struct program *p, struct vmt_err *err)
         .spawn = p->spawn,
         .host = p->host,
         .hypervisor = p->hypervisor,
+        .require_mitigations = p->opt.require_mitigations,
         .watch = p->watch,
         .sleep = p->sleep,
         .net = p->net,

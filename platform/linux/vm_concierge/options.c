@@ -79,6 +79,14 @@ set_dbus(struct options *opt, const char *value)
 }
 
 static bool
+set_require_mitigations(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->require_mitigations = true;
+    return true;
+}
+
+static bool
 set_sleep_bus(struct options *opt, const char *value)
 {
     opt->sleep_bus = value;
@@ -205,6 +213,8 @@ static const struct {
     {"idle-exit", "SECONDS", "end after that long without VMs and clients; 0: never",
      set_idle_exit},
     {"dbus", "BUS", "also serve on system, session, an address, or none", set_dbus},
+    {"require-mitigations", NULL, "refuse VMs on a processor that leaks to guests",
+     set_require_mitigations},
     {"sleep-bus", "BUS", "where logind tells that the host sleeps (system), or none",
      set_sleep_bus},
     {"service-user", "USER", "a user that other daemons of vm_tools run as; repeatable",

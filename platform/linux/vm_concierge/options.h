@@ -14,12 +14,13 @@
 /* Strings point into argv. */
 struct options {
     bool system_mode;
-    int ready_fd;           /* -1: none */
-    uint32_t idle_exit_s;   /* 0: never */
-    bool release_cgroup;    /* do that and nothing else */
-    const char *dbus;       /* "none", "system", "session" or an address; NULL: by mode */
-    const char *sleep_bus;  /* likewise, where logind is; NULL: system */
-    const char *hypervisor; /* name of a backend */
+    int ready_fd;         /* -1: none */
+    uint32_t idle_exit_s; /* 0: never */
+    bool release_cgroup;  /* do that and nothing else */
+    const char *dbus;     /* "none", "system", "session" or an address; NULL: by mode */
+    bool require_mitigations;
+    const char *sleep_bus;         /* likewise, where logind is; NULL: system */
+    const char *hypervisor;        /* name of a backend */
     const char *hypervisor_binary; /* NULL: the backend's own choice */
     const char *vm_vsock;          /* NULL: beside this program, else in PATH */
     const char *vm_disk;           /* NULL: beside this program, else from PATH */

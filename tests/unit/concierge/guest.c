@@ -51,6 +51,31 @@ way_of(struct guest *g, const char *method)
     return GUEST_ANSWERS;
 }
 
+/* Hostile enough: a name of its own choice, and an escape sequence. */
+static void
+answer_user(struct rpc_server_call *call)
+{
+    VmTools__SetUpUserResponse user;
+    char name[] = "other", why[] = "taken\x1b[2J";
+
+    vm_tools__set_up_user_response__init(&user);
+    user.username = name;
+    user.failure_reason = why;
+    rpc_server_call_reply(call, &user.base);
+}
+
+static void
+answer_kernel(struct rpc_server_call *call)
+{
+    VmTools__GetKernelVersionResponse kernel;
+    char release[] = "6.1.0", version[] = "#1 SMP";
+
+    vm_tools__get_kernel_version_response__init(&kernel);
+    kernel.kernel_release = release;
+    kernel.kernel_version = version;
+    rpc_server_call_reply(call, &kernel.base);
+}
+
 static void
 answer(struct guest *g, struct rpc_server_call *call, const char *method)
 {
@@ -74,6 +99,10 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
     report.n_phases = VMT_ARRAY_SIZE(phases);
     if (strcmp(method, "Mount") == 0)
         rpc_server_call_reply(call, &mount.base);
+    else if (strcmp(method, "SetUpUser") == 0)
+        answer_user(call);
+    else if (strcmp(method, "GetKernelVersion") == 0)
+        answer_kernel(call);
     else if (strcmp(method, "SetIdentity") == 0)
         rpc_server_call_reply(call, &identity.base);
     else if (strcmp(method, "GetBootReport") == 0)
@@ -198,6 +227,8 @@ static const struct rpc_server_method maitred_methods[] = {
     METHOD("Mount", vm_tools__mount_request),
     METHOD("PrepareToSuspend", vm_tools__empty_message),
     METHOD("ResizeFilesystem", vm_tools__resize_filesystem_request),
+    METHOD("GetKernelVersion", vm_tools__empty_message),
+    METHOD("SetUpUser", vm_tools__set_up_user_request),
     METHOD("SetResolvConfig", vm_tools__set_resolv_config_request),
     METHOD("SetTime", vm_tools__set_time_request),
     METHOD("SetTimezone", vm_tools__set_timezone_request),

@@ -31,6 +31,7 @@ struct world {
     struct host *host;
     struct hypervisor *hv;
     struct fake_watch watch;
+    bool require_mitigations;         /* of the next daemon */
     struct host_net *host_net;        /* the test's own, NULL: none */
     struct concierge_network network; /* all zeroes: the user network */
     struct concierge *c;

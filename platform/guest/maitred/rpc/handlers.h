@@ -28,6 +28,7 @@ rpc_handler_fn handle_set_identity;
 rpc_handler_fn handle_set_resolv_config;
 rpc_handler_fn handle_set_time;
 rpc_handler_fn handle_set_timezone;
+rpc_handler_fn handle_set_up_user;
 rpc_handler_fn handle_shutdown;
 rpc_handler_fn handle_thaw;
 

@@ -58,7 +58,7 @@ static const struct rpc_server_method maitred_methods[] = {
     {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false, false},
     {"UpdateStorageBalloon", &vm_tools__update_storage_balloon_request__descriptor,
      handle_not_yet, false, false},
-    {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_not_yet, false,
+    {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_set_up_user, false,
      false},
 };
 
