@@ -1,43 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vmc suspend, vmc resume: halt a VM, and let it go on. */
-#include <errno.h>
-
 #include "concierge_service.pb-c.h"
 
 #include "platform/linux/vmc/vmc.h"
-#include "platform/linux/vsh/concierge_client.h"
 
 /* The daemon waits for the guest, then for the hypervisor, each with a deadline. */
 #define POWER_TIMEOUT_MS 60000u
-#define TEXT_MAX 512
-
-typedef VmTools__Concierge__SuccessFailureResponse pb_response;
-
-/* Both requests have this shape. */
-static int
-power_call(struct vmc *vmc, const char *method, const struct ProtobufCMessage *request,
-           struct vmt_err *err)
-{
-    struct concierge_call call = {
-        .method = method,
-        .request = request,
-        .reply = &vm_tools__concierge__success_failure_response__descriptor,
-        .timeout_ms = POWER_TIMEOUT_MS,
-    };
-    struct ProtobufCMessage *reply = NULL;
-    char text[TEXT_MAX];
-    int r = vmc_call(vmc, &call, &reply, err);
-
-    if (r < 0)
-        return r;
-    if (!((pb_response *)(void *)reply)->success)
-        r = vmt_err_setx(err, EIO, "%s",
-                         vmc_escape(text, sizeof(text),
-                                    ((pb_response *)(void *)reply)->failure_reason));
-    protobuf_c_message_free_unpacked(reply, NULL);
-    return r;
-}
-
 static int
 suspend_run(struct vmc *vmc, int argc, char **argv)
 {
@@ -55,7 +23,7 @@ suspend_run(struct vmc *vmc, int argc, char **argv)
     request.owner_id = (char *)(uintptr_t)vmc->owner;
     r = vmc_require(vmc, operands[0], &err);
     if (r == 0)
-        r = power_call(vmc, "SuspendVm", &request.base, &err);
+        r = vmc_call_plain(vmc, "SuspendVm", &request.base, POWER_TIMEOUT_MS, &err);
     return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
 }
 
@@ -76,7 +44,7 @@ resume_run(struct vmc *vmc, int argc, char **argv)
     request.owner_id = (char *)(uintptr_t)vmc->owner;
     r = vmc_require(vmc, operands[0], &err);
     if (r == 0)
-        r = power_call(vmc, "ResumeVm", &request.base, &err);
+        r = vmc_call_plain(vmc, "ResumeVm", &request.base, POWER_TIMEOUT_MS, &err);
     return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
 }
 

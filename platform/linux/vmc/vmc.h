@@ -58,7 +58,7 @@ struct vmc_command {
 extern const struct vmc_command *const vmc_commands[];
 extern const struct vmc_command vmc_start, vmc_stop, vmc_list, vmc_info, vmc_shell,
     vmc_exec, vmc_logs, vmc_image, vmc_doctor, vmc_completion, vmc_version, vmc_help,
-    vmc_suspend, vmc_resume, vmc_wait;
+    vmc_attach_disk, vmc_detach_disk, vmc_usb, vmc_suspend, vmc_resume, vmc_wait;
 
 /* One option of a command. set gets value NULL for a switch; returns 0 or -EINVAL. */
 struct vmc_option {
@@ -107,6 +107,12 @@ struct concierge_call;
 struct ProtobufCMessage;
 int vmc_call(struct vmc *vmc, const struct concierge_call *call,
              struct ProtobufCMessage **ret_reply, struct vmt_err *err);
+
+/* Call a method whose reply only says whether it worked. -EIO: it did not, with the
+ * daemon's words. */
+int vmc_call_plain(struct vmc *vmc, const char *method,
+                   const struct ProtobufCMessage *request, unsigned timeout_ms,
+                   struct vmt_err *err);
 
 /* Whether a VM of the owner has this name, in any state: methods that take the name of no
  * VM for success need not mean that for people. Returns 0, -ENOENT with words, or as
