@@ -14,7 +14,7 @@ help_text()
 
     "$bin/$1" --help
     [ "$1" = vmc ] || return 0
-    "$bin/vmc" help | sed -nE 's/^  ([a-z-]+) .*/\1/p' | while read -r command; do
+    "$bin/vmc" help | sed -nE 's/^  ([a-z][a-z-]*) .*/\1/p' | while read -r command; do
         "$bin/vmc" help "$command"
     done
 }
