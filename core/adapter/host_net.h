@@ -44,6 +44,9 @@ struct host_net_ops {
     /* Undo add; what is gone already is fine. */
     int (*remove)(struct host_net *net, const struct host_net_vm *vm,
                   struct vmt_err *err);
+    /* A tap that leads nowhere, for a hypervisor whose state others start from; it ends
+     * with *ret_fd (owned by the caller), which is otherwise as that of add. */
+    int (*spare)(struct host_net *net, int *ret_fd, struct vmt_err *err);
     /* These VMs, and no others, are there: remove taps and rules that an earlier process
      * left, and make the rules of these anew. */
     int (*adopt)(struct host_net *net, const struct host_net_vm *vms, size_t n,

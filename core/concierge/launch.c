@@ -424,8 +424,8 @@ vm_act_launch(struct concierge_vm *vm)
     if (!vm_warm_is_restoring(vm)) { /* else it may still have to boot */
         vm_cpu_started(vm);
         plan_close_images(&vm->plan);
+        network_close_fd(vm);
     }
-    network_close_fd(vm);
     if (r < 0) {
         launch_failed(vm, &err);
         return;
@@ -471,6 +471,7 @@ vm_act_relaunch(struct concierge_vm *vm)
     r = start_again(vm, &err);
     vm_cpu_started(vm);
     plan_close_images(&vm->plan);
+    network_close_fd(vm);
     if (r < 0)
         launch_failed(vm, &err);
     else

@@ -215,6 +215,18 @@ network_connect(struct concierge_vm *vm, struct vmt_err *err)
     return 0;
 }
 
+int
+network_spare(struct concierge *c, enum hypervisor_net net, int *ret_fd,
+              struct vmt_err *err)
+{
+    int r;
+
+    if (net != HYPERVISOR_NET_TAP)
+        return 0;
+    r = open_taps(c, err);
+    return r < 0 ? r : c->config.net->ops->spare(c->config.net, ret_fd, err);
+}
+
 void
 network_close_fd(struct concierge_vm *vm)
 {

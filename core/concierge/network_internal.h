@@ -56,6 +56,10 @@ int network_choose(struct concierge *c, const char *wanted, enum hypervisor_net 
                    struct vmt_err *err);
 /* Make the VM's tap, if it is to have one; the numbers are taken. */
 int network_connect(struct concierge_vm *vm, struct vmt_err *err);
+/* A tap that leads nowhere, for a template of VMs with a tap; it ends with *ret_fd, which
+ * stays as it is for those with another network. */
+int network_spare(struct concierge *c, enum hypervisor_net net, int *ret_fd,
+                  struct vmt_err *err);
 /* The hypervisor has the tap now, or the VM is forgotten. */
 void network_close_fd(struct concierge_vm *vm);
 /* Undo network_connect. */

@@ -73,8 +73,6 @@ check_plan(const struct concierge_vm *vm, struct vmt_err *err)
         return vmt_err_setx(err, ENOTSUP, "it has too many disks");
     if (plan->oem_strings && plan->oem_strings[0])
         return vmt_err_setx(err, ENOTSUP, "it has SMBIOS strings of its own");
-    if (plan->net != HYPERVISOR_NET_USER && plan->net != HYPERVISOR_NET_NONE)
-        return vmt_err_setx(err, ENOTSUP, "it has a network device of the host");
     if (vm->vm_type != VM_TYPE(UNKNOWN))
         return vmt_err_setx(err, ENOTSUP, "its type boots in its own way");
     return 0;

@@ -369,7 +369,7 @@ start_hypervisor(struct template_builder *b, int console_fd, struct vmt_err *err
     const struct template_shape *shape = b->shape;
     const struct hypervisor_disk root = {
         .fd = shape->root_fd, .read_only = true, .serial = "rootfs"};
-    const struct vm_spec spec = {
+    struct vm_spec spec = {
         /* The directory in its command line gives an orphan away. */
         .name = b->run_dir,
         .run_dir = b->run_dir,
@@ -390,8 +390,13 @@ start_hypervisor(struct template_builder *b, int console_fd, struct vmt_err *err
     };
     struct host *host = b->c->config.host;
     struct spawn_id id;
-    int r = hv->ops->start(hv, &spec, &events, b, &b->hv, err);
+    int r = network_spare(b->c, shape->net, &spec.tap_fd, err);
 
+    if (r < 0)
+        return r;
+    r = hv->ops->start(hv, &spec, &events, b, &b->hv, err);
+    if (spec.tap_fd > 0)
+        host->files->close(host, spec.tap_fd);
     if (r < 0)
         return r;
     hv->ops->id(b->hv, &id);

@@ -214,6 +214,7 @@ vm_warm_done(struct concierge_vm *vm)
     drop_warm(vm);
     vm_cpu_started(vm);
     plan_close_images(&vm->plan);
+    network_close_fd(vm);
 }
 
 void

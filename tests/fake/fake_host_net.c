@@ -86,6 +86,15 @@ fake_remove(struct host_net *net, const struct host_net_vm *vm, struct vmt_err *
 }
 
 static int
+fake_spare(struct host_net *net, int *ret_fd, struct vmt_err *err)
+{
+    (void)net;
+    (void)err;
+    *ret_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return 0;
+}
+
+static int
 fake_adopt(struct host_net *net, const struct host_net_vm *vms, size_t n,
            struct vmt_err *err)
 {
@@ -122,6 +131,7 @@ static const struct host_net_ops ops = {.check = fake_check,
                                         .ranges = fake_ranges,
                                         .add = fake_add,
                                         .remove = fake_remove,
+                                        .spare = fake_spare,
                                         .adopt = fake_adopt,
                                         .refresh = fake_refresh,
                                         .free = fake_free};

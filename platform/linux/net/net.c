@@ -159,6 +159,16 @@ add(struct host_net *net, struct host_net_vm *vm, int *ret_fd, struct vmt_err *e
     return 0;
 }
 
+/* Without an address, not up, and not in the rules: what comes out of it goes nowhere. */
+static int
+spare(struct host_net *net, int *ret_fd, struct vmt_err *err)
+{
+    char name[HOST_NET_NAME_MAX];
+
+    (void)net;
+    return tap_open(name, ret_fd, err);
+}
+
 struct removal {
     const char *name; /* NULL: every one that no VM has */
     const struct linux_net *self;
@@ -272,6 +282,7 @@ static const struct host_net_ops ops = {
     .ranges = ranges,
     .add = add,
     .remove = remove_vm,
+    .spare = spare,
     .adopt = adopt,
     .refresh = refresh,
     .free = free_net,

@@ -6,6 +6,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/limits.h"
+#include "tests/fake/fake_host_net.h"
 #include "tests/fake/fake_states.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
@@ -631,6 +632,42 @@ templates_stay_few(void **state)
     world_done(&w);
 }
 
+/* The template's tap leads nowhere; each VM brings its own. */
+static void
+vms_with_a_tap_start_from_a_template_too(void **state)
+{
+    const struct fake_start *s;
+    struct start_args args;
+    struct host_net *net;
+    struct guest *g;
+    struct world w;
+
+    (void)state;
+    init(&w);
+    world_kill_daemon(&w);
+    w.host_net = net = fake_host_net_new();
+    w.network = (struct concierge_network){
+        .prefer_tap = true, .subnets = {0x64735c00, 24}, .containers = {0x64735cc0, 26}};
+    world_start_daemon(&w);
+    assert_string_equal(run_once(&w, "first"), "cold");
+    world_run(&w, 4000);
+    s = fake_process_start(builder(&w));
+    assert_int_equal(s->net, HYPERVISOR_NET_TAP);
+    assert_true(s->tap_fd > 2);
+    assert_int_equal(fake_host_net_count(net), 0);
+    say(&w, READY);
+    world_run(&w, 2000);
+    start_args_init(&args, "second");
+    assert_string_equal(run(&w, &args, &g), "warm");
+    s = fake_process_start(fake_hypervisor_find(w.hv, "second"));
+    assert_true(s->restore_fd > 0 && s->tap_fd > 2);
+    assert_int_equal(fake_host_net_count(net), 1);
+    stop(&w, "second", g);
+    assert_int_equal(fake_host_net_count(net), 0);
+    world_done(&w);
+    net->ops->free(net);
+}
+
 int
 main(void)
 {
@@ -650,6 +687,7 @@ main(void)
         cmocka_unit_test(a_shutdown_does_not_wait_for_the_builder),
         cmocka_unit_test(an_heir_completes_a_restore_that_was_cut_off),
         cmocka_unit_test(templates_stay_few),
+        cmocka_unit_test(vms_with_a_tap_start_from_a_template_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
