@@ -166,6 +166,21 @@ class Tap(harness.Case):
                            shell("nft list ruleset").stdout == "")
         self.nothing_left()
 
+    def test_9_a_vm_from_a_template_has_its_own_network(self):
+        self.world.start("one", "--network", "tap")
+        one = harness.info(self.world, "one")
+        harness.eventually("there is a template", lambda:
+                           list(self.world.root.glob("state/vm_tools/templates/*/*.record")))
+        self.world.start("two", "--network", "tap")
+        two = harness.info(self.world, "two")
+        self.assertEqual(two["start_mode"], "warm")
+        self.assertNotEqual(one["mac_address"], two["mac_address"])
+        out = self.world.guest("two", "ip link show eth0; ip -4 addr show eth0; "
+                               f"timeout 10 bash -c 'cat </dev/tcp/{WORLD}/80'")
+        for want in (two["mac_address"], two["ipv4_address"] + "/30", "you are 192.0.2.1"):
+            self.assertIn(want, out)
+        self.world.vmc("stop", "--all")
+
 
 if __name__ == "__main__":
     harness.main()
