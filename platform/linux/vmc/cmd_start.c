@@ -287,7 +287,9 @@ start_run(struct vmc *vmc, int argc, char **argv)
 
     if (r >= 0)
         return r;
-    r = start_vm(vmc, operands[0], &o, &err);
+    r = start_disks_find(vmc, &o, &err);
+    if (r == 0)
+        r = start_vm(vmc, operands[0], &o, &err);
     if (r < 0)
         return vmc_fail(r, &err);
     if (o.no_shell || vmc->json)
@@ -303,7 +305,8 @@ const struct vmc_command vmc_start = {
         "[OPTION]... NAME\n"
         "  --image NAME|DIR     guest image (debian); vmc image list shows them\n"
         "  --cpus N, --mem MIB  size of the VM (all CPUs; 2048 MiB or half of the host)\n"
-        "  --disk PATH[,ro]     attach a disk image; may be repeated\n"
+        "  --disk NAME|PATH[,ro]\n"
+        "                       attach a disk of vmc disk, or a file; may be repeated\n"
         "  --accel A            auto, kvm or tcg\n"
         "  --network N          user, tap or none, instead of the daemon's choice\n"
         "  --container-network  with a tap: a subnet for containers, routed to the VM\n"

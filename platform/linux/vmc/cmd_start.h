@@ -13,8 +13,9 @@
 #define START_PARAMS_MAX 64
 
 struct start_disk {
-    char *path; /* owned, absolute */
+    char *path; /* owned, absolute; or the name of a disk until it is looked up */
     bool read_only;
+    bool is_name;
 };
 
 /* Other strings are borrowed from the command line. */
@@ -35,6 +36,8 @@ struct start_options {
 };
 
 extern const struct vmc_option start_option_table[];
+/* Put paths in the place of names of disks. Returns 0, -ENOENT, or as vmc_call. */
+int start_disks_find(struct vmc *vmc, struct start_options *options, struct vmt_err *err);
 void start_options_done(struct start_options *options);
 
 /* Files to boot: descriptors and what they are, in the order of the request. */

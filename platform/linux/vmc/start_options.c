@@ -8,6 +8,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/str.h"
 #include "platform/linux/vmc/cmd_start.h"
+#include "platform/linux/vmc/disk.h"
 #include "platform/linux/vmc/vmc.h"
 #include "vmt_life.pb-c.h"
 
@@ -149,8 +150,8 @@ set_rootfs(void *target, const char *value, struct vmt_err *err)
     return set_path("--rootfs", value, &((struct start_options *)target)->root, err);
 }
 
-/* PATH, or PATH,ro. The daemon has another working directory, so the path is made
- * absolute here. */
+/* PATH or NAME, or one with ",ro". The daemon has another working directory, so a path is
+ * made absolute here; what is no file here may be a disk of vmc disk. */
 static int
 set_disk(void *target, const char *value, struct vmt_err *err)
 {
@@ -159,16 +160,41 @@ set_disk(void *target, const char *value, struct vmt_err *err)
     bool read_only = len > 3 && strcmp(value + len - 3, ",ro") == 0;
     VMT_CLEANUP(vmt_freep) char *path = strndup(value, read_only ? len - 3 : len);
     char *absolute;
+    bool is_name;
 
     if (!path)
         return vmt_err_set(err, ENOMEM, "read --disk");
     if (o->ndisks == START_DISKS_MAX)
         return vmt_err_setx(err, EINVAL, "a VM has at most %d disks", START_DISKS_MAX);
     absolute = realpath(path, NULL);
+    is_name = !absolute && errno == ENOENT && !strchr(path, '/');
+    if (is_name)
+        absolute = vmt_take_ptr(&path);
     if (!absolute)
         return vmt_err_set(err, errno, "disk %s", path);
-    o->disks[o->ndisks++] = (struct start_disk){.path = absolute, .read_only = read_only};
+    o->disks[o->ndisks++] =
+        (struct start_disk){.path = absolute, .read_only = read_only, .is_name = is_name};
     return 0;
+}
+
+int
+start_disks_find(struct vmc *vmc, struct start_options *o, struct vmt_err *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < o->ndisks; i++) {
+        char *path = NULL;
+
+        if (!o->disks[i].is_name)
+            continue;
+        r = disk_path_get(vmc, o->disks[i].path, &path, err);
+        if (r < 0)
+            break;
+        free(o->disks[i].path);
+        o->disks[i].path = path;
+        o->disks[i].is_name = false;
+    }
+    return r;
 }
 
 static int

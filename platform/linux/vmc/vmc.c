@@ -17,8 +17,8 @@
 const struct vmc_command *const vmc_commands[] = {
     &vmc_start,       &vmc_stop,        &vmc_suspend, &vmc_resume, &vmc_wait,
     &vmc_list,        &vmc_info,        &vmc_shell,   &vmc_exec,   &vmc_logs,
-    &vmc_attach_disk, &vmc_detach_disk, &vmc_usb,     &vmc_image,  &vmc_doctor,
-    &vmc_completion,  &vmc_version,     &vmc_help,    NULL,
+    &vmc_attach_disk, &vmc_detach_disk, &vmc_usb,     &vmc_disk,   &vmc_image,
+    &vmc_doctor,      &vmc_completion,  &vmc_version, &vmc_help,   NULL,
 };
 
 int

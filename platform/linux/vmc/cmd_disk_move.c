@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vmc disk resize, export, import, status, cancel: what takes a while. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "concierge_service.pb-c.h"
+
+#include "core/base/cleanup.h"
+#include "platform/linux/vmc/disk.h"
+#include "platform/linux/vmc/vm_info.h"
+#include "platform/linux/vsh/concierge_client.h"
+
+#define STATUS(name) VM_TOOLS__CONCIERGE__DISK_IMAGE_STATUS__DISK_STATUS_##name
+#define CALL_TIMEOUT_MS 60000u
+#define POLL_MS 300
+#define BAR_WIDTH 40
+#define UUID_TEXT 64
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+}
+
+static char *
+text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+/* A call whose answer has status, failure_reason and command_uuid, as three have. */
+struct answer {
+    int status;
+    char why[512];
+    char uuid[UUID_TEXT];
+};
+
+#define TAKE(answer, reply)                                                              \
+    do {                                                                                 \
+        (answer)->status = (int)(reply)->status;                                         \
+        (void)snprintf((answer)->why, sizeof((answer)->why), "%s",                       \
+                       (reply)->failure_reason);                                         \
+        (void)snprintf((answer)->uuid, sizeof((answer)->uuid), "%s",                     \
+                       (reply)->command_uuid);                                           \
+    } while (0)
+
+static int
+get_status(struct vmc *vmc, const char *uuid, struct answer *a, unsigned *ret_progress,
+           struct vmt_err *err)
+{
+    VmTools__Concierge__DiskImageStatusRequest rq;
+    VmTools__Concierge__DiskImageStatusResponse *reply;
+    struct ProtobufCMessage *message = NULL;
+    const struct concierge_call call = {
+        .method = "DiskImageStatus",
+        .request = &rq.base,
+        .reply = &vm_tools__concierge__disk_image_status_response__descriptor,
+        .timeout_ms = CALL_TIMEOUT_MS,
+    };
+    int r;
+
+    vm_tools__concierge__disk_image_status_request__init(&rq);
+    rq.command_uuid = text(uuid);
+    r = vmc_call(vmc, &call, &message, err);
+    if (r < 0 || !message)
+        return r;
+    reply = (void *)message;
+    TAKE(a, reply);
+    *ret_progress = reply->progress;
+    protobuf_c_message_free_unpacked(message, NULL);
+    return 0;
+}
+
+static int
+cancel(struct vmc *vmc, const char *uuid, struct vmt_err *err)
+{
+    VmTools__Concierge__CancelDiskImageRequest rq;
+    VmTools__Concierge__SuccessFailureResponse *reply;
+    struct ProtobufCMessage *message = NULL;
+    const struct concierge_call call = {
+        .method = "CancelDiskImageOperation",
+        .request = &rq.base,
+        .reply = &vm_tools__concierge__success_failure_response__descriptor,
+        .timeout_ms = CALL_TIMEOUT_MS,
+    };
+    char safe[512];
+    int r;
+
+    vm_tools__concierge__cancel_disk_image_request__init(&rq);
+    rq.command_uuid = text(uuid);
+    r = vmc_call(vmc, &call, &message, err);
+    if (r < 0 || !message)
+        return r;
+    reply = (void *)message;
+    if (!reply->success)
+        r = vmt_err_setx(err, EIO, "cancel: %s",
+                         vmc_escape(safe, sizeof(safe), reply->failure_reason));
+    protobuf_c_message_free_unpacked(message, NULL);
+    return r;
+}
+
+static void
+draw(const char *what, unsigned percent, bool last)
+{
+    unsigned full = percent * BAR_WIDTH / 100;
+    char bar[BAR_WIDTH + 1];
+
+    if (!isatty(STDERR_FILENO))
+        return;
+    for (unsigned i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    (void)fprintf(stderr, "\r%s [%s] %3u %%%s", what, bar, percent, last ? "\n" : "");
+}
+
+/* Somebody who interrupts does not want it to go on in the background. */
+static int
+give_up(struct vmc *vmc, const char *uuid, struct vmt_err *err)
+{
+    struct vmt_err why;
+
+    if (isatty(STDERR_FILENO))
+        (void)fputc('\n', stderr);
+    if (cancel(vmc, uuid, &why) < 0)
+        return vmt_err_setx(err, EINTR, "interrupted; it goes on as %s: %s", uuid,
+                            why.msg);
+    return vmt_err_setx(err, EINTR, "interrupted, and cancelled");
+}
+
+static int
+wait_for(struct vmc *vmc, const char *what, struct answer *a, struct vmt_err *err)
+{
+    static const struct timespec pause = {0, POLL_MS * 1000000L};
+    const struct sigaction sa = {.sa_handler = on_signal};
+    char uuid[UUID_TEXT];
+    unsigned percent = 0;
+    int r = 0;
+
+    memcpy(uuid, a->uuid, sizeof(uuid));
+    (void)sigaction(SIGINT, &sa, NULL);
+    (void)sigaction(SIGTERM, &sa, NULL);
+    while (r == 0 && a->status == STATUS(IN_PROGRESS)) {
+        draw(what, percent, false);
+        (void)nanosleep(&pause, NULL);
+        if (interrupted)
+            return give_up(vmc, uuid, err);
+        r = get_status(vmc, uuid, a, &percent, err);
+    }
+    if (r == 0)
+        draw(what, a->status == STATUS(FAILED) ? percent : 100, true);
+    return r;
+}
+
+/* From the answer to the end. */
+static int
+follow(struct vmc *vmc, const char *what, const char *name, struct answer *a,
+       struct vmt_err *err)
+{
+    char safe[256];
+    int r = wait_for(vmc, what, a, err);
+
+    if (r < 0)
+        return r;
+    r = disk_status_error(a->status, a->why, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "%s %s", what, vmc_escape(safe, sizeof(safe), name));
+    if (vmc->json)
+        return print_json(
+            json_pack("{s:s, s:s}", "name", name, "status", disk_status_name(a->status)),
+            err);
+    return 0;
+}
+
+int
+disk_resize_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
+                struct vmt_err *err)
+{
+    VmTools__Concierge__ResizeDiskImageRequest rq;
+    VmTools__Concierge__ResizeDiskImageResponse *reply;
+    struct ProtobufCMessage *message = NULL;
+    const struct concierge_call call = {
+        .method = "ResizeDiskImage",
+        .request = &rq.base,
+        .reply = &vm_tools__concierge__resize_disk_image_response__descriptor,
+        .timeout_ms = CALL_TIMEOUT_MS,
+    };
+    struct answer a;
+    int r;
+
+    (void)n;
+    if (!o->size)
+        return vmt_err_setx(err, EINVAL, "resize wants --size");
+    vm_tools__concierge__resize_disk_image_request__init(&rq);
+    rq.cryptohome_id = text(vmc->owner);
+    rq.vm_name = operands[0];
+    rq.disk_size = o->size;
+    r = vmc_call(vmc, &call, &message, err);
+    if (r < 0 || !message)
+        return r;
+    reply = (void *)message;
+    TAKE(&a, reply);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return follow(vmc, "resize", operands[0], &a, err);
+}
+
+/* A file to write; "-" is stdout. *ret_made says whether it is to be removed after a
+ * failure. */
+static int
+target_open(const char *path, int *ret_fd, bool *ret_made, struct vmt_err *err)
+{
+    int fd;
+
+    *ret_made = false;
+    if (strcmp(path, "-") == 0) {
+        if (isatty(STDOUT_FILENO))
+            return vmt_err_setx(err, EINVAL, "an export does not belong on a terminal");
+        fd = vmt_dup_fd(STDOUT_FILENO);
+        if (fd < 0)
+            return vmt_err_set(err, -fd, "use stdout");
+        *ret_fd = fd;
+        return 0;
+    }
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
+    *ret_made = fd >= 0;
+    if (fd < 0 && errno == EEXIST) /* a pipe or device that is there, or a file */
+        fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return vmt_err_set(err, errno, "open %s", path);
+    *ret_fd = fd;
+    return 0;
+}
+
+static int
+start_export(struct vmc *vmc, const struct disk_options *o, const char *name,
+             const int *fds, struct answer *a, struct vmt_err *err)
+{
+    VmTools__Concierge__ExportDiskImageRequest rq;
+    VmTools__Concierge__ExportDiskImageResponse *reply;
+    struct ProtobufCMessage *message = NULL;
+    const struct concierge_call call = {
+        .method = "ExportDiskImage",
+        .request = &rq.base,
+        .reply = &vm_tools__concierge__export_disk_image_response__descriptor,
+        .fds = fds,
+        .nfds = o->sha256 ? 2 : 1,
+        .timeout_ms = CALL_TIMEOUT_MS,
+    };
+    int r;
+
+    vm_tools__concierge__export_disk_image_request__init(&rq);
+    rq.cryptohome_id = text(vmc->owner);
+    rq.vm_name = text(name);
+    rq.generate_sha256_digest = o->sha256 != NULL;
+    rq.force = o->force;
+    r = vmc_call(vmc, &call, &message, err);
+    if (r < 0 || !message)
+        return r;
+    reply = (void *)message;
+    TAKE(a, reply);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return 0;
+}
+
+int
+disk_export_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
+                struct vmt_err *err)
+{
+    const char *paths[] = {operands[1], o->sha256};
+    bool made[] = {false, false};
+    int fds[] = {-1, -1};
+    struct answer a = {.status = 0};
+    int r = 0;
+
+    (void)n;
+    if (vmc->json && strcmp(operands[1], "-") == 0)
+        return vmt_err_setx(err, EINVAL, "--json and an export cannot share stdout");
+    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(paths) && paths[i]; i++)
+        r = target_open(paths[i], &fds[i], &made[i], err);
+    if (r == 0)
+        r = start_export(vmc, o, operands[0], fds, &a, err);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
+        vmt_closep(&fds[i]); /* the worker has it: who reads a pipe sees its end */
+    if (r == 0)
+        r = follow(vmc, "export", operands[0], &a, err);
+    for (size_t i = 0; r < 0 && i < VMT_ARRAY_SIZE(made); i++)
+        if (made[i])
+            (void)unlink(paths[i]);
+    return r;
+}
+
+static int
+source_open(const char *path, int *ret_fd, uint64_t *ret_size, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep)
+    int fd = strcmp(path, "-") == 0 ? vmt_dup_fd(STDIN_FILENO)
+                                    : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return vmt_err_set(err, errno, "open %s", path);
+    if (isatty(fd))
+        return vmt_err_setx(err, EINVAL, "an image does not come from a terminal");
+    *ret_size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    *ret_fd = vmt_take_fd(&fd);
+    return 0;
+}
+
+int
+disk_import_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
+                struct vmt_err *err)
+{
+    VmTools__Concierge__ImportDiskImageRequest rq;
+    VmTools__Concierge__ImportDiskImageResponse *reply;
+    struct ProtobufCMessage *message = NULL;
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    const struct concierge_call call = {
+        .method = "ImportDiskImage",
+        .request = &rq.base,
+        .reply = &vm_tools__concierge__import_disk_image_response__descriptor,
+        .fds = &fd,
+        .nfds = 1,
+        .timeout_ms = CALL_TIMEOUT_MS,
+    };
+    struct answer a;
+    int r;
+
+    (void)n;
+    vm_tools__concierge__import_disk_image_request__init(&rq);
+    r = source_open(operands[1], &fd, &rq.source_size, err);
+    if (r < 0)
+        return r;
+    rq.cryptohome_id = text(vmc->owner);
+    rq.vm_name = operands[0];
+    rq.vm_type = (VmTools__Concierge__VmInfo__VmType)o->vm_type;
+    r = vmc_call(vmc, &call, &message, err);
+    if (r < 0 || !message)
+        return r;
+    reply = (void *)message;
+    TAKE(&a, reply);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return follow(vmc, "import", operands[0], &a, err);
+}
+
+int
+disk_cancel_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
+                struct vmt_err *err)
+{
+    (void)o;
+    (void)n;
+    return cancel(vmc, operands[0], err);
+}
+
+int
+disk_status_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
+                struct vmt_err *err)
+{
+    struct answer a;
+    unsigned percent = 0;
+    int r = get_status(vmc, operands[0], &a, &percent, err);
+
+    (void)o;
+    (void)n;
+    if (r < 0)
+        return r;
+    if (vmc->json)
+        r = print_json(json_pack("{s:s, s:i, s:s}", "status", disk_status_name(a.status),
+                                 "progress", (int)percent, "reason", a.why),
+                       err);
+    else
+        (void)printf("%s %u %%\n", disk_status_name(a.status), percent);
+    if (r < 0)
+        return r;
+    r = disk_status_error(a.status, a.why, err);
+    return r == -EINPROGRESS ? 0 : r;
+}
