@@ -112,7 +112,7 @@ struct host_store_ops {
 struct host_state_entry {
     const char *name; /* plain file name */
     bool is_dir;
-    uint64_t bytes;  /* length of a file */
+    uint64_t bytes;  /* of a file on the disk: holes take none */
     int64_t used_ms; /* when it was written or touched last, of the wall clock */
 };
 
@@ -125,6 +125,13 @@ struct host_state_ops {
      */
     int (*identify)(struct host *host, int fd, char *buf, size_t cap,
                     struct vmt_err *err);
+    /* The absolute path that a descriptor was opened by. Returns 0, or -ENOENT when the
+     * file has none any more. */
+    int (*path_of)(struct host *host, int fd, char *buf, size_t cap, struct vmt_err *err);
+    /* The absolute path of path, for another process; malloc'ed. Its directory is made.
+     */
+    int (*place)(struct host *host, const char *path, char **ret_place,
+                 struct vmt_err *err);
     /* A new empty file in directory dir, which is made if missing, open for reading and
      * writing. It is nowhere until commit; drop closes it, and it is gone. */
     int (*create)(struct host *host, const char *dir, int *ret_fd, struct vmt_err *err);

@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/record_internal.h"
+#include "core/concierge/snapshot_internal.h"
 
 #define LEFTOVERS_MAX 8
 
@@ -184,6 +185,7 @@ concierge_adopt(struct concierge *c)
     struct vmt_err err = {0};
 
     templates_clean(c);
+    snapshots_clean(c);
     if (host->store->each(host, on_record, c, &err) < 0)
         vmt_log_error("records of earlier VMs not read: %s", err.msg);
     else if (host->files->dir_each(host, on_dir, c, &err) < 0)

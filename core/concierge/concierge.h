@@ -41,6 +41,8 @@ struct concierge_config {
     unsigned template_count;  /* at most so many per owner; 0: every start boots */
     uint64_t template_bytes;  /* of all owners together */
     bool require_mitigations; /* no VM on a processor that leaks to guests */
+    unsigned snapshot_count;  /* at most so many per owner */
+    uint64_t snapshot_bytes;  /* of one owner: with more there is no new one */
     struct host_watch *watch; /* NULL: changes of the host are not noticed */
     struct host_sleep *sleep; /* NULL: nobody says that the host is about to sleep */
     const char *vm_vsock;     /* program of the vsock device: path, or name in PATH */

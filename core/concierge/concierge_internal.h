@@ -18,6 +18,7 @@
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/hotplug_internal.h"
+#include "core/concierge/images_internal.h"
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
@@ -142,8 +143,12 @@ struct concierge_vm {
     char *console;       /* owned: path of the console log */
     char *companion_log; /* owned */
     char token[VM_TOKEN_MAX];
-    struct vm_warm *warm;   /* owned; NULL: nothing to do with templates, or no more */
-    const char *start_mode; /* "cold": it booted; "warm": from a template */
+    struct vm_warm *warm;     /* owned; NULL: nothing to do with templates, or no more */
+    const char *start_mode;   /* "cold": it booted; "warm": from a template; "snapshot" */
+    struct vm_images *images; /* owned; NULL: not known, no snapshots */
+    struct snapshot_op *snapshot; /* owned; NULL: none is being made */
+    struct vm_restore *restore;   /* owned; NULL: it is not started from a snapshot */
+    bool frozen;                  /* for a snapshot, perhaps an earlier daemon's */
 
     struct hypervisor_probe *probe;      /* owned while it runs */
     struct hypervisor_vm *hv;            /* owned */
@@ -349,5 +354,8 @@ bool concierge_launch_allowed(const struct concierge *c, const char **ret_why);
 bool concierge_start_allowed(const struct concierge *c, const char **ret_why);
 /* Something ended; was it the last? */
 void concierge_vm_gone(struct concierge *c);
+/* May this caller start one more VM? Returns 0 or -EAGAIN with words. */
+int concierge_check_room(struct concierge *c, const struct ipc_call *call,
+                         const char *owner, struct vmt_err *err);
 /* UUID version 4, RFC 4122, 4.4; lower case. uuid has VM_TOKEN_MAX bytes. */
 int concierge_make_uuid(struct concierge *c, char *uuid, struct vmt_err *err);

@@ -113,6 +113,19 @@ owner_has_enough(struct concierge *c, const struct ipc_call *call, const char *o
     return n >= VMS_PER_OWNER_MAX && !ipc_call_caller(call)->privileged;
 }
 
+int
+concierge_check_room(struct concierge *c, const struct ipc_call *call, const char *owner,
+                     struct vmt_err *err)
+{
+    if (concierge_vm_count(c) >= VMS_MAX)
+        return vmt_err_setx(err, EAGAIN,
+                            "there are too many VMs on this host; stop one first");
+    if (owner_has_enough(c, call, owner))
+        return vmt_err_setx(err, EAGAIN,
+                            "this owner has as many VMs as one may have: stop one");
+    return 0;
+}
+
 void
 concierge_handle_start_vm(void *ctx, struct ipc_call *call,
                           const ProtobufCMessage *message)
@@ -143,12 +156,8 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
         reply_start_busy(call, disk_plan_busy(c, request));
         return;
     }
-    if (concierge_vm_count(c) >= VMS_MAX) {
-        reply_start_failure(call, "there are too many VMs on this host; stop one first");
-        return;
-    }
-    if (owner_has_enough(c, call, id.owner)) {
-        reply_start_failure(call, "this owner has as many VMs as one may have: stop one");
+    if (concierge_check_room(c, call, id.owner, &err) < 0) {
+        reply_start_failure(call, err.msg);
         return;
     }
     if (!concierge_start_allowed(c, &why)) {

@@ -46,7 +46,41 @@ identity_hostname(const char *vm_name, char buf[IDENTITY_HOSTNAME_MAX])
 bool
 vm_identity_wanted(const struct concierge_vm *vm)
 {
-    return strcmp(vm->start_mode, "cold") != 0;
+    return vm_warm_is_restoring(vm);
+}
+
+static void
+on_thawed(void *arg, const struct rpc_status *status)
+{
+    struct concierge_vm *vm = arg;
+
+    if (vm->state != VM_CONFIGURING)
+        return;
+    if (status->code == RPC_OK)
+        vm_setup_steps(vm);
+    else
+        vm_fail(vm, "the guest did not let its programs go on: %s",
+                rpc_code_name(status->code));
+}
+
+static const struct rpc_client_handler thaw_handler = {.on_done = on_thawed};
+
+/* They were frozen for the snapshot, and stay so until they cannot see the past. */
+static void
+thaw(struct concierge_vm *vm)
+{
+    const struct rpc_client_request call = {
+        .path = "/vmt.Agent/Thaw",
+        .reply = &vmt__thaw_response__descriptor,
+        .timeout_ms = AGENT_RPC_MS,
+        .handler = &thaw_handler,
+        .arg = vm,
+    };
+    Vmt__ThawRequest request = VMT__THAW_REQUEST__INIT;
+    struct vmt_err err = {0};
+
+    if (vm_agent_call(&vm->agent, &call, &request.base, &err) < 0)
+        vm_fail(vm, "the guest cannot be told to go on: %s", err.msg);
 }
 
 static void
@@ -59,7 +93,10 @@ on_done(void *arg, const struct rpc_status *status)
         return;
     if (status->code == RPC_OK) {
         vm_warm_done(vm);
-        vm_setup_steps(vm);
+        if (strcmp(vm->start_mode, "snapshot") == 0)
+            thaw(vm);
+        else
+            vm_setup_steps(vm);
         return;
     }
     (void)vmt_log_escape(text, sizeof(text), status->text, strlen(status->text));

@@ -13,6 +13,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 
 #define CHILD_VHOST_FD 3
 #define CHILD_VSOCK_FD 4
@@ -141,6 +142,7 @@ on_control(void *arg)
     vm->progress_ms = clock->ops->now_ms(clock);
     vm_post(vm, VM_EV_CONTROL);
     vm_warm_on_control(vm);
+    vm_snapshot_on_control(vm);
 }
 
 static void
@@ -343,6 +345,7 @@ start_hypervisor(struct concierge_vm *vm, int console_fd, int restore_fd,
     if (restore_fd >= 0)
         vm_warm_apply(vm, restore_fd, &spec);
     vm->times.spawn = now_us(vm);
+    vm_images_note(vm);
     r = hv->ops->start(hv, &spec, &vm_hypervisor_events, vm, &vm->hv, err);
     if (r < 0)
         return vmt_err_wrap(err, r, "start the hypervisor");
@@ -467,7 +470,7 @@ vm_act_relaunch(struct concierge_vm *vm)
     vm->times.control = vm->times.ready = vm->times.resumed = 0;
     vm->times.launch = now_us(vm);
     vm->progress_ms = vm->times.launch / 1000;
-    vm->console_bytes = 0;
+    vm->console_bytes = vm->watched_ms = 0;
     r = start_again(vm, &err);
     vm_cpu_started(vm);
     plan_close_images(&vm->plan);

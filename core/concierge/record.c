@@ -104,6 +104,8 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
     Vmt__NetworkRecord network;
     char *plugged[PLAN_BLOCKS_MAX];
+    Vmt__SnapshotImage images[PLAN_BLOCKS_MAX + 2];
+    Vmt__SnapshotImage *image_list[PLAN_BLOCKS_MAX + 2];
     Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX], *disk_list[PLAN_BLOCKS_MAX];
     VMT_CLEANUP(restart_room_freep) struct restart_room *room = NULL;
     int r;
@@ -128,6 +130,14 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
     record.vm_username = text(vm->plan.vm_username);
     record.start_mode = text(vm->start_mode);
+    if (vm->images) {
+        vm_images_fill(vm->images, images, image_list);
+        record.images = image_list;
+        record.n_images = vm->images->n;
+        record.cmdline = vm->images->cmdline;
+        record.cpus = vm->images->cpus;
+    }
+    record.frozen = vm->frozen;
     record.plugged = plugged;
     for (size_t i = 1; i < vm->plan.nblocks; i++)
         plugged[record.n_plugged++] = vm->plan.serials[i];
@@ -291,6 +301,10 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     if (record->phase != VMT__VM_RECORD__PHASE__STARTING)
         vm->times.ready = clock->ops->now_us(clock);
     (void)snprintf(vm->token, sizeof(vm->token), "%s", record->token);
+    vm->frozen = record->frozen;
+    if (record->n_images)
+        vm->images =
+            vm_images_of(record->images, record->n_images, record->cmdline, record->cpus);
     r = vm_warm_inherit(vm, record->start_mode);
     if (r == 0)
         r = hotplug_record_read(vm, record);

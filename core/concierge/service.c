@@ -13,6 +13,7 @@
 #include "vm_concierge_ipc.file.h"
 #include "vmt_hotplug.pb-c.h"
 #include "vmt_life.pb-c.h"
+#include "vmt_snapshot.pb-c.h"
 
 #define M(type) (&vm_tools__concierge__##type##__descriptor)
 #define EMPTY (&vm_tools__empty_message__descriptor)
@@ -49,6 +50,12 @@ static const struct ipc_method methods[] = {
            M(success_failure_response), NONE, NONE, ANY, cancel_disk_image_operation),
     METHOD("CreateDiskImage", M(create_disk_image_request), M(create_disk_image_response),
            ARRAY_OPTIONAL, NONE, OWNER, create_disk_image),
+    METHOD("CreateSnapshot", &vmt__create_snapshot_request__descriptor,
+           &vmt__create_snapshot_response__descriptor, NONE, NONE, OWNER,
+           create_snapshot),
+    METHOD("DeleteSnapshot", &vmt__delete_snapshot_request__descriptor,
+           &vmt__delete_snapshot_response__descriptor, NONE, NONE, OWNER,
+           delete_snapshot),
     METHOD("DestroyDiskImage", M(destroy_disk_image_request),
            M(destroy_disk_image_response), NONE, NONE, OWNER, destroy_disk_image),
     METHOD("DetachDisk", &vmt__detach_disk_request__descriptor,
@@ -85,6 +92,8 @@ static const struct ipc_method methods[] = {
            ONE, NONE, OWNER, import_disk_image),
     METHOD("InstallPflash", M(install_pflash_request), M(success_failure_response), ONE,
            NONE, OWNER, install_pflash),
+    METHOD("ListSnapshots", &vmt__list_snapshots_request__descriptor,
+           &vmt__list_snapshots_response__descriptor, NONE, NONE, OWNER, list_snapshots),
     METHOD("ListUsbDevices", M(list_usb_device_request), M(list_usb_device_response),
            NONE, NONE, OWNER, list_usb_devices),
     METHOD("ListVmDisks", M(list_vm_disks_request), M(list_vm_disks_response), NONE, NONE,
@@ -99,6 +108,8 @@ static const struct ipc_method methods[] = {
             M(reclaim_vm_memory_response), NONE, NONE, OWNER, reclaim_vm_memory),
     METHOD("ResizeDiskImage", M(resize_disk_image_request), M(resize_disk_image_response),
            NONE, NONE, OWNER, resize_disk_image),
+    METHOD("RestoreSnapshot", &vmt__restore_snapshot_request__descriptor,
+           M(start_vm_response), NONE, NONE, OWNER, restore_snapshot),
     METHOD("ResumeVm", M(resume_vm_request), M(success_failure_response), NONE, NONE,
            OWNER, resume_vm),
     METHOD("SetBalloonTimer", M(set_balloon_timer_request), M(success_failure_response),
@@ -134,6 +145,7 @@ static const struct ipc_method methods[] = {
 static const struct ipc_signal signals[] = {
     {"DiskImageProgress", M(disk_image_status_response)},
     {"DnsSettingsChanged", M(dns_settings)},
+    {"SnapshotProgress", &vmt__snapshot_progress__descriptor},
     {"VmGuestUserlandReadySignal", M(vm_guest_userland_ready_signal)},
     {"VmInstallStateSignal", M(vm_install_state_signal)},
     {"VmStartedSignal", M(vm_started_signal)},

@@ -16,6 +16,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 #include "core/rpc/server.h"
 
 static void
@@ -138,6 +139,8 @@ vm_act_release(struct concierge_vm *vm)
     struct hypervisor *hv = c->config.hypervisor;
 
     vm_disarm(vm);
+    vm_restore_cancel(vm);
+    vm_snapshot_cancel(vm, "the VM ended");
     if (vm->probe)
         hv->ops->probe_cancel(vm->probe);
     vm->probe = NULL;
@@ -258,6 +261,7 @@ vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason)
             vm_blame(vm, "%s", cancel_words[reason]);
         signal_stopping(vm);
     }
+    vm_snapshot_cancel(vm, "the VM is being stopped");
     vm_post(vm, VM_EV_STOP);
     return 0;
 }

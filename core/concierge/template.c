@@ -461,18 +461,21 @@ commit(struct concierge *c, const struct template_shape *shape, int fd,
 }
 
 static int
-make_room_for(struct concierge *c, const struct template_shape *shape, uint64_t bytes,
+make_room_for(struct concierge *c, const struct template_shape *shape,
               struct vmt_err *err)
 {
     VMT_CLEANUP(collection_done) struct collection all;
+    uint64_t bytes = 0;
     int r = collect(c, &all, err);
 
     if (r < 0)
         return r;
     /* The new one is there already, and must not be what is evicted for itself. */
     for (size_t i = count(&all); i-- > 0;)
-        if (vmt_str_has_prefix(shape->state, items(&all)[i].path))
+        if (vmt_str_has_prefix(shape->state, items(&all)[i].path)) {
+            bytes = items(&all)[i].bytes;
             forget_item(&all, i);
+        }
     r = make_room(&all, shape->dir + sizeof(ROOT "/") - 1, bytes);
     return r < 0 ? vmt_err_set(err, -r, "make room for %llu bytes",
                                (unsigned long long)bytes)
@@ -489,7 +492,7 @@ template_keep(struct concierge *c, const struct template_shape *shape, int fd,
 
     vmt__template_record__init(&record);
     if (r == 0)
-        r = make_room_for(c, shape, bytes, err);
+        r = make_room_for(c, shape, err);
     record.key = shape->key;
     record.build_id = shape->build_id;
     record.state_bytes = bytes;

@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 
 void
 vm_warm_free(struct vm_warm *warm)
@@ -74,6 +75,8 @@ vm_warm_prepare(struct concierge_vm *vm)
     struct vmt_err err = {0};
     int r;
 
+    if (vm->restore)
+        return vm_restore_open(vm);
     vm->start_mode = "cold";
     if (!templates_wanted(vm->c))
         return -1;
@@ -96,8 +99,10 @@ vm_warm_prepare(struct concierge_vm *vm)
 void
 vm_warm_apply(const struct concierge_vm *vm, int restore_fd, struct vm_spec *spec)
 {
-    spec->cmdline = vm->warm->shape->cmdline;
-    spec->ndisks = 1; /* the root image; the others are plugged in */
+    if (!vm->restore) {
+        spec->cmdline = vm->warm->shape->cmdline;
+        spec->ndisks = 1; /* the root image; the others are plugged in */
+    }
     spec->vsock = HYPERVISOR_VSOCK_NONE;
     spec->vsock_socket = NULL;
     spec->restore_fd = restore_fd;
@@ -116,6 +121,10 @@ vm_warm_fall_back(struct concierge_vm *vm, const char *why)
 {
     if (!vm_warm_is_restoring(vm))
         return;
+    if (vm->restore || strcmp(vm->start_mode, "snapshot") == 0) {
+        vm_fail(vm, "the snapshot was not restored: %s", why);
+        return;
+    }
     if (vm->warm->inherited) {
         vm_fail(vm, "the start from a template was cut off and failed: %s", why);
         return;
@@ -167,7 +176,7 @@ plug_next(struct concierge_vm *vm)
     size_t next = vm->warm->plugged + 1; /* the first one is the root image */
     int r;
 
-    if (next < vm->plan.nblocks && !vm->warm->inherited)
+    if (next < vm->plan.nblocks && !vm->warm->inherited && !vm->restore)
         r = hv->ops->disk_add(vm->hv, &vm->plan.blocks[next], on_plugged, vm);
     else
         r = hv->ops->pause(vm->hv, false, on_resumed, vm);
@@ -213,6 +222,7 @@ vm_warm_done(struct concierge_vm *vm)
         return;
     drop_warm(vm);
     vm_cpu_started(vm);
+    vm_restore_cancel(vm);
     plan_close_images(&vm->plan);
     network_close_fd(vm);
 }
@@ -228,15 +238,18 @@ vm_warm_on_running(struct concierge_vm *vm)
 int
 vm_warm_inherit(struct concierge_vm *vm, const char *start_mode)
 {
-    if (strcmp(start_mode, "warm") != 0)
+    if (strcmp(start_mode, "warm") == 0)
+        vm->start_mode = "warm";
+    else if (strcmp(start_mode, "snapshot") == 0)
+        vm->start_mode = "snapshot";
+    else
         return 0;
-    vm->start_mode = "warm";
-    if (vm->times.ready)
+    if (vm->was_running)
         return 0;
     vm->warm = calloc(1, sizeof(*vm->warm));
     if (!vm->warm)
         return -ENOMEM;
-    vm->warm->state = WARM_RESTORING;
+    vm->warm->state = vm->times.ready ? WARM_RESUMED : WARM_RESTORING;
     vm->warm->inherited = true;
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 #include "core/rpc/server.h"
 
 typedef void action_fn(struct concierge_vm *vm);
@@ -129,6 +130,9 @@ vm_free(struct concierge_vm *vm)
     if (vm->reachable)
         c->config.transport->ops->vm_remove(c->config.transport, vm->cid);
     vm_remove(vm);
+    vm_restore_cancel(vm);
+    vm_snapshot_cancel(vm, "vm_concierge is shutting down");
+    vm_images_free(vm->images);
     vm_warm_free(vm->warm);
     plan_done(&vm->plan);
     free(vm->run_dir);

@@ -126,6 +126,26 @@ states_identify(struct host *host, int fd, char *buf, size_t cap, struct vmt_err
 }
 
 static int
+states_path_of(struct host *host, int fd, char *buf, size_t cap, struct vmt_err *err)
+{
+    (void)fd;
+    (void)snprintf(buf, cap, "/images/file");
+    return may_fail(of(host), "find a path", err);
+}
+
+static int
+states_place(struct host *host, const char *path, char **ret_place, struct vmt_err *err)
+{
+    char place[512];
+    int r = may_fail(of(host), "find a place", err);
+
+    (void)snprintf(place, sizeof(place), "/states/%s", path);
+    if (r == 0)
+        *ret_place = strdup(place);
+    return r;
+}
+
+static int
 states_create(struct host *host, const char *dir, int *ret_fd, struct vmt_err *err)
 {
     struct fake_states *s = of(host);
@@ -305,6 +325,8 @@ states_background(struct host *host, const struct spawn_id *id)
 
 const struct host_state_ops fake_states_ops = {
     .identify = states_identify,
+    .path_of = states_path_of,
+    .place = states_place,
     .create = states_create,
     .commit = states_commit,
     .drop = states_drop,

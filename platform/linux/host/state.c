@@ -18,6 +18,7 @@
 #include "platform/linux/host/host_internal.h"
 #include "platform/linux/os/paths.h"
 
+#define BLOCK 512u /* of st_blocks, stat(2) */
 #define SMALL_FILE_MAX 262144
 #define NICE_LOWEST 19 /* setpriority(2) */
 #define TEMP "new."    /* after a dot: no path of a caller's reaches such a file */
@@ -65,6 +66,42 @@ state_identify(struct host *host, int fd, char *buf, size_t cap, struct vmt_err 
                  (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
                  (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     return n < 0 || (size_t)n >= cap ? vmt_err_set(err, ENOBUFS, "identify a file") : 0;
+}
+
+static int
+state_path_of(struct host *host, int fd, char *buf, size_t cap, struct vmt_err *err)
+{
+    char link[64];
+    struct stat st;
+    ssize_t n;
+
+    (void)host;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, buf, cap - 1);
+    if (n < 0)
+        return vmt_err_set(err, errno, "find the path of a file");
+    buf[n] = '\0';
+    if (fstat(fd, &st) < 0 || st.st_nlink == 0 || buf[0] != '/')
+        return vmt_err_setx(err, ENOENT, "a file has no path any more");
+    return 0;
+}
+
+static int
+state_place(struct host *host, const char *path, char **ret_place, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    VMT_CLEANUP(vmt_freep) char *dir = NULL;
+    int r = place_of(host, path, &place, err);
+
+    if (r < 0)
+        return r;
+    dir = strndup(place, (size_t)(strrchr(place, '/') - place));
+    if (!dir)
+        return vmt_err_set(err, ENOMEM, "find %s", path);
+    r = os_mkdir_p(dir, 0700, err);
+    if (r == 0)
+        *ret_place = vmt_take_ptr(&place);
+    return r;
 }
 
 /* Where the file system has no nameless files, one with a name that sweep knows. */
@@ -281,7 +318,7 @@ look_at(const char *dir, const char *name, struct host_state_entry *ret)
     *ret = (struct host_state_entry){
         .name = name,
         .is_dir = S_ISDIR(st.st_mode),
-        .bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0,
+        .bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_blocks * BLOCK : 0,
         .used_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000,
     };
     return true;
@@ -352,6 +389,8 @@ state_background(struct host *host, const struct spawn_id *id)
 
 const struct host_state_ops linux_host_state = {
     .identify = state_identify,
+    .path_of = state_path_of,
+    .place = state_place,
     .create = state_create,
     .commit = state_commit,
     .drop = state_drop,

@@ -345,6 +345,8 @@ make_concierge(struct program *p, struct vmt_err *err)
         .console_dir = p->console_dir,
         .template_count = p->opt.template_count,
         .template_bytes = p->opt.template_bytes,
+        .snapshot_count = p->opt.snapshot_count,
+        .snapshot_bytes = p->opt.snapshot_bytes,
         .on_idle = on_no_vms,
         .arg = p,
     };

@@ -9,10 +9,13 @@
 #include "core/base/cleanup.h"
 #include "core/base/str.h"
 
-/* A template of a guest with 2 GiB has about 150 MiB. */
+/* The template of a small guest has about 70 MiB: only what it uses is kept. */
 #define TEMPLATE_COUNT 4u
 #define TEMPLATE_COUNT_MAX 64u
 #define TEMPLATE_BYTES (2ull << 30)
+#define SNAPSHOT_COUNT 16u
+#define SNAPSHOT_COUNT_MAX 1024u
+#define SNAPSHOT_BYTES (32ull << 30)
 
 typedef bool set_fn(struct options *opt, const char *value);
 
@@ -180,6 +183,23 @@ set_vm_disk(struct options *opt, const char *value)
 }
 
 static bool
+set_snapshot_count(struct options *opt, const char *value)
+{
+    uint64_t n;
+
+    if (vmt_parse_u64(value, SNAPSHOT_COUNT_MAX, &n) < 0)
+        return false;
+    opt->snapshot_count = (uint32_t)n;
+    return true;
+}
+
+static bool
+set_snapshot_bytes(struct options *opt, const char *value)
+{
+    return vmt_parse_u64(value, INT64_MAX, &opt->snapshot_bytes) == 0;
+}
+
+static bool
 set_log_level(struct options *opt, const char *value)
 {
     static const struct {
@@ -235,6 +255,9 @@ static const struct {
     {"vm-disk", "PATH", "program that works on disk images", set_vm_disk},
     {"release-cgroup", NULL,
      "give the unit's cgroup back, and end: for ExecStopPost=", set_release_cgroup},
+    {"snapshot-count", "N", "snapshots that an owner may have (16)", set_snapshot_count},
+    {"snapshot-bytes", "BYTES", "no new ones beyond that of an owner (32 GiB)",
+     set_snapshot_bytes},
     {"log-level", "LEVEL", "error, warning, notice, info or debug", set_log_level},
 };
 
@@ -272,6 +295,8 @@ options_parse(int argc, char **argv, struct options *opt)
                             .hypervisor = "qemu",
                             .template_count = TEMPLATE_COUNT,
                             .template_bytes = TEMPLATE_BYTES,
+                            .snapshot_count = SNAPSHOT_COUNT,
+                            .snapshot_bytes = SNAPSHOT_BYTES,
                             .log_level = VMT_LOG_INFO};
     network_options_init(&opt->network);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)

@@ -29,6 +29,8 @@ struct options {
     struct network_options network;
     uint32_t template_count; /* per owner; 0: none are made or used */
     uint64_t template_bytes; /* of all owners */
+    uint32_t snapshot_count; /* per owner */
+    uint64_t snapshot_bytes; /* of one owner */
     enum vmt_log_level log_level;
 };
 
