@@ -9,8 +9,10 @@
 
 struct vmt_err;
 
-/* Descriptors of plugged disks are in the fd set of this number and the slot, those of
- * USB devices in that and the port. Smaller ones belong to the start. */
+/* Flash has the first two of these fd sets. Descriptors of plugged disks are in the fd
+ * set of this number and the slot, those of USB devices in that and the port. Smaller
+ * ones belong to the start. */
+#define QEMU_FDSET_FLASH 50u
 #define QEMU_FDSET_SLOT 100u
 #define QEMU_FDSET_USB 200u
 

@@ -72,8 +72,12 @@ check_texts(const struct vm_spec *spec, struct vmt_err *err)
 {
     if (!spec->name || !spec->name[0] || !is_printable(spec->name))
         return vmt_err_setx(err, EINVAL, "the vm has no printable name");
-    if (spec->kernel_fd < 0)
+    if (spec->kernel_fd < 0 && spec->firmware_fd < 1)
         return vmt_err_setx(err, EINVAL, "no kernel to boot");
+    if (spec->kernel_fd >= 0 && spec->firmware_fd > 0)
+        return vmt_err_setx(err, EINVAL, "a kernel boots without firmware");
+    if (spec->pflash_fd > 0 && spec->firmware_fd < 1)
+        return vmt_err_setx(err, EINVAL, "variables need their firmware");
     if (spec->vsock == HYPERVISOR_VSOCK_VHOST_USER) {
         if (!spec->vsock_socket || spec->vsock_socket[0] != '/')
             return vmt_err_setx(err, EINVAL, "the vsock device has no absolute path");
@@ -200,7 +204,9 @@ add_machine(struct vmt_argv *argv, const struct qemu_cmdline *in)
 
     vmt_argv_add(argv, "-machine");
     /* Without what no guest of ours uses: less to scan at boot, less to attack. */
-    vmt_argv_add(argv, "q35,memory-backend=mem0,sata=off,smbus=off,vmport=off");
+    vmt_argv_addf(argv, "q35,memory-backend=mem0,sata=off,smbus=off,vmport=off%s%s",
+                  spec->firmware_fd > 0 ? ",pflash0=flash0" : "",
+                  spec->pflash_fd > 0 ? ",pflash1=flash1" : "");
     vmt_argv_add(argv, "-accel");
     vmt_argv_add(argv, kvm ? "kvm" : "tcg");
     vmt_argv_add(argv, "-cpu");
@@ -210,10 +216,11 @@ add_machine(struct vmt_argv *argv, const struct qemu_cmdline *in)
     vmt_argv_add(argv, "-m");
     vmt_argv_addf(argv, "%" PRIu32 "M", spec->mem_mib);
     /* share=on always: without it QEMU accepts a vhost-user device without a word, but
-     * the device process cannot see what the guest writes. */
+     * the device process cannot see what the guest writes. QEMU asks for transparent
+     * huge pages by itself (madvise), and gets them where shmem_enabled allows that. */
     vmt_argv_add(argv, "-object");
-    vmt_argv_addf(argv, "memory-backend-memfd,id=mem0,size=%" PRIu32 "M,share=on",
-                  spec->mem_mib);
+    vmt_argv_addf(argv, "memory-backend-memfd,id=mem0,size=%" PRIu32 "M,share=on%s",
+                  spec->mem_mib, in->hugetlb ? ",hugetlb=on,hugetlbsize=2M" : "");
 }
 
 /* A listening socket instead of a connected one: QEMU accepts again after its client went
@@ -244,9 +251,30 @@ add_console(struct vmt_argv *argv, const struct vm_spec *spec)
     vmt_argv_add(argv, "chardev:ser0");
 }
 
+/* Flash of the machine: the firmware's code, and the variables that it keeps. */
+static void
+add_flash(struct vmt_argv *argv, int fd, unsigned n, bool read_only)
+{
+    vmt_argv_add(argv, "-add-fd");
+    vmt_argv_addf(argv, "fd=%d,set=%u", fd, QEMU_FDSET_FLASH + n);
+    vmt_argv_add(argv, "-blockdev");
+    vmt_argv_addf(argv,
+                  "{\"driver\":\"raw\",\"node-name\":\"flash%u\",\"read-only\":%s,"
+                  "\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/%u\","
+                  "\"read-only\":%s}}",
+                  n, read_only ? "true" : "false", QEMU_FDSET_FLASH + n,
+                  read_only ? "true" : "false");
+}
+
 static void
 add_kernel(struct vmt_argv *argv, const struct vm_spec *spec)
 {
+    if (spec->firmware_fd > 0) {
+        add_flash(argv, QEMU_FD_FIRMWARE, 0, true);
+        if (spec->pflash_fd > 0)
+            add_flash(argv, QEMU_FD_PFLASH, 1, false);
+        return;
+    }
     vmt_argv_add(argv, "-kernel");
     vmt_argv_addf(argv, "/proc/self/fd/%d", QEMU_FD_KERNEL);
     if (spec->initrd_fd >= 0) {
@@ -532,6 +560,8 @@ qemu_cmdline_fds(const struct vm_spec *spec, int qmp_fd, int stderr_fd,
         {spec->kernel_fd, QEMU_FD_KERNEL},
         {spec->initrd_fd, QEMU_FD_INITRD},
         {spec->net == HYPERVISOR_NET_TAP ? spec->tap_fd : -1, QEMU_FD_TAP},
+        {spec->firmware_fd > 0 ? spec->firmware_fd : -1, QEMU_FD_FIRMWARE},
+        {spec->pflash_fd > 0 ? spec->pflash_fd : -1, QEMU_FD_PFLASH},
     };
     size_t n = 0;
 

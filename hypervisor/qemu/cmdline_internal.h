@@ -22,13 +22,15 @@ enum qemu_fd {
     QEMU_FD_INITRD = 6,
     QEMU_FD_DISK = 7,
     QEMU_FD_TAP = 23, /* behind the disks */
+    QEMU_FD_FIRMWARE = 24,
+    QEMU_FD_PFLASH = 25,
 };
 
 /* virtio-blk-pci takes one slot each; 16 leaves room on the bus of 32 for all others. */
 #define QEMU_DISKS_MAX 16
 
 /* Descriptors that one VM inherits at most: stderr, QMP and so on, one a disk. */
-#define QEMU_FDS_MAX (6 + QEMU_DISKS_MAX)
+#define QEMU_FDS_MAX (8 + QEMU_DISKS_MAX)
 
 /* virtio 1.2, 5.2.6.4: the identification of a block device has 20 bytes. */
 #define QEMU_DISK_SERIAL_MAX 20
@@ -38,6 +40,7 @@ struct qemu_cmdline {
     const char *binary;
     const char *kvm_cpu; /* value of -cpu under KVM */
     bool qmp;            /* QMP on QEMU_FD_QMP */
+    bool hugetlb;        /* RAM from the host's pool of huge pages of 2 MiB */
 };
 
 /* The root port of the vsock device in a VM with spare slots. */

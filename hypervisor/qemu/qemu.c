@@ -31,7 +31,8 @@ static const struct hypervisor_ops qemu_ops = {
             HYPERVISOR_CAP_PAUSE | HYPERVISOR_CAP_ADOPT | HYPERVISOR_CAP_BALLOON |
             HYPERVISOR_CAP_DISK_RESIZE | HYPERVISOR_CAP_DISK_HOTPLUG |
             HYPERVISOR_CAP_NIC_HOTPLUG | HYPERVISOR_CAP_VSOCK_HOTPLUG |
-            HYPERVISOR_CAP_USB | HYPERVISOR_CAP_SNAPSHOT,
+            HYPERVISOR_CAP_USB | HYPERVISOR_CAP_FIRMWARE | HYPERVISOR_CAP_HUGEPAGES |
+            HYPERVISOR_CAP_SNAPSHOT,
     .check = qemu_check,
     .probe = qemu_probe,
     .probe_cancel = qemu_probe_cancel,

@@ -82,6 +82,12 @@ int qemu_vm_save(struct hypervisor_vm *vm, int fd, hypervisor_done_fn *done, voi
 /* accel_key.c */
 int qemu_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err);
 
+/* hugepages.c */
+#define QEMU_HUGEPAGES_DIR "/sys/kernel/mm/hugepages/hugepages-2048kB"
+/* Does the pool of huge pages in this directory of sysfs have room for so much RAM? What
+ * is missing is logged. */
+bool qemu_hugepages_suffice(const char *dir, uint32_t mem_mib);
+
 /* probe.c */
 int qemu_probe(struct hypervisor *hv, const struct hypervisor_probe_request *req,
                struct hypervisor_probe **ret_probe, struct vmt_err *err);

@@ -256,7 +256,11 @@ check_files(const struct vm_spec *spec, struct vmt_err *err)
 {
     int r = 0;
 
-    if (spec->console_fd >= 0)
+    if (spec->firmware_fd > 0)
+        r = qemu_check_mode(spec->firmware_fd, O_RDONLY, "the firmware", err);
+    if (r == 0 && spec->pflash_fd > 0)
+        r = qemu_check_mode(spec->pflash_fd, O_RDWR, "the firmware's variables", err);
+    if (r == 0 && spec->console_fd >= 0)
         r = qemu_check_mode(spec->console_fd, O_WRONLY, "the console", err);
     for (size_t i = 0; r == 0 && i < spec->ndisks; i++) {
         r = qemu_blockdev_check(&spec->disks[i], err);
@@ -273,7 +277,12 @@ qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,
 {
     struct qemu *self = VMT_CONTAINER_OF(hv, struct qemu, base);
     const struct qemu_cmdline in = {
-        .spec = spec, .binary = self->binary, .kvm_cpu = self->kvm_cpu, .qmp = true};
+        .spec = spec,
+        .binary = self->binary,
+        .kvm_cpu = self->kvm_cpu,
+        .qmp = true,
+        .hugetlb =
+            spec->hugepages && qemu_hugepages_suffice(QEMU_HUGEPAGES_DIR, spec->mem_mib)};
     VMT_CLEANUP(qemu_vm_freep) struct hypervisor_vm *vm = NULL;
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
     VMT_CLEANUP(vmt_closep) int qmp_fd = -1;

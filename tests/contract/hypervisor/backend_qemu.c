@@ -142,6 +142,9 @@ main(void)
         .murder = qemu_murder,
         .probed = HYPERVISOR_ACCEL_KVM, /* the real accelerator's stand-in came up */
         .console_text = "guest is up",
+        .firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd", /* package ovmf */
+        .variables = "/usr/share/OVMF/OVMF_VARS_4M.fd",
+        .firmware_text = "BdsDxe",
         .usb_null_result = -EIO, /* no device of usbfs */
     };
 

@@ -37,6 +37,9 @@ struct suite_backend {
     const char *console_text;
     /* Make the guest report its memory. NULL: it does that by itself. */
     void (*tell_memory)(struct suite *s);
+    /* Firmware with an empty store of variables, to boot without a kernel; what it says
+     * on the console. NULL: nothing to boot. */
+    const char *firmware, *variables, *firmware_text;
     /* What attaching a descriptor of /dev/null as a USB device gives. */
     int usb_null_result;
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/contract/hypervisor/suite.h"
@@ -225,6 +226,71 @@ a_usb_port_takes_what_is_a_usb_device(void **state)
     close(fd);
 }
 
+/* A private copy, as each VM has one. */
+static int
+copy_of(const char *path)
+{
+    char chunk[4096];
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = memfd_create("variables", MFD_CLOEXEC);
+    ssize_t n;
+
+    assert_true(from >= 0 && to >= 0);
+    while ((n = read(from, chunk, sizeof(chunk))) > 0)
+        assert_int_equal(write(to, chunk, (size_t)n), n);
+    close(from);
+    return to;
+}
+
+static bool
+differs(int fd, const char *path)
+{
+    char a[4096], b[4096];
+    int other = open(path, O_RDONLY | O_CLOEXEC);
+    bool same = true;
+    ssize_t n;
+
+    for (off_t at = 0; same && (n = pread(fd, a, sizeof(a), at)) > 0; at += n)
+        same = pread(other, b, sizeof(b), at) == n && memcmp(a, b, (size_t)n) == 0;
+    close(other);
+    return !same;
+}
+
+static void
+firmware_boots_and_keeps_its_variables(void **state)
+{
+    struct suite *s = *state;
+    struct vm_spec spec = suite_spec(s, NULL);
+
+    NEEDS(s, HYPERVISOR_CAP_FIRMWARE);
+    if (!s->backend->firmware || access(s->backend->firmware, R_OK) != 0)
+        skip();
+    spec.kernel_fd = spec.initrd_fd = -1;
+    spec.net = HYPERVISOR_NET_NONE; /* nothing to boot from */
+    spec.firmware_fd = open(s->backend->firmware, O_RDONLY | O_CLOEXEC);
+    spec.pflash_fd = copy_of(s->backend->variables);
+    suite_start(s, &spec);
+    close(spec.firmware_fd);
+    suite_wait(s, &s->controls);
+    suite_wait_console(s, s->backend->firmware_text);
+    suite_quit_and_exit(s);
+    assert_true(differs(spec.pflash_fd, s->backend->variables));
+    close(spec.pflash_fd);
+}
+
+static void
+huge_pages_are_taken_where_there_are_any(void **state)
+{
+    struct suite *s = *state;
+    struct vm_spec spec = suite_spec(s, "quiet");
+
+    NEEDS(s, HYPERVISOR_CAP_HUGEPAGES);
+    spec.hugepages = true;
+    suite_start(s, &spec);
+    suite_wait(s, &s->controls);
+    suite_quit_and_exit(s);
+}
+
 static void
 device_calls_in_flight_fail_before_the_exit(void **state)
 {
@@ -254,6 +320,8 @@ suite_devices_run(void)
         SUITE_TEST(slots_are_counted_and_known_after_adoption),
         SUITE_TEST(a_disk_may_boot_in_a_slot_and_leave_it),
         SUITE_TEST(a_usb_port_takes_what_is_a_usb_device),
+        SUITE_TEST(firmware_boots_and_keeps_its_variables),
+        SUITE_TEST(huge_pages_are_taken_where_there_are_any),
         SUITE_TEST(device_calls_in_flight_fail_before_the_exit),
     };
 

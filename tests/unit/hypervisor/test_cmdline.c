@@ -261,6 +261,41 @@ a_restored_vm_waits_for_its_state(void **state)
 }
 
 static void
+firmware_stands_in_for_a_kernel(void **state)
+{
+    struct vm_spec spec = minimal;
+
+    (void)state;
+    spec.firmware_fd = 13;
+    expect_refusal(&spec, "a kernel boots without firmware");
+    spec.firmware_fd = 0;
+    spec.pflash_fd = 14;
+    expect_refusal(&spec, "variables need their firmware");
+    spec.kernel_fd = -1;
+    spec.firmware_fd = 13;
+    spec.hugepages = true; /* which the host has not: see vm.c */
+    expect_golden(&spec, NULL, "firmware");
+}
+
+static void
+huge_pages_are_asked_for_where_the_host_has_them(void **state)
+{
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
+    const struct qemu_cmdline in = {.spec = &minimal,
+                                    .binary = "qemu-system-x86_64",
+                                    .kvm_cpu = "host",
+                                    .hugetlb = true};
+
+    (void)state;
+    assert_int_equal(qemu_cmdline_build(&in, &argv, NULL), 0);
+    for (size_t i = 0; i < argv.n; i++)
+        if (strcmp(argv.v[i], "memory-backend-memfd,id=mem0,size=256M,share=on,"
+                              "hugetlb=on,hugetlbsize=2M") == 0)
+            return;
+    fail_msg("no huge pages");
+}
+
+static void
 slots_that_are_not_there_are_refused(void **state)
 {
     struct hypervisor_disk disks[] = {
@@ -337,6 +372,8 @@ main(void)
         cmocka_unit_test(bad_disks_are_refused_by_number),
         cmocka_unit_test(spare_slots_bring_ports_and_disks_that_can_leave),
         cmocka_unit_test(a_restored_vm_waits_for_its_state),
+        cmocka_unit_test(firmware_stands_in_for_a_kernel),
+        cmocka_unit_test(huge_pages_are_asked_for_where_the_host_has_them),
         cmocka_unit_test(slots_that_are_not_there_are_refused),
         cmocka_unit_test(bad_vsock_paths_and_oem_strings_are_refused),
         cmocka_unit_test(the_inherited_descriptors_match_the_command_line),
