@@ -7,6 +7,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
+#include "tests/fake/fake_host_net.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/test.h"
 
@@ -27,7 +28,7 @@ check_calls(struct sim *s)
     }
 }
 
-/* No two VMs that are told of share a cid, and none is told of twice. */
+/* No two VMs that are told of share a cid or an address, and none is told of twice. */
 static void
 check_list(const VmTools__Concierge__ListVmsResponse *list)
 {
@@ -40,6 +41,13 @@ check_list(const VmTools__Concierge__ListVmsResponse *list)
 
             if (strcmp(vm->name, other->name) == 0)
                 fail_msg("ListVms tells of %s twice", vm->name);
+            if (*vm->vm_info->mac_address &&
+                strcmp(vm->vm_info->mac_address, other->vm_info->mac_address) == 0)
+                fail_msg("%s and %s have the same network address", vm->name,
+                         other->name);
+            if (strcmp(vm->vm_info->network, "tap") == 0 && vm->vm_info->ipv4_address &&
+                vm->vm_info->ipv4_address == other->vm_info->ipv4_address)
+                fail_msg("%s and %s have the same IPv4 address", vm->name, other->name);
             if (vm->vm_info->cid && vm->vm_info->cid == other->vm_info->cid)
                 fail_msg("%s and %s have the cid %d", vm->name, other->name,
                          (int)vm->vm_info->cid);
@@ -89,5 +97,9 @@ sim_check_end(struct sim *s)
         fail_msg("%zu VMs are left", concierge_vm_count(s->w.c));
     for (size_t i = 0; i < s->nguests; i++)
         guest_free(s->guests[i].guest);
+    if (s->w.host_net && fake_host_net_count(s->w.host_net) != 0)
+        fail_msg("%zu taps are left", fake_host_net_count(s->w.host_net));
     world_done(&s->w);
+    if (s->w.host_net)
+        s->w.host_net->ops->free(s->w.host_net);
 }

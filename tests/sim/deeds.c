@@ -12,6 +12,7 @@
 #include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/concierge/service.h"
+#include "tests/fake/fake_host_net.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/test.h"
 
@@ -175,7 +176,22 @@ do_kill_companion(struct sim *s)
 static void
 do_fault(struct sim *s)
 {
-    fake_host_fail_after(s->w.host, sim_dice(s, 12), ENOSPC);
+    if (s->w.host_net && sim_dice(s, 4) == 0)
+        fake_host_net_fail_add(s->w.host_net, EBUSY);
+    else
+        fake_host_fail_after(s->w.host, sim_dice(s, 12), ENOSPC);
+}
+
+void
+sim_give_taps(struct sim *s)
+{
+    world_kill_daemon(&s->w);
+    s->w.host_net = fake_host_net_new();
+    s->w.network =
+        (struct concierge_network){.prefer_tap = true,
+                                   .subnets = {0x64735c00, sim_dice(s, 3) ? 24 : 28},
+                                   .containers = {0x64735cc0, 26}};
+    world_start_daemon(&s->w);
 }
 
 static int

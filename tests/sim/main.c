@@ -42,6 +42,8 @@ live(struct shared *shared, uint64_t seed)
     s.totals = &shared->totals;
     s.names = sim_dice(&s, 8) ? 3 : 40; /* few that meet often, or many */
     world_init(&s.w);
+    if (sim_dice(&s, 2))
+        sim_give_taps(&s);
     (void)alarm(HANG_S);
     for (uint64_t i = 0; i < deeds; i++) {
         sim_deed(&s);

@@ -54,6 +54,9 @@ const char *sim_name(struct sim *s);
 /* Where the answer to a call goes. NULL: the life has called enough. */
 struct sim_call *sim_call_new(struct sim *s, const char *method);
 
+/* From now on VMs get a tap each, of few subnets or of many. */
+void sim_give_taps(struct sim *s);
+
 /* One thing happens. */
 void sim_deed(struct sim *s);
 /* What happens to no VM in particular ends, and all VMs are stopped. */
