@@ -307,13 +307,14 @@ hold(struct template_builder *b, bool held)
 static void
 watch_boot(struct template_builder *b)
 {
-    uint64_t now = now_ms(b);
+    uint64_t now;
 
     if (b->control && is_ready(b)) {
         pause_guest(b);
         return;
     }
     hold(b, somebody_boots(b->c));
+    now = now_ms(b); /* not before: holding it counts as progress */
     if (b->console_bytes > CONSOLE_LOG_MAX)
         fail(b, "its guest floods its console");
     else if (now - b->progress_ms >= PROGRESS_MS || now - b->begun_ms >= BUILD_MAX_MS)

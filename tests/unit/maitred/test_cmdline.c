@@ -61,7 +61,8 @@ nothing_said_means_defaults(void **state)
     (void)state;
     assert_int_equal(c.host_port, 7777);
     assert_int_equal(c.port, 8888);
-    assert_true(c.root_overlay && !c.root_rw && !c.probe && !c.shell);
+    assert_true(c.root_overlay && !c.root_rw && !c.probe && !c.shell && !c.template);
+    assert_int_equal(c.thaw_timeout_s, 30);
     assert_string_equal(c.root, "");
     assert_int_equal(c.refused.n, 0);
 }
@@ -73,7 +74,8 @@ the_last_of_several_wins(void **state)
     struct cmdline c =
         parse("root=/dev/vda rw ro maitred.listen_port=1 maitred.host_port=42 "
               "rootfstype=squashfs rootflags=\"a,b c\" maitred.overlay=none "
-              "maitred.poweroff=halt maitred.probe maitred.job_timeout=3");
+              "maitred.poweroff=halt maitred.probe maitred.job_timeout=3 "
+              "maitred.template maitred.thaw_timeout=7");
 
     (void)state;
     assert_string_equal(c.root, "/dev/vda");
@@ -82,6 +84,8 @@ the_last_of_several_wins(void **state)
     assert_true(!c.root_rw && !c.root_overlay && c.probe);
     assert_int_equal(c.host_port, 42);
     assert_int_equal(c.job_timeout_s, 3);
+    assert_true(c.template);
+    assert_int_equal(c.thaw_timeout_s, 7);
     assert_int_equal(c.poweroff, CMDLINE_POWEROFF_HALT);
     assert_int_equal(c.refused.n, 0);
 }

@@ -150,10 +150,18 @@ begin_late(struct agent *agent, uint64_t delay_ms)
 }
 
 static void
+say_report(struct agent *agent)
+{
+    char line[LINE_BYTES];
+
+    console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
+                agent->boot.report.ndegraded ? ", degraded" : "");
+}
+
+static void
 on_ready_acked(void *arg)
 {
     struct agent *agent = arg;
-    char line[LINE_BYTES];
 
     ready_free(agent->ready);
     agent->ready = NULL;
@@ -161,8 +169,8 @@ on_ready_acked(void *arg)
         return;
     agent->was_acked = true;
     report_phase(&agent->boot.report, "ready");
-    console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
-                agent->boot.report.ndegraded ? ", degraded" : "");
+    if (!agent->awaits_identity)
+        say_report(agent);
     if (!agent->boot.is_complete)
         begin_late(agent, 0);
 }
@@ -201,6 +209,7 @@ on_jobs_done(void *arg)
 
     report_phase(&agent->boot.report, "jobs");
     if (agent->on_started) {
+        say_report(agent);
         agent->on_started(agent);
         return;
     }

@@ -148,8 +148,8 @@ identity_apply(const struct identity *id, struct vmt_err *err)
                                  .tv_nsec = id->wall_time_ns % NS_PER_S};
     int r = 0;
 
-    if (id->wall_time_ns > 0) /* first: it runs on while the rest is done */
-        r = time_set(&now, err);
+    if (id->wall_time_ns > 0)           /* first: it runs on while the rest is done */
+        r = time_set(&now, false, err); /* the hardware clock ran on at the host */
     if (r == 0 && id->nentropy > 0)
         r = add_entropy(id, err);
     if (r == 0 && is_set(id->machine_id))

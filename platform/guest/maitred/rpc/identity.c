@@ -71,6 +71,8 @@ static void
 go_on(struct agent *agent)
 {
     if (agent->awaits_identity)
+        report_phase(&agent->boot.report, "disks");
+    if (agent->awaits_identity)
         agent_start_programs(agent, on_started);
     else
         finish(agent, false);
@@ -178,7 +180,11 @@ handle_set_identity(void *ctx, struct rpc_server_call *call,
                                            : "too many disks");
         return;
     }
+    if (agent->awaits_identity)
+        report_phase(&agent->boot.report, "called");
     r = become(req, &err);
+    if (agent->awaits_identity)
+        report_phase(&agent->boot.report, "identity");
     if (r < 0)
         rpc_server_call_fail(
             call, r == -EINVAL || r == -ENOENT ? RPC_INVALID_ARGUMENT : RPC_INTERNAL,

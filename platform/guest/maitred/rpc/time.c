@@ -52,14 +52,15 @@ write_rtc(time_t seconds)
 }
 
 int
-time_set(const struct timespec *ts, struct vmt_err *err)
+time_set(const struct timespec *ts, bool hardware, struct vmt_err *err)
 {
     if (ts->tv_sec < TIME_MIN || ts->tv_nsec < 0 || ts->tv_nsec >= NSEC_PER_SEC)
         return vmt_err_setx(err, EINVAL, "%lld s and %ld ns are no present time",
                             (long long)ts->tv_sec, ts->tv_nsec);
     if (clock_settime(CLOCK_REALTIME, ts) < 0)
         return vmt_err_set(err, errno == EINVAL ? EIO : errno, "set the clock");
-    write_rtc(ts->tv_sec);
+    if (hardware)
+        write_rtc(ts->tv_sec);
     return 0;
 }
 
@@ -76,7 +77,7 @@ handle_set_time(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
         ts.tv_sec = req->time->seconds;
         ts.tv_nsec = req->time->nanos;
     }
-    r = time_set(&ts, &err);
+    r = time_set(&ts, true, &err);
     if (r < 0)
         rpc_server_call_fail(call, r == -EINVAL ? RPC_INVALID_ARGUMENT : RPC_INTERNAL,
                              "%s", err.msg);

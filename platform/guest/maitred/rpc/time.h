@@ -7,9 +7,9 @@
 
 struct vmt_err;
 
-/* Set the wall clock and the hardware clock. Returns 0; -EINVAL: no present time; -errno.
- */
-int time_set(const struct timespec *ts, struct vmt_err *err);
+/* Set the wall clock, and the hardware clock too if it may not be right. Returns 0;
+ * -EINVAL: no present time; -errno. */
+int time_set(const struct timespec *ts, bool hardware, struct vmt_err *err);
 
 /* Make name, which has data below /usr/share/zoneinfo, the zone of the system; by a link,
  * or by a bind mount for programs that do not follow a link to a link. Returns 0;
