@@ -154,8 +154,11 @@ void
 concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
 {
     struct stop_group *group = calloc(1, sizeof(*group));
+    struct vmt_clock *clock = c->config.clock;
 
     c->shutting_down = true;
+    if (c->config.shutdown_limit_ms)
+        c->shutdown_end_ms = clock->ops->now_ms(clock) + c->config.shutdown_limit_ms;
     (void)restart_cancel(c, NULL, NULL);
     template_builder_stop(c->builder);
     startup_leave(c);
@@ -171,6 +174,8 @@ concierge_shutdown(struct concierge *c, void (*done)(void *arg), void *arg)
     {
         struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
 
+        if (vm_is_stopping(vm) && vm->timer) /* its step began without a limit */
+            vm_arm_stop(vm);
         if (vm_stop(vm, group, VM_TOOLS__CONCIERGE__VM_STOP_REASON__SERVICE_SHUTDOWN) < 0)
             vmt_log_error("no memory to stop a VM; it is left running vm=%s", vm->key);
     }

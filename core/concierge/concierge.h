@@ -38,17 +38,18 @@ struct concierge_config {
     struct spawn *spawn;
     struct host *host;
     struct hypervisor *hypervisor;
-    unsigned template_count;  /* at most so many per owner; 0: every start boots */
-    uint64_t template_bytes;  /* of all owners together */
-    bool require_mitigations; /* no VM on a processor that leaks to guests */
-    unsigned snapshot_count;  /* at most so many per owner */
-    uint64_t snapshot_bytes;  /* of one owner: with more there is no new one */
-    struct host_watch *watch; /* NULL: changes of the host are not noticed */
-    struct host_sleep *sleep; /* NULL: nobody says that the host is about to sleep */
-    const char *vm_vsock;     /* program of the vsock device: path, or name in PATH */
-    const char *vm_disk;      /* program that works on disk images: path, or name */
-    const char *console_dir;  /* absolute; holds one console log per VM name */
-    struct host_net *net;     /* NULL: no VM gets a tap */
+    unsigned template_count;    /* at most so many per owner; 0: every start boots */
+    uint64_t template_bytes;    /* of all owners together */
+    uint32_t shutdown_limit_ms; /* for concierge_shutdown, whatever hangs; 0: none */
+    bool require_mitigations;   /* no VM on a processor that leaks to guests */
+    unsigned snapshot_count;    /* at most so many per owner */
+    uint64_t snapshot_bytes;    /* of one owner: with more there is no new one */
+    struct host_watch *watch;   /* NULL: changes of the host are not noticed */
+    struct host_sleep *sleep;   /* NULL: nobody says that the host is about to sleep */
+    const char *vm_vsock;       /* program of the vsock device: path, or name in PATH */
+    const char *vm_disk;        /* program that works on disk images: path, or name */
+    const char *console_dir;    /* absolute; holds one console log per VM name */
+    struct host_net *net;       /* NULL: no VM gets a tap */
     struct concierge_network network;
     /* The last VM is gone, or the last disk operation over. From the loop, but not a
      * place to free anything. May be NULL.

@@ -43,7 +43,6 @@
 #define AGENT_RPC_MS 20000u
 #define AGENT_SHUTDOWN_MS 30000u
 #define STOP_STEP_MS 10000u
-#define COMPANION_STOP_MS 2000u
 #define LOG_CHECK_MS 2000u
 
 /* A guest writes a few MiB between two checks at most; with what is kept beside it, a
@@ -76,6 +75,7 @@ struct concierge {
     struct concierge_connection connection;
     struct cpu_shares cpu;
     bool shutting_down;
+    uint64_t shutdown_end_ms; /* when all has to be over, 0: some time */
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
 };
 
@@ -280,6 +280,8 @@ void startup_unlisten(struct concierge *c);
 int startup_serve(struct concierge_vm *vm, struct vmt_err *err);
 
 /* --- stop.c --- */
+/* Arm the deadline of the step of a stop that vm is in. */
+void vm_arm_stop(struct concierge_vm *vm);
 /* Want vm to end, for group, with a reason (VmTools__Concierge__VmStopReason) that counts
  * if it is the first. Returns 0 or -ENOMEM. */
 int vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason);

@@ -18,6 +18,7 @@
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/snapshot_internal.h"
 #include "core/rpc/server.h"
+#include "core/vm/stop_budget.h"
 
 static void
 on_shutdown_done(void *arg, const struct rpc_status *status)
@@ -67,13 +68,26 @@ on_open(void *arg, const struct vmt_err *err)
     vm_post(vm, VM_EV_AGENT_FAILED);
 }
 
+void
+vm_arm_stop(struct concierge_vm *vm)
+{
+    struct vmt_clock *clock = vm->c->config.clock;
+    uint64_t end = vm->c->shutdown_end_ms, left = STOP_NO_LIMIT, now;
+
+    if (end) {
+        now = clock->ops->now_ms(clock);
+        left = end > now ? end - now : 0;
+    }
+    vm_arm(vm, stop_budget_ms(vm->state, left));
+}
+
 /* The one deadline covers connecting and the answer. */
 void
 vm_act_ask(struct concierge_vm *vm)
 {
     struct vmt_err err = {0};
 
-    vm_arm(vm, AGENT_SHUTDOWN_MS);
+    vm_arm_stop(vm);
     if (vm_agent_is_open(&vm->agent)) {
         ask(vm);
         return;
@@ -85,14 +99,17 @@ vm_act_ask(struct concierge_vm *vm)
 void
 vm_act_wait(struct concierge_vm *vm)
 {
-    vm_arm(vm, STOP_STEP_MS);
+    vm_arm_stop(vm);
 }
 
 /* A step that cannot even be tried takes no time. */
 static void
 arm_step(struct concierge_vm *vm, int r)
 {
-    vm_arm(vm, r < 0 ? 0 : STOP_STEP_MS);
+    if (r < 0)
+        vm_arm(vm, 0);
+    else
+        vm_arm_stop(vm);
 }
 
 void
@@ -118,7 +135,7 @@ vm_act_kill(struct concierge_vm *vm)
     struct hypervisor *hv = vm->c->config.hypervisor;
 
     (void)hv->ops->kill(vm->hv, SIGKILL);
-    vm_arm(vm, STOP_STEP_MS);
+    vm_arm_stop(vm);
 }
 
 void
@@ -149,7 +166,7 @@ vm_act_release(struct concierge_vm *vm)
         return;
     }
     (void)c->config.spawn->ops->kill(vm->companion, SIGTERM);
-    vm_arm(vm, COMPANION_STOP_MS);
+    vm_arm_stop(vm);
 }
 
 void
@@ -161,7 +178,7 @@ vm_act_kill_companion(struct concierge_vm *vm)
                     vm->companion_id.pid, vm->key, vm->cid);
     if (vm->companion)
         (void)c->config.spawn->ops->kill(vm->companion, SIGKILL);
-    vm_arm(vm, COMPANION_STOP_MS);
+    vm_arm_stop(vm);
 }
 
 /* spec 16.2: VmStopped only after everything was released. */

@@ -401,7 +401,7 @@ vm_act_wake(struct concierge_vm *vm)
         return;
     }
     vm->power.commands++;
-    vm_arm(vm, AGENT_SHUTDOWN_MS);
+    vm_arm_stop(vm);
 }
 
 static void

@@ -39,6 +39,7 @@
 
 /* For clients to take their last answers. */
 #define LEAVE_GRACE_MS 2000u
+#define LEAVE_MS 1000u
 
 /* Each member owned; NULL or -1 until it is there. */
 struct program {
@@ -332,6 +333,8 @@ make_concierge(struct program *p, struct vmt_err *err)
         .spawn = p->spawn,
         .host = p->host,
         .hypervisor = p->hypervisor,
+        /* The rest is for the clients to take their answers, and for us to leave. */
+        .shutdown_limit_ms = p->opt.shutdown_limit_s * 1000 - LEAVE_GRACE_MS - LEAVE_MS,
         .require_mitigations = p->opt.require_mitigations,
         .watch = p->watch,
         .sleep = p->sleep,

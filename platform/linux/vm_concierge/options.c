@@ -17,6 +17,9 @@
 #define SNAPSHOT_COUNT_MAX 1024u
 #define SNAPSHOT_BYTES (32ull << 30)
 
+#define SHUTDOWN_LIMIT_S 85u
+#define SHUTDOWN_LIMIT_MIN_S 5u
+
 typedef bool set_fn(struct options *opt, const char *value);
 
 static bool
@@ -79,6 +82,17 @@ set_dbus(struct options *opt, const char *value)
 {
     opt->dbus = value;
     return *value != '\0';
+}
+
+static bool
+set_shutdown_limit(struct options *opt, const char *value)
+{
+    uint64_t n;
+
+    if (vmt_parse_u64(value, 3600, &n) < 0 || n < SHUTDOWN_LIMIT_MIN_S)
+        return false;
+    opt->shutdown_limit_s = (uint32_t)n;
+    return true;
 }
 
 static bool
@@ -233,6 +247,8 @@ static const struct {
     {"idle-exit", "SECONDS", "end after that long without VMs and clients; 0: never",
      set_idle_exit},
     {"dbus", "BUS", "also serve on system, session, an address, or none", set_dbus},
+    {"shutdown-limit", "SECONDS",
+     "be done with SIGTERM in that time, whatever hangs (85)", set_shutdown_limit},
     {"require-mitigations", NULL, "refuse VMs on a processor that leaks to guests",
      set_require_mitigations},
     {"sleep-bus", "BUS", "where logind tells that the host sleeps (system), or none",
@@ -292,6 +308,7 @@ options_parse(int argc, char **argv, struct options *opt)
     int c, index;
 
     *opt = (struct options){.ready_fd = -1,
+                            .shutdown_limit_s = SHUTDOWN_LIMIT_S,
                             .hypervisor = "qemu",
                             .template_count = TEMPLATE_COUNT,
                             .template_bytes = TEMPLATE_BYTES,

@@ -19,6 +19,7 @@ struct options {
     bool release_cgroup;  /* do that and nothing else */
     const char *dbus;     /* "none", "system", "session" or an address; NULL: by mode */
     bool require_mitigations;
+    uint32_t shutdown_limit_s;
     const char *sleep_bus;         /* likewise, where logind is; NULL: system */
     const char *hypervisor;        /* name of a backend */
     const char *hypervisor_binary; /* NULL: the backend's own choice */

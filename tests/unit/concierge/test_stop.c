@@ -467,6 +467,42 @@ a_shutdown_stops_all_and_lets_nobody_start(void **state)
     world_done(&w);
 }
 
+/* spec 15.3: a supervisor that kills after 30 s must not find VMs that run. */
+static void
+a_shutdown_with_hung_vms_ends_within_its_limit(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct guest *a, *b;
+    bool done = false;
+
+    (void)state;
+    world_init(&w);
+    world_kill_daemon(&w);
+    w.shutdown_limit_ms = 27000;
+    world_start_daemon(&w);
+    fake_hypervisor_behaviour(w.hv)->ignore_sigterm = true;
+    fake_hypervisor_behaviour(w.hv)->ignore_quit = true;
+    a = world_run_vm(&w, "a");
+    b = world_run_vm(&w, "b");
+    guest_set(a, "Shutdown", GUEST_IGNORES);
+    guest_set(b, "Shutdown", GUEST_IGNORES);
+    client_stop(&w, "b", &call); /* it has begun with a step of 30 s */
+    world_run(&w, 3000);
+    w.companions_hang = true;
+    concierge_shutdown(w.c, set_flag, &done);
+    world_run(&w, 20000);
+    assert_false(done);
+    world_run(&w, 7000);
+    assert_true(done);
+    assert_int_equal(fake_hypervisor_count(w.hv), 0);
+    assert_int_equal(w.starting_ups, w.stoppeds);
+    client_call_done(&call);
+    guest_free(a);
+    guest_free(b);
+    world_done(&w);
+}
+
 /* spec 4.1, 6: a check that comes after the call waited would hang it for ever. */
 static void
 a_daemon_that_goes_answers_who_waits(void **state)
@@ -512,6 +548,7 @@ main(void)
         cmocka_unit_test(stopping_all_of_none_is_answered),
         cmocka_unit_test(a_name_alone_stops_it_for_every_owner),
         cmocka_unit_test(a_shutdown_stops_all_and_lets_nobody_start),
+        cmocka_unit_test(a_shutdown_with_hung_vms_ends_within_its_limit),
         cmocka_unit_test(a_daemon_that_goes_answers_who_waits),
     };
 

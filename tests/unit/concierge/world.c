@@ -153,6 +153,7 @@ world_start_daemon(struct world *w)
         .spawn = w->spawn,
         .host = w->host,
         .hypervisor = w->hv,
+        .shutdown_limit_ms = w->shutdown_limit_ms,
         .require_mitigations = w->require_mitigations,
         .watch = &w->watch.watch,
         .sleep = &w->watch.sleep,

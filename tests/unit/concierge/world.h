@@ -32,6 +32,7 @@ struct world {
     struct hypervisor *hv;
     struct fake_watch watch;
     bool require_mitigations;         /* of the next daemon */
+    uint32_t shutdown_limit_ms;       /* likewise */
     struct host_net *host_net;        /* the test's own, NULL: none */
     struct concierge_network network; /* all zeroes: the user network */
     struct concierge *c;
