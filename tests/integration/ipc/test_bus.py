@@ -17,6 +17,12 @@ import xml.etree.ElementTree
 
 import harness
 
+try:
+    import dbus
+except ImportError:
+    print("python3-dbus is not installed")
+    sys.exit(harness.SKIP)
+
 NAME, PATH = "org.chromium.VmConcierge", "/org/chromium/VmConcierge"
 NOBODY = 65534
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -152,7 +158,82 @@ class BusTest(unittest.TestCase):
                               timeout=harness.PATIENCE, check=True).stdout
         have = {m.get("name") for i in xml.etree.ElementTree.fromstring(text)
                 if i.get("name") == NAME for m in i}
-        self.assertEqual(have, want)
+        # Our own carry messages of our own.
+        service = (harness.SOURCE / "proto" / "vm_concierge_ipc.proto").read_text()
+        ours = set(re.findall(r"rpc (\w+)\(\.vmt\.", service))
+        ours |= set(re.findall(r"rpc (\w+)\([^)]*\)\s+returns \(stream \.vmt\.", service))
+        self.assertEqual(want - have, set())
+        self.assertEqual(have - want - ours, set())
+
+    def methods_of_the_original(self):
+        """(name, request message or None, its descriptors) of every method."""
+        table = (harness.SOURCE / "tests/data/wire/dbus.txt").read_text()
+        table = table.split("## bus name, interface: org.chromium.VmConcierge")[1].split("\n## ")[0]
+        for name, call in re.findall(r"^method (\w+): (.+?) -> ", table, re.M):
+            message = re.match(r"ay (\S+?)(;|$)", call)
+            fds = re.search(r"; (ah|h) ", call)
+            yield name, message and message[1], fds and fds[1]
+
+    @staticmethod
+    def request_of(message, owner):
+        """One that says whose VM it is about, so that it gets past the question who may."""
+        text = (harness.SOURCE / "tests/data/wire/concierge_service.txt").read_text()
+        body = re.search(rf"^message {re.escape(message)}\n((?:    .*\n)*)", text, re.M)
+        number = body and re.search(r"^ +(\d+) +string (?:owner_id|cryptohome_id)$", body[1], re.M)
+        return field(int(number[1]), owner) if number else b""
+
+    def call_with_fds(self, connection, name, request, kind):
+        """As a client with descriptors would: the kinds of errors are those of the bus."""
+        null = os.open("/dev/null", os.O_RDWR)
+        args = [] if request is None else [dbus.ByteArray(request)]
+        if kind == "h":
+            args.append(dbus.types.UnixFd(null))
+        elif kind == "ah":
+            args.append(dbus.Array([dbus.types.UnixFd(null)], signature="h"))
+        signature = ("ay" if request is not None else "") + (kind or "")
+        try:
+            connection.call_blocking(NAME, PATH, NAME, name, signature, args,
+                                     timeout=harness.PATIENCE)
+            return "answered"
+        except dbus.DBusException as e:
+            return e.get_dbus_name().rsplit(".", 1)[1]
+        finally:
+            os.close(null)
+
+    def test_every_method_of_the_original_answers(self):
+        """Refused or done, but never unknown, and never silent."""
+        me = owner_of(os.getuid())
+        connection = dbus.bus.BusConnection(self.address)
+        seen = {}
+        for name, message, fds in self.methods_of_the_original():
+            request = self.request_of(message, me) if message else None
+            seen[name] = self.call_with_fds(connection, name, request, fds)
+            self.assertIn(seen[name], ("answered", "Failed", "InvalidArgs"), name)
+            try:
+                answer = self.socket.call(name, request or b"")
+                self.assertIsInstance(answer, bytes, name)
+            except Refused as e:
+                self.assertIn(str(e), ("failed", "invalid"), name)
+        connection.close()
+        self.assertGreaterEqual(len(seen), 46)
+        # Nothing that answered "Failed" does more than the original's own errors.
+        self.assertEqual({n for n, r in seen.items() if r == "Failed"},
+                         {"AddGroupPermissionMesa", "ArcVmCompleteBoot", "GetBaguetteImageUrl",
+                          "GetVmGpuCachePath"} & set(seen))
+        # The daemon is as it was: StopAllVms above was one of them.
+        self.assertEqual(self.both("ListVms", field(1, me)), b"\x08\x01")
+
+    def test_garbage_is_refused_by_every_method(self):
+        """A length that goes beyond the message, as every request with fields must see."""
+        for name, message, fds in self.methods_of_the_original():
+            if not message or fds:
+                continue
+            for side in (self.bus, self.socket):
+                try:
+                    side.call(name, b"\x0a\x7fx")
+                    self.fail(f"{name} took garbage")
+                except Refused as e:
+                    self.assertEqual(str(e), "invalid", name)
 
     def test_capabilities_are_the_same_both_ways(self):
         p = subprocess.run(
@@ -234,7 +315,8 @@ class BusTest(unittest.TestCase):
         threading.Thread(target=read, daemon=True).start()
         self.assertTrue(ready.wait(harness.PATIENCE))
         self.world.start("demo")
-        self.assertIn(b"demo", self.both("ListVms", field(1, owner_of(os.getuid()))))
+        for side in (self.bus, self.socket):  # the uptime differs from one to the next
+            self.assertIn(b"demo", side.call("ListVms", field(1, owner_of(os.getuid()))))
         self.world.vmc("stop", "demo")
         harness.eventually("VmStopped", lambda: "VmStoppedSignal" in seen, 30)
         monitor.terminate()

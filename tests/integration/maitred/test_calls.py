@@ -15,6 +15,8 @@ RESPAWNED = "#!/bin/sh\necho run >> /run/runs\nexit 3\n"
 FILES = {"usr/bin/respawned": RESPAWNED,
          **guest.with_libraries("/usr/sbin/mke2fs", "usr/sbin/mkfs.ext4"),
          "usr/bin/dial": (guest.BIN / "maitred_guest_dial").read_bytes(),
+         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+         "etc/group": "root:x:0:\naudio:x:29:\nsudo:x:27:other\n",
          "usr/share/zoneinfo/Test/Zone": "TZif2" + "0" * 60,
          "usr/share/zoneinfo/notes.txt": "no zone",
          "etc/shadow": "TZif2 but not below the zone folder"}
@@ -46,6 +48,30 @@ def processes(vm):
                                 wait_for_exit=True))
     assert vm.run("touch", "/run/go") == (EXITED, 0)
     assert first.result(timeout=guest.PATIENCE).status == EXITED
+
+
+def accounts_are_made(vm):
+    """Without useradd: the guest has no such tool."""
+    pb = vm.pb["vm_guest"]
+    reply = vm.call("SetUpUser", pb.SetUpUserRequest(username="user", uid=1234,
+                                                     group_names=["audio", "sudo"]))
+    assert reply.success and reply.username == "user", reply
+    vm.sh("grep -qx 'user:x:1234:1234::/home/user:/bin/bash' /etc/passwd")
+    vm.sh("grep -qx 'audio:x:29:user' /etc/group && grep -qx 'sudo:x:27:other,user' /etc/group")
+    vm.sh("grep -qx 'user:x:1234:' /etc/group && [ \"$(stat -c %u:%g:%a /home/user)\" = 1234:1234:755 ]")
+    vm.sh("[ ! -e /etc/passwd.maitred ] && [ \"$(stat -c %a /etc/passwd)\" = 644 ]")
+    again = vm.call("SetUpUser", pb.SetUpUserRequest(username="user", uid=1234))
+    assert again.success and again.username == "user", again
+    taken = vm.call("SetUpUser", pb.SetUpUserRequest(username="second", uid=1234))
+    assert not taken.success and taken.username == "user" and taken.failure_reason, taken
+    other = vm.call("SetUpUser", pb.SetUpUserRequest(username="user", uid=1235))
+    assert not other.success and other.failure_reason, other
+    for bad in (pb.SetUpUserRequest(username="Root", uid=5), pb.SetUpUserRequest(username="a b"),
+                pb.SetUpUserRequest(username="-x"), pb.SetUpUserRequest(username="x" * 40),
+                pb.SetUpUserRequest(username="zero", uid=0),
+                pb.SetUpUserRequest(username="third", uid=3, group_names=["nogroupofours"])):
+        vm.call("SetUpUser", bad, "INVALID_ARGUMENT")
+    vm.sh("[ $(wc -l < /etc/passwd) = 2 ]")
 
 
 def it_says_what_it_serves(vm):
@@ -204,10 +230,7 @@ def the_rest(vm):
     vm.call("ConfigureContainerGuest", pb.ConfigureContainerGuestRequest(container_token="t0k"))
     assert vm.sh("cat /dev/.container_token; echo") == "t0k\n"
     for method, request in (("StartTermina", pb.StartTerminaRequest()),
-                            ("ResizeFilesystem", pb.ResizeFilesystemRequest()),
-                            ("GetResizeStatus", empty), ("GetResizeBounds", empty),
-                            ("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest()),
-                            ("SetUpUser", pb.SetUpUserRequest())):
+                            ("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest())):
         vm.call(method, request, "UNIMPLEMENTED")
     report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
                                      timeout=guest.PATIENCE)
@@ -264,7 +287,7 @@ def all_calls_work_on_one_guest(top):
                                "virtio-net-pci,netdev=n"]
     with guest.Guest(top, root=f"{top}/root", extra=extra) as vm:
         vm.wait_ready()
-        for check in (network, processes, it_says_what_it_serves, orphans_are_reaped, mounts,
+        for check in (network, processes, accounts_are_made, it_says_what_it_serves, orphans_are_reaped, mounts,
                       shares, the_rest, clock_and_zone, what_fails_all_the_time_is_given_up, only_the_host_gets_in,
                       strange_bytes_and_signals_cost_nothing):
             check(vm)
