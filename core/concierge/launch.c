@@ -42,6 +42,18 @@ on_probed(void *arg, enum hypervisor_accel accel, const char *reason, bool from_
     vm_post(vm, VM_EV_PROBED);
 }
 
+/* A probe boots the VM's own kernel, and firmware has none. */
+static void
+choose_without_probe(struct concierge_vm *vm)
+{
+    bool tcg = vm->c->config.hypervisor->ops->caps & HYPERVISOR_CAP_TCG;
+
+    vm->accel = tcg ? HYPERVISOR_ACCEL_TCG : HYPERVISOR_ACCEL_KVM;
+    (void)snprintf(vm->accel_reason, sizeof(vm->accel_reason),
+                   "there is no kernel to try hardware virtualization with; ask for "
+                   "accel=kvm if it works here");
+}
+
 void
 vm_probe(struct concierge_vm *vm)
 {
@@ -54,6 +66,8 @@ vm_probe(struct concierge_vm *vm)
     };
     struct vmt_err err = {0};
 
+    if (vm->accel == HYPERVISOR_ACCEL_AUTO && vm->plan.firmware_fd > 0)
+        choose_without_probe(vm);
     if (vm->accel != HYPERVISOR_ACCEL_AUTO)
         vm_post(vm, VM_EV_PROBED);
     else if (hv->ops->probe(hv, &request, &vm->probe, &err) < 0)
@@ -317,6 +331,8 @@ start_hypervisor(struct concierge_vm *vm, int console_fd, int restore_fd,
         .run_dir = vm->run_dir,
         .kernel_fd = plan->kernel_fd,
         .initrd_fd = plan->initrd_fd,
+        .firmware_fd = plan->firmware_fd,
+        .pflash_fd = plan->pflash_fd,
         .cmdline = plan->cmdline,
         .console_fd = console_fd,
         .cid = vm->cid,

@@ -135,10 +135,7 @@ check_images(const request_t *rq, const struct image_fds *fds, struct vmt_err *e
     if (rq->n_disks > PLAN_DISKS_MAX)
         return vmt_err_setx(err, EINVAL, "%zu disks were given, more than the %d allowed",
                             rq->n_disks, PLAN_DISKS_MAX);
-    if (FD_OF(fds, BIOS) >= 0 || FD_OF(fds, PFLASH) >= 0)
-        return vmt_err_setx(err, ENOTSUP,
-                            "booting from firmware is not possible here; send a kernel");
-    if (FD_OF(fds, KERNEL) < 0)
+    if (FD_OF(fds, KERNEL) < 0 && FD_OF(fds, BIOS) < 0)
         return vmt_err_setx(
             err, EINVAL, "there is no kernel: send one as a descriptor of kind KERNEL");
     if (rq->writable_rootfs && FD_OF(fds, ROOTFS) >= 0 && !fds->writable[KIND(ROOTFS)])
@@ -147,6 +144,24 @@ check_images(const request_t *rq, const struct image_fds *fds, struct vmt_err *e
     if (rq->n_disks == 0 && !rq->diskless)
         return vmt_err_setx(err, EINVAL,
                             "there is no disk: list at least one, or set diskless");
+    return 0;
+}
+
+static int
+check_firmware(struct concierge *c, const struct image_fds *fds, struct vmt_err *err)
+{
+    if (FD_OF(fds, PFLASH) >= 0 && FD_OF(fds, BIOS) < 0)
+        return vmt_err_setx(err, EINVAL, "variables of firmware need their firmware");
+    if (FD_OF(fds, BIOS) < 0)
+        return 0;
+    if (!(c->config.hypervisor->ops->caps & HYPERVISOR_CAP_FIRMWARE))
+        return vmt_err_setx(err, ENOTSUP,
+                            "booting from firmware is not possible here; send a kernel");
+    if (FD_OF(fds, KERNEL) >= 0 || FD_OF(fds, INITRD) >= 0)
+        return vmt_err_setx(err, EINVAL, "send either a kernel or firmware");
+    if (FD_OF(fds, PFLASH) >= 0 && !fds->writable[KIND(PFLASH)])
+        return vmt_err_setx(err, EINVAL,
+                            "variables of firmware have to be open for writing");
     return 0;
 }
 
@@ -266,6 +281,27 @@ add_blocks(struct start_plan *plan, const struct plan_input *in,
     return add_mount(plan, &external, err);
 }
 
+/* The code for reading only, because that is how a hypervisor takes it; variables that
+ * were sent or installed. spec/concierge.md 4.1. */
+static int
+add_firmware(struct start_plan *plan, const struct plan_input *in,
+             const struct image_fds *fds, int *slots, struct vmt_err *err)
+{
+    struct host *host = plan->host;
+    int r;
+
+    if (FD_OF(fds, BIOS) < 0)
+        return 0;
+    r = host->files->image_reopen(host, FD_OF(fds, BIOS), &plan->firmware_fd, err);
+    if (r < 0)
+        return r;
+    plan->pflash_fd = -1;
+    r = disk_plan_pflash(plan, FD_OF(fds, PFLASH), &plan->pflash_fd, err);
+    if (r == 0 && plan->pflash_fd >= 0 && plan->pflash_fd == FD_OF(fds, PFLASH))
+        (void)take_input_fd(in, plan->pflash_fd, slots);
+    return r;
+}
+
 static int
 choose_accel(const request_t *rq, uint32_t caps, enum hypervisor_accel *ret,
              struct vmt_err *err)
@@ -343,6 +379,8 @@ fill(struct concierge *c, const struct plan_input *in, const struct image_fds *f
     int r = check_images(rq, fds, err);
 
     if (r == 0)
+        r = check_firmware(c, fds, err);
+    if (r == 0)
         r = check_devices(rq, err);
     if (r == 0)
         r = choose_machine(c, rq, plan, err);
@@ -352,6 +390,8 @@ fill(struct concierge *c, const struct plan_input *in, const struct image_fds *f
         r = copy_texts(rq, plan, err);
     if (r == 0)
         r = add_blocks(plan, in, fds, slots, err);
+    if (r == 0)
+        r = add_firmware(plan, in, fds, slots, err);
     if (r < 0)
         return r;
     plan->kernel_fd = take_input_fd(in, FD_OF(fds, KERNEL), slots);
@@ -395,6 +435,10 @@ plan_close_images(struct start_plan *plan)
         return;
     host->files->close(host, vmt_take_fd(&plan->kernel_fd));
     host->files->close(host, vmt_take_fd(&plan->initrd_fd));
+    if (plan->firmware_fd > 0)
+        host->files->close(host, vmt_take_fd(&plan->firmware_fd));
+    if (plan->pflash_fd > 0)
+        host->files->close(host, vmt_take_fd(&plan->pflash_fd));
     for (size_t i = 0; i < plan->nblocks; i++)
         host->files->close(host, vmt_take_fd(&plan->blocks[i].fd));
 }

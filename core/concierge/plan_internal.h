@@ -51,6 +51,7 @@ struct start_plan {
     enum hypervisor_net net;
     bool containers; /* they get a subnet of their own, HYPERVISOR_NET_TAP only */
     int kernel_fd, initrd_fd;                       /* owned, -1: none */
+    int firmware_fd, pflash_fd;                     /* owned, below 1: none */
     struct hypervisor_disk blocks[PLAN_BLOCKS_MAX]; /* fd owned, serial points below */
     char serials[PLAN_BLOCKS_MAX][PLAN_SERIAL_MAX];
     size_t nblocks;

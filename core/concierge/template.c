@@ -64,6 +64,8 @@ check_plan(const struct concierge_vm *vm, struct vmt_err *err)
 
     if (plan->cold)
         return vmt_err_setx(err, ENOTSUP, "the request wants a boot");
+    if (plan->firmware_fd > 0)
+        return vmt_err_setx(err, ENOTSUP, "it boots firmware");
     if (plan->hugepages)
         return vmt_err_setx(err, ENOTSUP, "its memory is of huge pages");
     if (!root || strcmp(root->serial, "rootfs") != 0 || !root->read_only || root->qcow2)

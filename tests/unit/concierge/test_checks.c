@@ -55,8 +55,10 @@ REFUSAL(borealis, "retired",
 REFUSAL(termina_without_cicerone, "vm_cicerone", rq->start_termina = true)
 REFUSAL(a_request_without_kernel, "there is no kernel",
         args.kinds[0] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__INITRD)
-REFUSAL(firmware, "firmware",
-        args.kinds[0] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__BIOS)
+REFUSAL(firmware_beside_a_kernel, "either a kernel or firmware",
+        args.kinds[1] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__BIOS)
+REFUSAL(variables_without_firmware, "need their firmware",
+        args.kinds[1] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__PFLASH)
 REFUSAL(a_request_without_disk, "there is no disk", rq->diskless = false)
 REFUSAL(big_gl_without_gpu, "enable_big_gl needs enable_gpu", rq->enable_big_gl = true)
 REFUSAL(native_context_without_gpu, "needs enable_gpu",
@@ -214,7 +216,8 @@ main(void)
         T(borealis),
         T(termina_without_cicerone),
         T(a_request_without_kernel),
-        T(firmware),
+        T(firmware_beside_a_kernel),
+        T(variables_without_firmware),
         T(a_request_without_disk),
         T(big_gl_without_gpu),
         T(native_context_without_gpu),

@@ -565,6 +565,33 @@ firmware_variables_are_installed_once(void **state)
 }
 
 static void
+firmware_boots_with_its_installed_variables(void **state)
+{
+    const struct fake_start *start;
+    struct start_args args;
+    struct client_call call;
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    (void)fake_disks_put(w.host, WORLD_OWNER, "YQ==.pflash", 4096);
+    start_args_init(&args, "a");
+    args.kinds[0] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__BIOS;
+    client_start(&w, &args, &call);
+    world_run(&w, 200);
+    start = fake_process_start(fake_hypervisor_find(w.hv, "a"));
+    assert_int_equal(start->kernel_fd, -1);
+    assert_true(start->firmware_fd > 0);
+    assert_true(start->pflash_fd > 0);
+    assert_int_equal(start->accel, HYPERVISOR_ACCEL_TCG);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->probes, 0);
+    fake_process_exit(fake_hypervisor_find(w.hv, "a"), HYPERVISOR_EXIT_POWEROFF, "");
+    world_run(&w, 30000);
+    client_call_done(&call);
+    world_done(&w);
+}
+
+static void
 a_stopped_vm_is_renamed(void **state)
 {
     static char to[] = "b", other[] = "c";
@@ -622,6 +649,7 @@ main(void)
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(operations_of_one_owner_are_bounded),
         cmocka_unit_test(firmware_variables_are_installed_once),
+        cmocka_unit_test(firmware_boots_with_its_installed_variables),
         cmocka_unit_test(a_stopped_vm_is_renamed),
     };
 
