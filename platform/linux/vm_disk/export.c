@@ -46,6 +46,22 @@ export_digest(int fd, const char *sha256, struct vmt_err *err)
     return 0;
 }
 
+/* What a longer file had behind would hide the seek table, which is the end. */
+static int
+export_end(int fd, struct vmt_err *err)
+{
+    struct stat st;
+    off_t end;
+
+    /* A pipe has no end, and nothing to be synced. */
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    end = lseek(fd, 0, SEEK_CUR);
+    if (end < 0 || (end < st.st_size && ftruncate(fd, end) < 0) || fsync(fd) < 0)
+        return vmt_err_set(err, errno, "write the exported bytes to the disk");
+    return 0;
+}
+
 static int
 export_run(struct work *work, int from_fd, struct outcome *ret_outcome,
            struct vmt_err *err)
@@ -64,9 +80,9 @@ export_run(struct work *work, int from_fd, struct outcome *ret_outcome,
     if (r < 0)
         return r;
     (void)memcpy(ret_outcome->sha256, answer.text, sizeof(answer.text));
-    /* A pipe has nothing to be synced. */
-    if (fsync(opt->data_fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
-        return vmt_err_set(err, errno, "write the exported bytes to the disk");
+    r = export_end(opt->data_fd, err);
+    if (r < 0)
+        return r;
     return opt->digest_fd < 0 ? 0
                               : export_digest(opt->digest_fd, ret_outcome->sha256, err);
 }
@@ -91,7 +107,7 @@ work_export(struct work *work, struct outcome *ret_outcome, struct vmt_err *err)
 {
     const struct options *opt = work->opt;
     VMT_CLEANUP(vmt_closep) int fd = -1;
-    struct disk_attrs attrs;
+    struct disk_attrs attrs = {.vm_type = DISK_VM_TYPE_UNKNOWN};
     int from, r = work_open_image(work, O_RDONLY, true, &fd, err);
 
     from = fd;

@@ -12,7 +12,6 @@
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "platform/linux/vm_disk/cancel.h"
 #include "platform/linux/vm_disk/jail.h"
 #include "platform/linux/vm_disk/options.h"
 #include "platform/linux/vm_disk/tool.h"
@@ -33,7 +32,7 @@ static const struct filesystem_kind {
                           {"mke2fs", "-t", "ext4", "-F", "-q"},
                           {"-Elazy_itable_init=0,lazy_journal_init=0,discard",
                            "-Ocasefold", "-i32768"}},
-    [FILE_SYSTEM_BTRFS] = {"btrfs", "LUOnsdmM", {"mkfs.btrfs", "-q", "-f"}, {NULL}},
+    [FILE_SYSTEM_BTRFS] = {"btrfs", "LUOnsdm", {"mkfs.btrfs", "-q", "-f"}, {NULL}},
 };
 #define TUNE_LETTERS "cCeEgiLmoOruU"
 
@@ -178,12 +177,10 @@ filesystem_resize(int fd, uint64_t size, bool filter, struct vmt_err *err)
     int r;
 
     (void)snprintf(sectors, sizeof(sectors), "%llus", (unsigned long long)(size / 512));
-    cancel_hold(true);
     r = tool_run(&tool, err);
     tool.argv = resize;
     tool.ok_max = 0;
     if (r >= 0)
         r = tool_run(&tool, err);
-    cancel_hold(false);
     return r < 0 ? vmt_err_wrap(err, r, "resize the file system") : 0;
 }

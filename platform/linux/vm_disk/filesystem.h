@@ -23,5 +23,5 @@ int filesystem_make(const struct options *opt, int fd, struct vmt_err *err);
 int filesystem_probe(int fd, struct disk_probe *ret_probe, struct vmt_err *err);
 
 /* Check the ext file system in the raw image and give it as many bytes, or all of the
- * image. Not to be stopped half way. */
+ * image. The caller holds signals: it must not be stopped half way. */
 int filesystem_resize(int fd, uint64_t size, bool filter, struct vmt_err *err);

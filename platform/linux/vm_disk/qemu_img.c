@@ -18,8 +18,9 @@
 #define SECOND "/proc/self/fd/4"
 #define JSON_FILE                                                                        \
     "\"file\":{\"driver\":\"file\",\"locking\":\"off\",\"filename\":\"" FIRST "\"}}"
-#define RAW "json:{\"driver\":\"raw\"," JSON_FILE
-#define QCOW2 "json:{\"driver\":\"qcow2\",\"backing\":null," JSON_FILE
+static const char raw_image[] = "json:{\"driver\":\"raw\"," JSON_FILE;
+static const char qcow2_image[] =
+    "json:{\"driver\":\"qcow2\",\"backing\":null," JSON_FILE;
 
 int
 qemu_img_check(int fd, uint64_t *ret_size, struct vmt_err *err)
@@ -55,7 +56,7 @@ qemu_img_convert(int from_fd, enum disk_format from, int to_fd, enum disk_format
                                 "none",
                                 "-O",
                                 disk_format_name(to),
-                                from == DISK_RAW ? RAW : QCOW2,
+                                from == DISK_RAW ? raw_image : qcow2_image,
                                 SECOND,
                                 NULL};
     const int fds[] = {from_fd, to_fd};
@@ -70,7 +71,7 @@ int
 qemu_img_resize(int fd, uint64_t size, bool filter, struct vmt_err *err)
 {
     char text[32];
-    const char *const argv[] = {"qemu-img", "resize", "-q", QCOW2, text, NULL};
+    const char *const argv[] = {"qemu-img", "resize", "-q", qcow2_image, text, NULL};
     const struct tool tool = {.argv = argv, .fds = &fd, .nfds = 1, .filter = filter};
     uint64_t now = 0;
     int r = qemu_img_check(fd, &now, err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,6 +64,15 @@ report_line(const char *line, size_t len)
         report.fd = -1;
 }
 
+/* A reader that stopped must not stop the work: it misses what does not fit. */
+static bool
+report_fits(void)
+{
+    struct pollfd poller = {.fd = report.fd, .events = POLLOUT};
+
+    return report.fd >= 0 && poll(&poller, 1, 0) > 0;
+}
+
 void
 report_progress(uint64_t done, uint64_t total)
 {
@@ -77,7 +87,8 @@ report_progress(uint64_t done, uint64_t total)
     report.done = done;
     len = (size_t)snprintf(line, sizeof(line), "progress %llu %llu\n",
                            (unsigned long long)done, (unsigned long long)total);
-    report_line(line, len);
+    if (report_fits())
+        report_line(line, len);
     if (now - report.filed_ms < FILE_INTERVAL_MS)
         return;
     report.filed_ms = now;

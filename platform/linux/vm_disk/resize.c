@@ -10,6 +10,7 @@
 #include "core/base/err.h"
 #include "core/disk/size.h"
 #include "platform/linux/disk/attrs.h"
+#include "platform/linux/vm_disk/cancel.h"
 #include "platform/linux/vm_disk/filesystem.h"
 #include "platform/linux/vm_disk/qemu_img.h"
 #include "platform/linux/vm_disk/sink.h"
@@ -107,6 +108,7 @@ resize_grow(const struct work *work, int fd, uint64_t now, uint64_t size,
     return r;
 }
 
+/* From its beginning to its end: half of a change is of no use. */
 static int
 resize_raw(const struct work *work, int fd, uint64_t size, struct vmt_err *err)
 {
@@ -115,10 +117,12 @@ resize_raw(const struct work *work, int fd, uint64_t size, struct vmt_err *err)
 
     if (r < 0 || size == now.size)
         return r;
+    cancel_hold(true);
     r = size > now.size ? resize_grow(work, fd, now.size, size, err)
                         : resize_shrink(work, fd, now.size, size, err);
     if (r == 0 && fsync(fd) < 0)
         r = vmt_err_set(err, errno, "write the image to the disk");
+    cancel_hold(false);
     return r;
 }
 
@@ -159,9 +163,11 @@ resize_qcow2(struct work *work, int fd, uint64_t size, struct vmt_err *err)
         return r;
     if (size < now || work->opt->grow_fs)
         return resize_copy(work, fd, size, err);
+    cancel_hold(true);
     r = qemu_img_resize(fd, size, work->opt->sandbox, err);
     if (r == 0 && fsync(fd) < 0)
         r = vmt_err_set(err, errno, "write the image to the disk");
+    cancel_hold(false);
     return r;
 }
 

@@ -198,6 +198,38 @@ class Export(Base):
         self.assertEqual(self.export("b.qcow2", "b.zst").keys["sha256"], one)
         self.left("a.img", "b.qcow2", "a.zst", "b.zst")
 
+    def test_what_a_longer_file_had_is_gone(self):
+        self.disk("a.img", MIB, at_0=b"x")
+        want = self.export("a.img", "a.zst").keys["sha256"]
+        self.disk("b.zst", MIB, at_900000=b"old")
+        with open(self.folder / "b.zst", "r+b") as data:
+            self.ok("export", "a.img", data_fd=data.fileno())
+        self.assertEqual(hashlib.sha256((self.folder / "b.zst").read_bytes()).hexdigest(), want)
+
+    def test_reader_of_the_progress_that_stopped_stops_nothing(self):
+        self.noisy()
+        self.export("a.img", "a.zst")
+        want = (self.folder / "a.zst").read_bytes()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        try:
+            while os.write(writer, b"x" * 4096):
+                pass
+        except BlockingIOError:
+            os.set_blocking(writer, True)
+        data_reader, data_writer = os.pipe()
+        with subprocess.Popen(
+                [harness.PROGRAM, "export", f"--image={self.folder}/a.img",
+                 f"--data-fd={data_writer}", f"--progress-fd={writer}"],
+                pass_fds=(writer, data_writer)) as process:
+            os.close(writer)
+            os.close(data_writer)
+            with os.fdopen(data_reader, "rb") as data:
+                self.assertEqual(data.read(len(want)), want)  # only the result waits
+            with os.fdopen(reader, "rb") as told:
+                self.assertIn(b"result ok ", told.read())
+            self.assertEqual(process.wait(timeout=harness.PATIENCE), 0)
+
     def test_missing_image(self):
         with open(os.devnull, "wb") as null:
             self.refused("missing", "export", "a.img", data_fd=null.fileno())
