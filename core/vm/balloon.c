@@ -141,6 +141,24 @@ clamp_change(int64_t delta, int64_t guest_above, int64_t host_above)
     return delta < least ? least : delta;
 }
 
+/* A guest reports every few seconds; what it said before its balloon moved is off by
+ * that much. One that says the same for longer means it. */
+#define REPEATS_MAX 8u
+
+static uint64_t
+available_now(struct balloon_guest *guest, uint64_t said, uint64_t actual)
+{
+    int64_t now;
+
+    if (said != guest->said || ++guest->repeats > REPEATS_MAX) {
+        guest->said = said;
+        guest->said_at = actual;
+        guest->repeats = 0;
+    }
+    now = bytes(said) - bytes(actual) + bytes(guest->said_at);
+    return now < 0 ? 0 : min_of((uint64_t)now, guest->ram);
+}
+
 /* Is it too early to go by what this guest says? */
 static bool
 is_settling(struct balloon_guest *guest, uint64_t before)
@@ -165,18 +183,21 @@ bool
 balloon_decide(struct balloon_budget *budget, struct balloon_guest *guest,
                const struct balloon_sample *sample, uint64_t *ret_target)
 {
-    uint64_t available = min_of(sample->available, guest->ram);
     uint64_t actual = min_of(sample->balloon, guest->ram), before = guest->balloon;
+    uint64_t available =
+        available_now(guest, min_of(sample->available, guest->ram), actual);
+    bool settling;
     int64_t guest_above, delta, target;
 
     learn_critical(guest, available, actual);
     guest_above = bytes(available) - bytes(guest->critical);
-    if (is_settling(guest, before) && guest_above >= 0 && budget->above >= 0) {
+    settling = is_settling(guest, before);
+    delta = clamp_change((guest_above - budget->above) / 2, guest_above, budget->above);
+    target = limit_target(guest, bytes(actual) + delta);
+    if (settling && (guest_above >= 0 || target > bytes(guest->target))) {
         budget->above += bytes(guest->target) - bytes(actual);
         return false;
     }
-    delta = clamp_change((guest_above - budget->above) / 2, guest_above, budget->above);
-    target = limit_target(guest, bytes(actual) + delta);
     if (!is_worth(delta, guest_above, budget->above) || target == bytes(actual))
         return false;
     budget->above += target - bytes(actual);

@@ -35,6 +35,9 @@ struct balloon_guest {
     uint64_t previous; /* available at the last look */
     uint64_t balloon;  /* at the last look */
     uint64_t target;   /* that was set last */
+    uint64_t said;     /* available as the guest reported it */
+    uint64_t said_at;  /* what the balloon held when it began to say so */
+    unsigned repeats;  /* looks that found the same */
     unsigned settling; /* looks until what the guest says is surely newer than target */
     bool was_low;      /* the last look found it below critical */
 };
