@@ -109,6 +109,8 @@ vm_suspend(struct concierge_vm *vm, const struct power_wish *wish, struct vmt_er
         return POWER_NOT_NOW;
     if (!(hv->ops->caps & HYPERVISOR_CAP_PAUSE))
         return vmt_err_setx(err, ENOTSUP, "%s cannot halt a VM", hv->ops->name);
+    if (vm->snapshot) /* which lets the VM run when it is done */
+        return vmt_err_setx(err, EBUSY, "a snapshot of the VM is being made");
     if (vm->state == VM_SUSPENDED) {
         add_cause(vm, wish->cause);
         remember(vm);

@@ -48,7 +48,8 @@ enum power_outcome {
 };
 
 /* Halt vm, or let it go on (then only done and arg of wish count). Returns an enum
- * power_outcome; -ENOTSUP: this hypervisor cannot; -ENOMEM. */
+ * power_outcome; -ENOTSUP: this hypervisor cannot; -EBUSY: a snapshot is being made;
+ * -ENOMEM. */
 int vm_suspend(struct concierge_vm *vm, const struct power_wish *wish,
                struct vmt_err *err);
 int vm_resume(struct concierge_vm *vm, const struct power_wish *wish,

@@ -2,20 +2,29 @@
 /* vmc logs: the console of a VM. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "concierge_service.pb-c.h"
 
 #include "core/base/cleanup.h"
+#include "platform/linux/vmc/log_follow.h"
 #include "platform/linux/vmc/vmc.h"
 #include "platform/linux/vsh/concierge_client.h"
 
 #define LOGS_TIMEOUT_MS 60000u
+#define FOLLOW_MS 500
 
 typedef VmTools__Concierge__GetVmLogsResponse pb_response;
 
+struct logs_options {
+    bool follow;
+};
+
+/* *ret_log is malloc'ed. */
 static int
-logs_print(struct vmc *vmc, const char *name, struct vmt_err *err)
+logs_get(struct vmc *vmc, const char *name, char **ret_log, struct vmt_err *err)
 {
     VmTools__Concierge__GetVmLogsRequest request;
     struct concierge_call call = {
@@ -25,7 +34,6 @@ logs_print(struct vmc *vmc, const char *name, struct vmt_err *err)
         .timeout_ms = LOGS_TIMEOUT_MS,
     };
     struct ProtobufCMessage *reply = NULL;
-    const char *log;
     char safe[128];
     int r;
 
@@ -38,32 +46,79 @@ logs_print(struct vmc *vmc, const char *name, struct vmt_err *err)
                             vmc_escape(safe, sizeof(safe), name));
     if (r < 0)
         return r;
-    log = ((pb_response *)(void *)reply)->log;
-    vmc_print_plain(stdout, log, strlen(log));
-    if (fflush(stdout) != 0)
-        r = vmt_err_set(err, EIO, "write to stdout");
+    *ret_log = strdup(((pb_response *)(void *)reply)->log);
     protobuf_c_message_free_unpacked(reply, NULL);
+    return *ret_log ? 0 : vmt_err_set(err, ENOMEM, "read the logs");
+}
+
+static int
+logs_put(const char *text, struct vmt_err *err)
+{
+    vmc_print_plain(stdout, text, strlen(text));
+    return fflush(stdout) != 0 ? vmt_err_set(err, EIO, "write to stdout") : 0;
+}
+
+/* Until the VM has ended and all was printed. */
+static int
+logs_follow(struct vmc *vmc, const char *name, char **log, struct vmt_err *err)
+{
+    static const struct timespec pause = {.tv_nsec = FOLLOW_MS * 1000000L};
+    bool runs = true;
+    int r = 0;
+
+    while (r == 0 && runs) {
+        char *next = NULL;
+
+        runs = vmc_require(vmc, name, NULL) == 0; /* before: the last lines come after */
+        r = logs_get(vmc, name, &next, err);
+        if (r == 0)
+            r = logs_put(log_follow_new(*log, next), err);
+        if (next) {
+            free(*log);
+            *log = next;
+        }
+        if (r == 0 && runs)
+            (void)nanosleep(&pause, NULL);
+    }
     return r;
+}
+
+static int
+set_follow(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct logs_options *)target)->follow = true;
+    return 0;
 }
 
 static int
 logs_run(struct vmc *vmc, int argc, char **argv)
 {
-    static const struct vmc_syntax syntax = {.operands_min = 1, .operands_max = 1};
+    static const struct vmc_option options[] = {{"follow", false, set_follow}, {0}};
+    static const struct vmc_syntax syntax = {
+        .options = options, .operands_min = 1, .operands_max = 1};
+    VMT_CLEANUP(vmt_freep) char *log = NULL;
+    struct logs_options o = {0};
     struct vmt_err err;
     char **operands;
     size_t n;
-    int r = vmc_begin(vmc, &vmc_logs, argc, argv, &syntax, NULL, &operands, &n);
+    int r = vmc_begin(vmc, &vmc_logs, argc, argv, &syntax, &o, &operands, &n);
 
     if (r >= 0)
         return r;
-    r = logs_print(vmc, operands[0], &err);
+    r = logs_get(vmc, operands[0], &log, &err);
+    if (r == 0)
+        r = logs_put(log, &err);
+    if (r == 0 && o.follow)
+        r = logs_follow(vmc, operands[0], &log, &err);
     return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
 }
 
 const struct vmc_command vmc_logs = {
     .name = "logs",
     .summary = "print the console of a VM",
-    .usage = "NAME\n",
+    .usage = "[--follow] NAME\n"
+             "  --follow    go on as more is written, until the VM has ended\n",
     .run = logs_run,
 };

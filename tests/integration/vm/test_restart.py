@@ -10,6 +10,8 @@ import harness
 
 
 class Restart(harness.Case):
+    followers = []
+
     def kill_daemon(self):
         for pid in self.world.processes("vm_concierge"):
             os.kill(pid, signal.SIGKILL)
@@ -51,6 +53,20 @@ class Restart(harness.Case):
         self.assertEqual(self.world.guest("demo", "echo again"), "again")
         self.assertGreaterEqual(after["restarts"], 1)
 
+    def test_1b_logs_are_followed_to_the_end(self):
+        follow = subprocess.Popen([harness.BIN / "vmc", "logs", "--follow", "demo"],
+                                  env=self.world.env, stdout=subprocess.PIPE, text=True)
+        self.world.guest("demo", "echo first-mark >/dev/ttyS0")
+        for line in follow.stdout:
+            if "first-mark" in line:
+                break
+        self.world.guest("demo", "echo second-mark >/dev/ttyS0")
+        for line in follow.stdout:
+            self.assertNotIn("first-mark", line)
+            if "second-mark" in line:
+                break
+        self.followers.append(follow)
+
     def test_3_a_guest_that_switches_itself_off_stays_off(self):
         self.world.vmc("exec", "demo", "--", "sh", "-c", "kill -TERM 1", check=None)
         self.assertIn("poweroff", self.world.vmc("wait", "demo").stdout)
@@ -59,6 +75,9 @@ class Restart(harness.Case):
         self.assertEqual((end["cause"], end["will_restart"]), ("poweroff", False))
         self.assertIn("poweroff", p.stderr)
         self.nothing_left()
+        for follow in self.followers:  # it ended with the VM
+            self.assertEqual(follow.wait(harness.PATIENCE), 0)
+            follow.stdout.close()
 
     def test_4_a_stop_ends_the_wait_for_a_restart(self):
         self.world.start("--restart=always", "demo")
