@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 #include "core/ipc/ipc.h"
 
 int
@@ -36,6 +37,8 @@ hotplug_find(struct concierge *c, const char *owner, const char *name,
         return vmt_err_setx(err, ENOTSUP, "%s passes no %s", ops->name, what);
     if (vm->state != VM_RUNNING || !vm->hv)
         return vmt_err_setx(err, EINVAL, "the VM does not run now");
+    if (vm_snapshot_is_going_on(vm))
+        return vmt_err_setx(err, EBUSY, "a snapshot of the VM is being made");
     if (hotplug_make(vm) < 0)
         return vmt_err_setx(err, ENOMEM, "out of memory");
     *ret_vm = vm;
@@ -99,7 +102,7 @@ bool
 vm_hotplug_any(const struct concierge_vm *vm)
 {
     const struct vm_hotplug *h = vm->hotplug;
-    bool any = false;
+    bool any = h && h->usb_controller;
 
     for (size_t i = 0; h && i < VMT_ARRAY_SIZE(h->usb); i++)
         any = any || h->usb[i].used;

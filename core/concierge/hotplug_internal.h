@@ -43,6 +43,7 @@ struct plugged_disk {
 struct vm_hotplug {
     struct vmt_list calls; /* struct hotplug_call, owned: not answered yet */
     struct plugged_usb usb[HYPERVISOR_USB_PORT_MAX + 1];
+    bool usb_controller; /* came with the first USB device, and stays */
     struct plugged_nic nics[HOTPLUG_NICS_MAX + 1];
     struct plugged_disk disks[HOTPLUG_DISKS_MAX];
 };

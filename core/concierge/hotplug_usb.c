@@ -136,6 +136,7 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *r
                            HYPERVISOR_USB_PORT_MAX);
         return NULL;
     }
+    vm->hotplug->usb_controller = true;
     vm->hotplug->usb[port] = (struct plugged_usb){.used = true,
                                                   .busy = true,
                                                   .bus = rq->bus_number,

@@ -10,11 +10,10 @@
 #include "vmt_state.pb-c.h"
 
 /* All of one VM, in one allocation: the first array is what is freed. */
+#define ROOM_MAX (1 + HYPERVISOR_USB_PORT_MAX + HOTPLUG_NICS_MAX + HOTPLUG_DISKS_MAX)
 struct room {
-    Vmt__PluggedRecord
-        *list[HYPERVISOR_USB_PORT_MAX + HOTPLUG_NICS_MAX + HOTPLUG_DISKS_MAX];
-    Vmt__PluggedRecord
-        records[HYPERVISOR_USB_PORT_MAX + HOTPLUG_NICS_MAX + HOTPLUG_DISKS_MAX];
+    Vmt__PluggedRecord *list[ROOM_MAX];
+    Vmt__PluggedRecord records[ROOM_MAX];
 };
 
 static Vmt__PluggedRecord *
@@ -33,6 +32,8 @@ add(Vmt__VmRecord *record, struct room *room, Vmt__PluggedRecord__Kind kind,
 static void
 fill(struct vm_hotplug *h, Vmt__VmRecord *record, struct room *room)
 {
+    if (h->usb_controller)
+        (void)add(record, room, VMT__PLUGGED_RECORD__KIND__USB, 0);
     for (size_t i = 1; i < VMT_ARRAY_SIZE(h->usb); i++) {
         Vmt__PluggedRecord *p;
 
@@ -81,6 +82,8 @@ read_one(struct vm_hotplug *h, const Vmt__PluggedRecord *p)
 {
     size_t n = p->number;
 
+    if (p->kind == VMT__PLUGGED_RECORD__KIND__USB)
+        h->usb_controller = true;
     if (p->kind == VMT__PLUGGED_RECORD__KIND__USB && n >= 1 &&
         n < VMT_ARRAY_SIZE(h->usb)) {
         h->usb[n] = (struct plugged_usb){.used = true,

@@ -556,6 +556,10 @@ check(struct concierge_vm *vm, const struct snapshot_id *id, struct vmt_err *err
         return vmt_err_setx(err, EBUSY, "another snapshot of this VM is being made");
     if (!vm->images)
         return vmt_err_setx(err, ENOTSUP, "the files of the VM are not known");
+    if (vm_hotplug_any(vm))
+        return vmt_err_setx(err, ENOTSUP,
+                            "devices were plugged into the VM while it ran: detach them; "
+                            "after a USB device only a new start helps");
     if (vm->plan.net == HYPERVISOR_NET_TAP)
         return vmt_err_setx(err, ENOTSUP, "a VM with a tap device has no snapshots");
     for (size_t i = 0; i < vm->images->n; i++)

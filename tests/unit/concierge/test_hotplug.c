@@ -11,6 +11,7 @@
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
 #include "vmt_hotplug.pb-c.h"
+#include "vmt_snapshot.pb-c.h"
 
 typedef VmTools__Concierge__AttachUsbDeviceRequest usb_request;
 typedef VmTools__Concierge__AttachUsbDeviceResponse usb_response;
@@ -481,6 +482,47 @@ a_tap_comes_and_goes_by_its_number(void **state)
     assert_int_equal(attach_net(f, WORLD_UID, FAKE_TAP, NULL), 1);
 }
 
+static void
+expect_no_snapshot(struct fixture *f, const char *why)
+{
+    Vmt__CreateSnapshotRequest rq;
+    const Vmt__CreateSnapshotResponse *reply;
+    struct client_call call;
+
+    vmt__create_snapshot_request__init(&rq);
+    rq.owner_id = text(WORLD_OWNER);
+    rq.vm_name = text("demo");
+    rq.snapshot_name = text("one");
+    client_call(&f->w, "CreateSnapshot", WORLD_UID, &rq.base, NULL, 0, &call);
+    assert_int_equal(call.answers, 1);
+    reply = (const Vmt__CreateSnapshotResponse *)call.reply;
+    assert_false(reply->success);
+    if (!strstr(reply->failure_reason, why))
+        fail_msg("\"%s\" does not say \"%s\"", reply->failure_reason, why);
+    client_call_done(&call);
+}
+
+/* Its state would not fit a VM that is started without them. */
+static void
+a_vm_with_plugged_devices_has_no_snapshots(void **state)
+{
+    struct fixture *f = *state;
+    Vmt__AttachDiskRequest rq = disk_for("/img/a");
+    const usb_request usb = usb_for("demo");
+
+    fake_host_add_image(f->w.host, "/img/a");
+    attach_disk(f, &rq, -1, "plug1", NULL);
+    expect_no_snapshot(f, "detach them");
+    detach_disk(f, "plug1", NULL);
+    assert_int_equal(attach_usb(f, &usb, NULL), 1);
+    detach_usb(f, 1, NULL);
+    /* The controller is there for good, also for an heir. */
+    world_kill_daemon(&f->w);
+    world_start_daemon(&f->w);
+    world_run(&f->w, 1000);
+    expect_no_snapshot(f, "only a new start helps");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -499,6 +541,7 @@ main(void)
         TEST(bad_disks_are_refused),
         TEST(only_attached_disks_are_detached_and_only_with_consent),
         TEST(a_tap_comes_and_goes_by_its_number),
+        TEST(a_vm_with_plugged_devices_has_no_snapshots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
