@@ -227,7 +227,7 @@ job_ask_list(struct qemu_job *job)
 int
 qemu_job_start(struct qemu_job *job)
 {
-    int r = job->vm->qmp ? 0 : -ENOTCONN;
+    int r = job->vm->qmp && job->vm->facts.control ? 0 : -ENOTCONN;
 
     vmt_list_append(&job->vm->jobs, &job->node);
     job->step = job->kind->steps;

@@ -476,7 +476,7 @@ qemu_vm_save(struct hypervisor_vm *vm, int fd, hypervisor_done_fn *done, void *a
     struct vmt_err err;
     int r;
 
-    if (!vm->qmp)
+    if (!vm->qmp || !vm->facts.control)
         return -ENOTCONN;
     if (vm->state)
         return -EBUSY;

@@ -351,7 +351,9 @@ static int
 vm_execute(struct hypervisor_vm *vm, const char *command, hypervisor_done_fn *done,
            void *arg)
 {
-    return vm->qmp ? qmp_execute(vm->qmp, command, done, arg) : -ENOTCONN;
+    /* Not while a state is loaded, either. */
+    return vm->qmp && vm->facts.control ? qmp_execute(vm->qmp, command, done, arg)
+                                        : -ENOTCONN;
 }
 
 /* Source: ACPI, fixed power button; the guest decides what it does about it. */

@@ -97,6 +97,7 @@ start_restored(struct suite *s, int state)
     spec.generation = "00112233-4455-6677-8899-aabbccddeeff";
     suite_start(s, &spec);
     close(spec.restore_fd);
+    assert_int_equal(s->hv->ops->pause(s->vm, false, suite_on_done, s), -ENOTCONN);
     suite_wait(s, &s->controls);
 }
 

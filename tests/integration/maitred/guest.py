@@ -307,6 +307,7 @@ class Guest(Qemu):
         self.folder = self.top / "vm"
         self.folder.mkdir()
         self.take_ready = take_ready
+        self.refuse_ready = False
         self.ready = queue.Queue()
         self.failures = []
         self.vhost = f"{self.folder}/vhost"
@@ -326,6 +327,8 @@ class Guest(Qemu):
         class Listener(self.stub_modules["vm_host"].StartupListenerServicer):
             def VmReady(self, request, context):
                 guest.ready.put(time.monotonic())
+                if guest.refuse_ready:
+                    context.abort(guest.grpc.StatusCode.FAILED_PRECONDITION, "not waiting")
                 return guest.pb["common"].EmptyMessage()
 
         class Crashes(self.stub_modules["vm_crash"].CrashListenerServicer):

@@ -223,6 +223,7 @@ def go_on_beside_the_copy(top, vm):
     frozen_sleeps(vm)
     vm.unplug()
     vm.save(f"{top}/running")
+    vm.refuse_ready = True
     vm.plug()
     vm.qmp.run("cont")
     vm.ready.get(timeout=guest.PATIENCE)  # told again
@@ -231,6 +232,7 @@ def go_on_beside_the_copy(top, vm):
     assert_shell_server(vm)
     vm.sh("n=$(wc -l < /tmp/busy); while [ $(wc -l < /tmp/busy) = $n ]; do sleep 0.1; done")
     the_copy_wakes_up_later(top, frozen_at)
+    assert vm.ready.empty()  # but only once: a host that waits for nobody knows us
     abandoned_programs_run_again(vm)
 
 

@@ -178,12 +178,19 @@ on_ready_acked(void *arg)
 void
 agent_tell_ready(struct agent *agent)
 {
+    const struct ready_config config = {
+        .clock = agent->clock,
+        .transport = agent->transport,
+        .host_port = agent->boot.cmdline.host_port,
+        .again = agent->was_acked,
+        .on_acked = on_ready_acked,
+        .arg = agent,
+    };
+
     agent->is_up = true;
     ready_free(agent->ready);
     agent->ready = NULL;
-    if (!agent->transport ||
-        ready_start(agent->clock, agent->transport, agent->boot.cmdline.host_port,
-                    on_ready_acked, agent, &agent->ready) < 0)
+    if (!agent->transport || ready_start(&config, &agent->ready) < 0)
         report_degraded(&agent->boot.report, "the host cannot be told that we are ready");
 }
 

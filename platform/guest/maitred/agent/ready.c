@@ -16,11 +16,7 @@
 #define DELAY_MAX_MS 2000u
 
 struct ready {
-    struct vmt_clock *clock;     /* borrowed */
-    struct transport *transport; /* borrowed */
-    uint32_t host_port;
-    void (*on_acked)(void *arg);
-    void *arg;               /* borrowed */
+    struct ready_config config;
     struct host_call *call;  /* owned; NULL between tries */
     struct vmt_timer *timer; /* owned by the clock; NULL during a try */
     unsigned delay_ms;
@@ -46,7 +42,8 @@ ready_retry(struct ready *r, const char *why)
      * host's answer the VM will be taken for dead. */
     vmt_log(r->tries == 2 ? VMT_LOG_ERROR : VMT_LOG_DEBUG,
             "the host did not take VmReady: %s try=%u", why, r->tries);
-    if (r->clock->ops->timer_start(r->clock, r->delay_ms, on_timer, r, &r->timer) < 0)
+    if (r->config.clock->ops->timer_start(r->config.clock, r->delay_ms, on_timer, r,
+                                          &r->timer) < 0)
         vmt_log_error("VmReady is not tried again: no memory");
     r->delay_ms = r->delay_ms * 2 < DELAY_MAX_MS ? r->delay_ms * 2 : DELAY_MAX_MS;
 }
@@ -57,8 +54,9 @@ on_done(void *arg, const struct rpc_status *status)
     struct ready *r = arg;
 
     r->call = NULL;
-    if (status->code == RPC_OK)
-        r->on_acked(r->arg); /* may free r */
+    if (status->code == RPC_OK ||
+        (r->config.again && status->code == RPC_FAILED_PRECONDITION))
+        r->config.on_acked(r->config.arg); /* may free r */
     else
         ready_retry(r, status->text[0] ? status->text : rpc_code_name(status->code));
 }
@@ -68,9 +66,9 @@ ready_try(struct ready *r)
 {
     static const VmTools__EmptyMessage empty = VM_TOOLS__EMPTY_MESSAGE__INIT;
     const struct host_call_spec spec = {
-        .clock = r->clock,
-        .transport = r->transport,
-        .port = r->host_port,
+        .clock = r->config.clock,
+        .transport = r->config.transport,
+        .port = r->config.host_port,
         .path = "/vm_tools.StartupListener/VmReady",
         .message = &empty.base,
         .timeout_ms = TRY_TIMEOUT_MS,
@@ -85,19 +83,14 @@ ready_try(struct ready *r)
 }
 
 int
-ready_start(struct vmt_clock *clock, struct transport *transport, uint32_t host_port,
-            void (*on_acked)(void *arg), void *arg, struct ready **ret_ready)
+ready_start(const struct ready_config *config, struct ready **ret_ready)
 {
     struct ready *r = calloc(1, sizeof(*r));
 
     if (!r)
         return -ENOMEM;
     *r = (struct ready){
-        .clock = clock,
-        .transport = transport,
-        .host_port = host_port,
-        .on_acked = on_acked,
-        .arg = arg,
+        .config = *config,
         .delay_ms = DELAY_FIRST_MS,
     };
     ready_try(r);
@@ -111,6 +104,6 @@ ready_free(struct ready *r)
     if (!r)
         return;
     host_call_cancel(r->call);
-    r->clock->ops->timer_cancel(r->clock, r->timer);
+    r->config.clock->ops->timer_cancel(r->config.clock, r->timer);
     free(r);
 }
