@@ -386,7 +386,8 @@ fill_and_save(struct snapshot_op *op, Vmt__SnapshotRecord *record, struct vmt_er
         if (!images->v[i].identity[0])
             disks[record->snapshot->n_disks++] = images->v[i].path;
     r = snapshot_save(op->vm->c, &op->id, record, err);
-    record->snapshot->disks = NULL;
+    record->snapshot->disks = NULL; /* they are in the record: the answer does without */
+    record->snapshot->n_disks = 0;
     return r;
 }
 

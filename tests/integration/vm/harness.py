@@ -73,10 +73,12 @@ class World:
                                  f"{check}\nstdout: {p.stdout}\nstderr: {p.stderr}")
         return p
 
-    def start(self, name, *args, check=0, timeout=PATIENCE):
-        """Start a VM under emulation, small."""
+    def start(self, name, *args, check=0, timeout=PATIENCE, cold=True):
+        """Start a VM under emulation, small. A cold one leaves no template behind, nor the VM
+        that makes one."""
         return self.vmc("start", "--no-shell", "--accel", "tcg", "--cpus", "1", "--mem", "256",
-                        *args, name, check=check, timeout=timeout)
+                        *(["--cold"] if cold else []), *args, name, check=check,
+                        timeout=timeout)
 
     def guest(self, name, script, check=0, shell="sh"):
         """Run a shell script in the guest; its stdout, stripped."""

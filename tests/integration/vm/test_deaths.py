@@ -104,7 +104,7 @@ class Deaths(harness.Case):
         import time
         self.world.vmc("list")
         watch = harness.Signals(self.world)
-        start = subprocess.Popen([harness.BIN / "vmc", "start", "--no-shell", "--accel", "tcg",
+        start = subprocess.Popen([harness.BIN / "vmc", "start", "--no-shell", "--cold", "--accel", "tcg",
                                   "--cpus", "1", "--mem", "256", "early"], env=self.world.env,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         harness.eventually("it boots", lambda: ("VmStartingUpSignal",) in watch.of("early"))

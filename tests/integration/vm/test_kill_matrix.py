@@ -102,8 +102,8 @@ class KillMatrix(harness.Case):
                                 stderr=subprocess.DEVNULL)
 
     def begin_start(self):
-        return self.client("start", "--no-shell", "--accel", "tcg", "--cpus", "1", "--mem", "256",
-                           self.name)
+        return self.client("start", "--no-shell", "--cold", "--accel", "tcg", "--cpus", "1",
+                           "--mem", "256", self.name)
 
     def into_starting(self):
         client = self.begin_start()
