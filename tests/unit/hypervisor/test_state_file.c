@@ -171,8 +171,8 @@ only_a_whole_head_of_ours_is_taken(void **state)
         "vm_tools state 1\nram -4194304\nstream 3\nhash 0000000000000000\nend\n",
         "vm_tools state 1\nram 4194304\nstream 0\nhash 0000000000000000\nend\n",
         "vm_tools state 1\nram 99999999999999999999\nstream 3\nhash 0\nend\n",
-        "vm_tools state 1\nram 18446744073709551615\nstream 3\n"
-        "hash 0000000000000000\nend\n",
+        ("vm_tools state 1\nram 18446744073709551615\nstream 3\n"
+         "hash 0000000000000000\nend\n"),
         "vm_tools state 1\nram 4194304\nstream 3\nhash 0000000000000000\n",
         "vm_tools state 1\nram 4194304\nstream 4\nhash 0000000000000000\nend\n",
     };

@@ -84,13 +84,13 @@ static int
 add_entropy(const struct identity *id, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_closep) int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
-    struct {
+    union {
         struct rand_pool_info info;
-        uint8_t bytes[IDENTITY_ENTROPY_MAX];
+        uint8_t bytes[sizeof(struct rand_pool_info) + IDENTITY_ENTROPY_MAX];
     } pool = {
         .info = {.entropy_count = (int)id->nentropy * 8, .buf_size = (int)id->nentropy}};
 
-    memcpy(pool.bytes, id->entropy, id->nentropy);
+    memcpy(pool.bytes + offsetof(struct rand_pool_info, buf), id->entropy, id->nentropy);
     if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
         return vmt_err_set(err, errno, "seed the random number generator");
     return 0;
