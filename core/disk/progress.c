@@ -19,8 +19,7 @@ static const struct {
                {"nospace", DISK_RESULT_NO_SPACE},
                {"badimage", DISK_RESULT_BAD_IMAGE},
                {"exists", DISK_RESULT_EXISTS},
-               {"busy", DISK_RESULT_BUSY},
-               {"failed", DISK_RESULT_FAILED}};
+               {"busy", DISK_RESULT_BUSY}};
 
 static void
 take_progress(char *rest, struct disk_progress *p)
@@ -47,13 +46,12 @@ take_result(char *rest, struct disk_progress *p)
 
     if (space)
         *space = '\0';
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(results); i++) {
-        if (strcmp(rest, results[i].word) != 0)
-            continue;
-        p->done = true;
-        p->result = results[i].result;
-        (void)vmt_log_escape(p->text, sizeof(p->text), text, strlen(text));
-    }
+    p->done = true;
+    p->result = DISK_RESULT_FAILED; /* also for words that only say more exactly why */
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(results); i++)
+        if (strcmp(rest, results[i].word) == 0)
+            p->result = results[i].result;
+    (void)vmt_log_escape(p->text, sizeof(p->text), text, strlen(text));
 }
 
 static void
