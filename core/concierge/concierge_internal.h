@@ -179,6 +179,7 @@ struct concierge_vm {
     uint64_t watched_ms;      /* when the boot was looked at last, 0: never */
     uint64_t console_bytes;   /* seen so far */
 
+    bool forgotten; /* vm_free is at work: the VM lives on without us */
     bool announced; /* VmStartingUp was sent: VmStopped has to be */
     bool stopping_announced;
     bool was_running;

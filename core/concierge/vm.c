@@ -114,6 +114,7 @@ vm_free(struct concierge_vm *vm)
         return;
     c = vm->c;
     vm_cpu_started(vm);
+    vm->forgotten = true;
     vm_power_drop(vm, "vm_concierge is shutting down");
     life_done(vm);
     restart_free(vm->restart);
@@ -218,6 +219,8 @@ vm_post(struct concierge_vm *vm, enum vm_event event)
 {
     struct concierge *c = vm->c;
 
+    if (vm->forgotten) /* calls that end now tell nothing about the VM */
+        return;
     /* An action posts one event at most, and an event of the loop finds the queue empty.
      */
     assert(vm->nevents < VM_EVENTS_MAX);

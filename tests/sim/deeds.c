@@ -15,6 +15,7 @@
 #include "tests/fake/fake_host_net.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/test.h"
+#include "vmt_life.pb-c.h"
 
 /* xorshift64*, Marsaglia 2003. */
 unsigned
@@ -59,6 +60,7 @@ static void
 do_start(struct sim *s)
 {
     struct sim_call *call = sim_call_new(s, "StartVm");
+    Vmt__RestartPolicy policy = VMT__RESTART_POLICY__INIT;
     struct start_args args;
 
     if (!call)
@@ -67,6 +69,11 @@ do_start(struct sim *s)
     args.request.timeout = sim_dice(s, 2) ? 0 : 1 + sim_dice(s, 30);
     if (sim_dice(s, 3) == 0)
         args.request.accel = (char *)(uintptr_t) "auto";
+    if (sim_dice(s, 4) == 0) {
+        policy.mode = (Vmt__RestartPolicy__Mode)sim_dice(s, 3);
+        policy.max_restarts = sim_dice(s, 4);
+        args.request.restart = &policy;
+    }
     client_start(&s->w, &args, &call->call);
 }
 
@@ -247,6 +254,59 @@ do_behave(struct sim *s)
     s->w.companions_hang = sim_dice(s, 6) == 0;
 }
 
+/* The host changes, sleeps, or wakes up, also when nobody announced it. */
+static void
+do_host(struct sim *s)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "192.0.2.%u", sim_dice(s, 3));
+    fake_host_set_dns(s->w.host, text, "example.org");
+    switch (sim_dice(s, 4)) {
+    case 0:
+        fake_watch_change(&s->w.watch, (enum host_change)sim_dice(s, HOST_CHANGE_COUNT));
+        break;
+    case 1:
+        fake_watch_prepare(&s->w.watch, sim_dice(s, 6000));
+        break;
+    case 2:
+        fake_clock_sleep(s->w.clock, sim_dice(s, 100000));
+        break;
+    default:
+        fake_watch_wake(&s->w.watch);
+        break;
+    }
+}
+
+/* Its answers are late, or it hangs for good. */
+static void
+do_freeze(struct sim *s)
+{
+    struct fake_process *p = some_process(s);
+
+    if (!p)
+        return;
+    if (sim_dice(s, 2))
+        fake_process_freeze(p);
+    else
+        fake_process_thaw(p);
+}
+
+static void
+do_suspend(struct sim *s)
+{
+    const char *method = sim_dice(s, 2) ? "SuspendVm" : "ResumeVm";
+    struct sim_call *call = sim_call_new(s, method);
+    VmTools__Concierge__SuspendVmRequest request; /* the other has the same fields */
+
+    if (!call)
+        return;
+    vm_tools__concierge__suspend_vm_request__init(&request);
+    request.name = (char *)(uintptr_t)sim_name(s);
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(&s->w, method, WORLD_UID, &request.base, NULL, 0, &call->call);
+}
+
 static void
 do_wait(struct sim *s)
 {
@@ -311,6 +371,8 @@ do_any(struct sim *s)
 
     if (strcmp(method->name, "StartVm") == 0 || strcmp(method->name, "StopAllVms") == 0)
         return;
+    if (strcmp(method->name, "WaitVm") == 0) /* as long as the VM lives */
+        return;
     call = sim_call_new(s, method->name);
     if (!call)
         return;
@@ -347,7 +409,8 @@ static const struct deed {
     {do_start, 12},     {do_ready, 16},   {do_wait, 16},          {do_stop, 6},
     {do_any, 16},       {do_exit, 4},     {do_panic, 2},          {do_sync, 2},
     {do_fault, 4},      {do_behave, 3},   {do_restart, 4},        {do_crowd, 1},
-    {do_wake_crowd, 1}, {do_stop_all, 1}, {do_kill_companion, 3},
+    {do_wake_crowd, 1}, {do_stop_all, 1}, {do_kill_companion, 3}, {do_host, 3},
+    {do_suspend, 5},    {do_freeze, 2},
 };
 
 void

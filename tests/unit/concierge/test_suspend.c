@@ -323,6 +323,30 @@ a_daemon_that_died_before_it_told_the_hypervisor_is_made_honest(void **state)
     end(&w, g);
 }
 
+/* What is cancelled by the end of the daemon is no answer of the guest. */
+static void
+a_daemon_that_leaves_during_the_preparation_leaves_the_vm_running(void **state)
+{
+    struct world w;
+    struct guest *g;
+    struct client_call call;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    guest_set(g, "PrepareToSuspend", GUEST_IGNORES);
+    ask(&w, "SuspendVm", "demo", &call);
+    world_run(&w, 100);
+    world_kill_daemon(&w);
+    assert_int_equal(call.answers, 1);
+    client_call_done(&call);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->pauses, 0);
+    world_start_daemon(&w);
+    world_run(&w, 1000);
+    expect_state(&w, "demo", "running");
+    end(&w, g);
+}
+
 static void
 a_suspended_vm_that_dies_is_gone_like_any_other(void **state)
 {
@@ -379,6 +403,8 @@ main(void)
         cmocka_unit_test(a_resume_during_the_preparation_calls_it_off),
         cmocka_unit_test(a_suspended_vm_outlives_the_daemon_and_stays_suspended),
         cmocka_unit_test(a_daemon_that_died_before_it_told_the_hypervisor_is_made_honest),
+        cmocka_unit_test(
+            a_daemon_that_leaves_during_the_preparation_leaves_the_vm_running),
         cmocka_unit_test(a_suspended_vm_that_dies_is_gone_like_any_other),
         cmocka_unit_test(a_resume_is_answered_though_the_guest_does_not_take_the_time),
     };
