@@ -32,17 +32,18 @@ clean_image_name(const char *entry)
 /* Returns whether it was removed, or -errno. The name is locked meanwhile: a worker that
  * begins now must not lose its own. */
 static int
-clean_entry(int dir_fd, const char *entry)
+clean_entry(const struct disk_place *own, const char *entry)
 {
-    struct disk_place place = {.dir_fd = dir_fd, .lock_fd = -1};
+    struct disk_place place = {.dir_fd = own->dir_fd, .lock_fd = -1};
     VMT_CLEANUP(vmt_freep) char *name = clean_image_name(entry);
-    int r;
+    int r = 0;
 
     if (!name)
         return 0;
     place.name = name;
-    r = disk_place_lock(&place, NULL);
-    if (r == 0 && unlinkat(dir_fd, entry, 0) < 0)
+    if (own->lock_fd < 0 || strcmp(name, own->name) != 0)
+        r = disk_place_lock(&place, NULL);
+    if (r == 0 && unlinkat(own->dir_fd, entry, 0) < 0)
         r = -errno;
     vmt_closep(&place.lock_fd);
     return r == -EBUSY || r == -ENOENT ? 0 : r < 0 ? r : 1;
@@ -64,7 +65,7 @@ disk_place_clean(const struct disk_place *place, unsigned *ret_removed,
         return r;
     }
     while (r >= 0 && (errno = 0, entry = readdir(dir))) {
-        r = clean_entry(place->dir_fd, entry->d_name);
+        r = clean_entry(place, entry->d_name);
         removed += r > 0;
     }
     if (r >= 0)

@@ -61,7 +61,8 @@ int disk_temp_place(const struct disk_place *place, struct disk_temp *temp, bool
  * NULL without memory. */
 char *disk_temp_name(const char *name, unsigned step);
 
-/* Remove what killed workers left in the folder, except for images that are locked.
+/* Remove what killed workers left in the folder, except for images that others have
+ * locked; that of a place which is locked itself goes, too, and must not be in use.
  * *ret_removed counts. */
 int disk_place_clean(const struct disk_place *place, unsigned *ret_removed,
                      struct vmt_err *err);

@@ -10,6 +10,7 @@ enum filter {
 };
 
 /* From now on, for this thread and those that it makes. What is not there fails with
- * ENOSYS, or EPERM for a tool. With sanitizers, which need what is forbidden, nothing
- * happens. Needs PR_SET_NO_NEW_PRIVS. Returns 0 or -errno. */
+ * ENOSYS, or EPERM for a tool. With sanitizers, which need what is forbidden, and on
+ * kernels without filters nothing happens. Needs PR_SET_NO_NEW_PRIVS. Returns 0 or
+ * -errno. */
 int filter_enter(enum filter filter, struct vmt_err *err);

@@ -15,6 +15,7 @@
 int
 work_init(struct work *work, const struct options *opt, struct vmt_err *err)
 {
+    unsigned removed = 0;
     int r;
 
     *work = (struct work){
@@ -22,6 +23,9 @@ work_init(struct work *work, const struct options *opt, struct vmt_err *err)
     r = disk_place_open(opt->dir_fd, opt->image, &work->place, err);
     if (r == 0 && opt->command != COMMAND_CLEAN)
         r = disk_place_lock(&work->place, err);
+    /* Whatever goes wrong with what others left is no reason to fail. */
+    if (r == 0 && opt->command != COMMAND_CLEAN)
+        (void)disk_place_clean(&work->place, &removed, NULL);
     return r;
 }
 

@@ -278,8 +278,10 @@ static void
 cleaning_spares_what_is_in_use(void **state)
 {
     struct world *w = *state;
+    struct disk_place other;
     unsigned removed = 0;
 
+    assert_int_equal(disk_place_open(-1, path_of(w, "f.img"), &other, NULL), 0);
     make(w, "a.img", "disk");
     make(w, ".a.img.tmp", "in use");
     make(w, ".b.img.tmp", "left");
@@ -287,12 +289,16 @@ cleaning_spares_what_is_in_use(void **state)
     make(w, ".tmp", "no name in it");
     make(w, "d.tmp", "of somebody");
     make(w, ".e.attrs", "attributes");
+    make(w, ".f.img.new", "left before its image was locked");
     assert_int_equal(disk_place_lock(&w->place, NULL), 0);
-    assert_int_equal(disk_place_clean(&w->place, &removed, NULL), 0);
-    assert_int_equal(removed, 2);
+    assert_int_equal(disk_place_lock(&other, NULL), 0);
+    assert_int_equal(disk_place_clean(&other, &removed, NULL), 0);
+    disk_place_done(&other);
+    assert_int_equal(removed, 3);
     assert_true(exists(w, "a.img") && exists(w, ".a.img.tmp") && exists(w, ".tmp") &&
                 exists(w, "d.tmp") && exists(w, ".e.attrs"));
-    assert_false(exists(w, ".b.img.tmp") || exists(w, ".c.img.new"));
+    assert_false(exists(w, ".b.img.tmp") || exists(w, ".c.img.new") ||
+                 exists(w, ".f.img.new"));
 }
 
 static void
