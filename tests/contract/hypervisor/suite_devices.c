@@ -2,9 +2,15 @@
 /* Memory and devices of a running VM. A backend without the capability skips. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/contract/hypervisor/suite.h"
@@ -226,6 +232,113 @@ a_usb_port_takes_what_is_a_usb_device(void **state)
     close(fd);
 }
 
+/* In a child, in a network of its own: -1 without the right to make one. */
+static int
+make_tap(void)
+{
+    struct ifreq rq = {.ifr_name = "tap0",
+                       .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    int fd;
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 && unshare(CLONE_NEWNET) < 0)
+        return -1;
+    fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    return fd >= 0 && ioctl(fd, TUNSETIFF, &rq) == 0 ? fd : -1;
+}
+
+/* Hand fd to the other end of a socket, or only say that there is none. */
+static void
+send_fd(int socket, int fd)
+{
+    char byte = 0, control[CMSG_SPACE(sizeof(fd))] __attribute__((aligned(8))) = {0};
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct cmsghdr *c = (struct cmsghdr *)(void *)control;
+
+    if (fd >= 0) {
+        msg.msg_control = control;
+        msg.msg_controllen = sizeof(control);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    }
+    (void)sendmsg(socket, &msg, 0);
+}
+
+static int
+receive_fd(int socket)
+{
+    char byte, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    int fd = -1;
+
+    if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) > 0 && CMSG_FIRSTHDR(&msg))
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+    return fd;
+}
+
+/* A tap of a network that nobody else sees, or -1. */
+static int
+foreign_tap(void)
+{
+    int ends[2], fd;
+    pid_t child;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        send_fd(ends[1], make_tap());
+        _exit(0);
+    }
+    close(ends[1]);
+    fd = receive_fd(ends[0]);
+    close(ends[0]);
+    (void)waitpid(child, NULL, 0);
+    return fd;
+}
+
+static void
+network_devices_come_and_go(void **state)
+{
+    struct suite *s = *state;
+    const struct hypervisor_ops *ops = s->hv->ops;
+    struct hypervisor_nic nic = {.id = "nic1", .mac = {0x52, 0x54, 0, 1, 2, 3}};
+    struct spawn_id id;
+
+    NEEDS(s, HYPERVISOR_CAP_NIC_HOTPLUG);
+    nic.tap_fd = foreign_tap();
+    if (nic.tap_fd < 0)
+        skip();
+    start_with(s, NULL, 0);
+    suite_wait_console(s, "devices are watched");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(RESULT(s, ops->nic_add(s->vm, &nic, suite_on_done, s)), 0);
+        assert_int_equal(RESULT(s, ops->nic_add(s->vm, &nic, suite_on_done, s)), -EEXIST);
+        suite_wait_console(s, "nic 52:54:00:01:02:03");
+        assert_int_equal(RESULT(s, ops->nic_remove(s->vm, "nic1", suite_on_done, s)), 0);
+        suite_wait_console(s, "no nic 52:54:00:01:02:03");
+    }
+    assert_int_equal(RESULT(s, ops->nic_remove(s->vm, "nic1", suite_on_done, s)),
+                     -ENOENT);
+    /* Also one that an earlier daemon has plugged. */
+    assert_int_equal(RESULT(s, ops->nic_add(s->vm, &nic, suite_on_done, s)), 0);
+    ops->id(s->vm, &id);
+    ops->vm_free(s->vm);
+    s->vm = NULL;
+    s->controls = 0;
+    assert_int_equal(ops->adopt(s->hv, s->dir, &id, &suite_events, s, &s->vm, NULL), 0);
+    suite_wait(s, &s->controls);
+    assert_int_equal(RESULT(s, ops->nic_remove(s->vm, "nic1", suite_on_done, s)), 0);
+    suite_quit_and_exit(s);
+    close(nic.tap_fd);
+}
+
 /* A private copy, as each VM has one. */
 static int
 copy_of(const char *path)
@@ -320,6 +433,7 @@ suite_devices_run(void)
         SUITE_TEST(slots_are_counted_and_known_after_adoption),
         SUITE_TEST(a_disk_may_boot_in_a_slot_and_leave_it),
         SUITE_TEST(a_usb_port_takes_what_is_a_usb_device),
+        SUITE_TEST(network_devices_come_and_go),
         SUITE_TEST(firmware_boots_and_keeps_its_variables),
         SUITE_TEST(huge_pages_are_taken_where_there_are_any),
         SUITE_TEST(device_calls_in_flight_fail_before_the_exit),
