@@ -18,271 +18,6 @@
 #include "platform/linux/os/process.h"
 #include "tests/unit/test.h"
 
-/* An emulated guest boots in 2 s on an idle machine. */
-#define SUITE_PATIENCE_MS 120000
-
-static const struct suite_backend *backend;
-
-static void
-note(struct suite *s, const char *what)
-{
-    size_t used = strlen(s->log);
-
-    assert_false(s->inside); /* never from inside a call */
-    (void)snprintf(s->log + used, sizeof(s->log) - used, "%s%s", used ? " " : "", what);
-    if (s->free_on_event) {
-        s->free_on_event = false;
-        s->hv->ops->vm_free(s->vm);
-        s->vm = NULL;
-    }
-    os_loop_stop(s->loop, 0);
-}
-
-static void
-on_control(void *arg)
-{
-    ((struct suite *)arg)->controls++;
-    note(arg, "control");
-}
-
-static void
-on_panic(void *arg)
-{
-    ((struct suite *)arg)->panics++;
-    note(arg, "panic");
-}
-
-static void
-on_exit_event(void *arg, const struct hypervisor_exit_info *info)
-{
-    struct suite *s = arg;
-
-    s->exits++;
-    s->exit = *info;
-    (void)snprintf(s->exit_text, sizeof(s->exit_text), "%s", info->text);
-    s->exit.text = s->exit_text;
-    note(s, "exit");
-}
-
-void
-suite_on_done(void *arg, int result, const struct vmt_err *err)
-{
-    struct suite *s = arg;
-
-    assert_int_equal(result == 0, err == NULL);
-    s->dones++;
-    s->done_result = result;
-    note(s, "done");
-}
-
-void
-suite_on_memory(void *arg, int result, const struct hypervisor_memory *memory)
-{
-    struct suite *s = arg;
-
-    assert_int_equal(result == 0, memory != NULL);
-    if (memory)
-        s->memory = *memory;
-    s->dones++;
-    s->done_result = result;
-    note(s, "done");
-}
-
-static void
-on_probe(void *arg, enum hypervisor_accel accel, const char *reason, bool from_cache)
-{
-    struct suite *s = arg;
-
-    assert_false(from_cache);
-    s->probes++;
-    s->probe = NULL;
-    s->accel = accel;
-    (void)snprintf(s->reason, sizeof(s->reason), "%s", reason);
-    note(s, "probe");
-}
-
-const struct hypervisor_events suite_events = {on_control, on_panic, on_exit_event};
-
-static void
-on_watchdog(void *arg)
-{
-    struct suite *s = arg;
-
-    s->watchdog = NULL;
-    os_loop_stop(s->loop, 1);
-}
-
-void
-suite_wait(struct suite *s, const unsigned *counter)
-{
-    assert_int_equal(s->clock->ops->timer_start(s->clock, SUITE_PATIENCE_MS, on_watchdog,
-                                                s, &s->watchdog),
-                     0);
-    while (*counter == 0)
-        if (os_loop_run(s->loop) != 0)
-            fail_msg("nothing more came after \"%s\"", s->log);
-    s->clock->ops->timer_cancel(s->clock, s->watchdog);
-    s->watchdog = NULL;
-}
-
-static void
-stop_loop(void *arg)
-{
-    os_loop_stop(arg, 0);
-}
-
-static void
-read_console(struct suite *s, char *said, size_t cap)
-{
-    FILE *f = fopen(s->console, "r");
-    size_t n;
-
-    assert_non_null(f);
-    n = fread(said, 1, cap - 1, f);
-    (void)fclose(f);
-    said[n] = '\0';
-}
-
-void
-suite_pass(struct suite *s, unsigned ms)
-{
-    struct vmt_timer *timer;
-
-    assert_int_equal(s->clock->ops->timer_start(s->clock, ms, stop_loop, s->loop, &timer),
-                     0);
-    (void)os_loop_run(s->loop);
-}
-
-void
-suite_wait_console(struct suite *s, const char *text)
-{
-    char said[16384];
-
-    if (!backend->console_text)
-        return;
-    read_console(s, said, sizeof(said));
-    for (unsigned ms = 0; !strstr(said, text); ms += 20) {
-        if (ms >= SUITE_PATIENCE_MS || s->exits > 0)
-            fail_msg("the guest never said \"%s\" but: %s", text, said);
-        suite_pass(s, 20);
-        read_console(s, said, sizeof(said));
-    }
-}
-
-void
-suite_settle(struct suite *s)
-{
-    struct vmt_timer *timer;
-
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(
-            s->clock->ops->timer_start(s->clock, 0, stop_loop, s->loop, &timer), 0);
-        (void)os_loop_run(s->loop);
-    }
-}
-
-struct vm_spec
-suite_spec(struct suite *s, const char *cmdline)
-{
-    return (struct vm_spec){
-        .name = "contract",
-        .run_dir = s->dir,
-        .kernel_fd = backend->kernel_fd,
-        .initrd_fd = backend->initrd_fd,
-        .cmdline = cmdline,
-        .console_fd = s->console_fd,
-        .cid = 33,
-        .mem_mib = 256,
-        .vcpus = 1,
-        .accel = HYPERVISOR_ACCEL_TCG,
-        .net = HYPERVISOR_NET_USER,
-    };
-}
-
-void
-suite_start(struct suite *s, const struct vm_spec *spec)
-{
-    struct vmt_err err = {0};
-    int r;
-
-    s->inside = true;
-    r = s->hv->ops->start(s->hv, spec, &suite_events, s, &s->vm, &err);
-    s->inside = false;
-    if (r < 0)
-        fail_msg("start: %s", err.msg);
-}
-
-void
-suite_start_and_control(struct suite *s, const char *cmdline)
-{
-    struct vm_spec spec = suite_spec(s, cmdline);
-
-    suite_start(s, &spec);
-    assert_string_equal(s->log, "");
-    suite_wait(s, &s->controls);
-}
-
-void
-suite_quit_and_exit(struct suite *s)
-{
-    s->inside = true;
-    assert_int_equal(s->hv->ops->quit(s->vm), 0);
-    s->inside = false;
-    suite_wait(s, &s->exits);
-    assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_REQUEST);
-}
-
-int
-suite_setup(void **state)
-{
-    struct suite *s = calloc(1, sizeof(*s));
-
-    *state = s;
-    s->backend = backend;
-    assert_int_equal(os_loop_new(&s->loop, NULL), 0);
-    assert_int_equal(os_spawn_new(s->loop, &s->spawn, NULL), 0);
-    s->clock = os_loop_clock(s->loop);
-    (void)snprintf(s->dir, sizeof(s->dir), "/tmp/vmt-contract-XXXXXX");
-    assert_non_null(mkdtemp(s->dir));
-    (void)snprintf(s->console, sizeof(s->console), "%s.console", s->dir);
-    s->console_fd = open(s->console, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    assert_true(s->console_fd >= 0);
-    s->hv = backend->open(s);
-    assert_non_null(s->hv);
-    return 0;
-}
-
-/* Nothing may be left: no file in run_dir, no process. */
-int
-suite_teardown(void **state)
-{
-    struct suite *s = *state;
-    int clean, child;
-
-    if (s->vm && s->exits == 0) { /* the test failed */
-        s->free_on_event = false;
-        if (s->hv->ops->kill(s->vm, SIGKILL) == 0)
-            suite_wait(s, &s->exits);
-    }
-    s->hv->ops->vm_free(s->vm);
-    suite_settle(s);
-    if (backend->close)
-        backend->close(s);
-    s->hv->ops->free(s->hv);
-    child = waitpid(-1, NULL, WNOHANG) < 0 ? errno : 0;
-    clean = rmdir(s->dir) == 0;
-    (void)unlink(s->console);
-    (void)close(s->console_fd);
-    os_spawn_free(s->spawn);
-    os_loop_free(s->loop);
-    free(s);
-    if (!clean)
-        print_error("run_dir is not empty\n");
-    if (child != ECHILD)
-        print_error("a child process is left\n");
-    return clean && child == ECHILD ? 0 : -1;
-}
-
 static void
 control_answers_after_start_and_quit_ends_it(void **state)
 {
@@ -344,7 +79,7 @@ a_call_in_flight_fails_before_the_exit(void **state)
     struct suite *s = *state;
 
     suite_start_and_control(s, "quiet");
-    backend->freeze(s);
+    suite_under_test->freeze(s);
     assert_int_equal(s->hv->ops->pause(s->vm, true, suite_on_done, s), 0);
     assert_int_equal(s->hv->ops->kill(s->vm, SIGKILL), 0);
     suite_wait(s, &s->exits);
@@ -360,8 +95,8 @@ expect_end(struct suite *s, const char *act, enum hypervisor_exit reason)
     (void)snprintf(cmdline, sizeof(cmdline), "console=ttyS0 panic=-1 quiet vmt_test=%s",
                    act);
     suite_start_and_control(s, cmdline);
-    if (backend->act)
-        backend->act(s, act);
+    if (suite_under_test->act)
+        suite_under_test->act(s, act);
     suite_wait(s, &s->exits);
     suite_settle(s);
     assert_int_equal(s->exit.reason, reason);
@@ -378,13 +113,13 @@ a_guest_that_powers_off_says_so(void **state)
 
     expect_end(s, "poweroff", HYPERVISOR_EXIT_POWEROFF);
     assert_int_equal(s->panics, 0);
-    if (!backend->console_text)
+    if (!suite_under_test->console_text)
         return;
     f = fopen(s->console, "r");
     assert_non_null(f);
     (void)!fread(text, 1, sizeof(text) - 1, f);
     (void)fclose(f);
-    assert_non_null(strstr(text, backend->console_text));
+    assert_non_null(strstr(text, suite_under_test->console_text));
 }
 
 static void
@@ -409,7 +144,7 @@ a_signal_from_outside_is_no_request_of_ours(void **state)
     struct suite *s = *state;
 
     suite_start_and_control(s, "quiet");
-    backend->murder(s);
+    suite_under_test->murder(s);
     suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_KILLED);
     assert_int_equal(s->exit.process.kind, SPAWN_EXIT_SIGNAL);
@@ -439,8 +174,8 @@ a_refused_file_ends_with_config_and_its_words(void **state)
     spec.disks = &disk;
     spec.ndisks = 1;
     suite_start(s, &spec);
-    if (backend->refuse)
-        backend->refuse(s);
+    if (suite_under_test->refuse)
+        suite_under_test->refuse(s);
     suite_wait(s, &s->exits);
     assert_int_equal(s->exit.reason, HYPERVISOR_EXIT_CONFIG);
     assert_non_null(strstr(s->exit.text, "/nonexistent,readonly=on"));
@@ -469,16 +204,6 @@ a_spec_that_cannot_run_is_refused_at_once(void **state)
     assert_null(vm);
     suite_settle(s);
     assert_string_equal(s->log, "");
-}
-
-int
-suite_disk(void)
-{
-    int fd = memfd_create("disk", MFD_CLOEXEC);
-
-    assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, 1 << 20), 0);
-    return fd;
 }
 
 static void
@@ -583,10 +308,10 @@ a_vm_may_be_freed_inside_its_callbacks(void **state)
 static void
 start_probe(struct suite *s)
 {
-    const struct hypervisor_probe_request req = {.kernel_fd = backend->kernel_fd,
-                                                 .initrd_fd = backend->initrd_fd,
+    const struct hypervisor_probe_request req = {.kernel_fd = suite_under_test->kernel_fd,
+                                                 .initrd_fd = suite_under_test->initrd_fd,
                                                  .force = true,
-                                                 .on_done = on_probe,
+                                                 .on_done = suite_on_probe,
                                                  .arg = s};
     struct vmt_err err = {0};
 
@@ -605,7 +330,7 @@ a_probe_answers_once_with_a_reason(void **state)
     suite_wait(s, &s->probes);
     suite_settle(s);
     assert_string_equal(s->log, "probe");
-    assert_int_equal(s->accel, backend->probed);
+    assert_int_equal(s->accel, suite_under_test->probed);
     assert_string_not_equal(s->reason, "");
 }
 
@@ -648,7 +373,7 @@ suite_run(const struct suite_backend *under_test)
 
     int failed;
 
-    backend = under_test;
+    suite_under_test = under_test;
     os_process_init();
     failed = cmocka_run_group_tests_name("processes", tests, NULL, NULL);
     failed += suite_devices_run();

@@ -70,6 +70,9 @@ struct suite {
     bool free_on_event; /* free the vm inside the next callback */
 };
 
+/* What suite_run was given. */
+extern const struct suite_backend *suite_under_test;
+
 /* A test with a hypervisor and an empty run_dir. */
 #define SUITE_TEST(f) cmocka_unit_test_setup_teardown(f, suite_setup, suite_teardown)
 int suite_setup(void **state);
@@ -93,6 +96,9 @@ void suite_settle(struct suite *s);
 void suite_on_done(void *arg, int result, const struct vmt_err *err);
 /* The same for a hypervisor_memory_fn. */
 void suite_on_memory(void *arg, int result, const struct hypervisor_memory *memory);
+/* The same for a hypervisor_probe_fn. */
+void suite_on_probe(void *arg, enum hypervisor_accel accel, const char *reason,
+                    bool from_cache);
 extern const struct hypervisor_events suite_events;
 /* A memory file of 1 MiB, open for reading and writing; the caller closes it. */
 int suite_disk(void);
