@@ -258,6 +258,7 @@ def the_copy_wakes_up_later(top, frozen_at):
 
 def abandoned_programs_run_again(vm):
     """The host froze it and forgot it."""
+    vm.sh("date -s @1900000000")  # as in a copy whose host died, too
     vm.agent_call("Freeze", vm.pb["vmt_agent"].FreezeRequest())
     deadline = time.monotonic() + guest.PATIENCE
     launch = vm.pb["vm_guest"].LaunchProcessRequest(argv=["true"])
@@ -269,6 +270,8 @@ def abandoned_programs_run_again(vm):
             assert e.code() == vm.grpc.StatusCode.RESOURCE_EXHAUSTED, e
             assert time.monotonic() < deadline
             time.sleep(0.2)
+    there = int(re.search(r"now (\d+)", vm.sh("date '+now %s'")).group(1))
+    assert abs(there - time.time()) < 5, there  # the hardware clock has whole seconds
     vm.sh("n=$(wc -l < /tmp/busy); while [ $(wc -l < /tmp/busy) = $n ]; do sleep 0.1; done")
 
 

@@ -12,6 +12,7 @@
 #include "platform/guest/maitred/agent/link_watch.h"
 #include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/time.h"
 
 static void on_abandoned(void *arg);
 
@@ -47,6 +48,8 @@ on_abandoned(void *arg)
         return;
     vmt_log_warning("nobody thawed this VM within %u s: its programs run again",
                     agent->boot.cmdline.thaw_timeout_s);
+    /* A copy may have got the context id of its original again: it shows in the clock. */
+    time_take_hardware();
     agent_thaw(agent);
 }
 

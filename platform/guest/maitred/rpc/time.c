@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <linux/rtc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -49,6 +50,30 @@ write_rtc(time_t seconds)
     rtc.tm_year = tm.tm_year;
     if (ioctl(fd, RTC_SET_TIME, &rtc) < 0)
         vmt_log_debug("set the hardware clock: %s", strerror(errno));
+}
+
+void
+time_take_hardware(void)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open("/dev/rtc0", O_RDONLY | O_CLOEXEC);
+    struct rtc_time rtc = {0};
+    struct timespec now = {0}, there = {0};
+    struct tm tm = {0};
+
+    if (fd < 0 || ioctl(fd, RTC_RD_TIME, &rtc) < 0)
+        return;
+    tm.tm_sec = rtc.tm_sec;
+    tm.tm_min = rtc.tm_min;
+    tm.tm_hour = rtc.tm_hour;
+    tm.tm_mday = rtc.tm_mday;
+    tm.tm_mon = rtc.tm_mon;
+    tm.tm_year = rtc.tm_year;
+    there.tv_sec = timegm(&tm);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (there.tv_sec < TIME_MIN || llabs(there.tv_sec - now.tv_sec) <= 1)
+        return;
+    vmt_log_notice("the clock was off by %lld s", (long long)(there.tv_sec - now.tv_sec));
+    (void)clock_settime(CLOCK_REALTIME, &there);
 }
 
 int

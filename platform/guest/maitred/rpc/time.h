@@ -11,6 +11,10 @@ struct vmt_err;
  * -EINVAL: no present time; -errno. */
 int time_set(const struct timespec *ts, bool hardware, struct vmt_err *err);
 
+/* Take the time of the hardware clock, which the host keeps going, when ours is further
+ * off than that clock can tell, a second. */
+void time_take_hardware(void);
+
 /* Make name, which has data below /usr/share/zoneinfo, the zone of the system; by a link,
  * or by a bind mount for programs that do not follow a link to a link. Returns 0;
  * -ENOENT; -EINVAL: not the name of a zone; -errno. */
