@@ -198,6 +198,22 @@ class Export(Base):
         self.assertEqual(self.export("b.qcow2", "b.zst").keys["sha256"], one)
         self.left("a.img", "b.qcow2", "a.zst", "b.zst")
 
+    def test_disks_of_any_shape(self):
+        seed = random.randrange(1 << 32)
+        rng = random.Random(seed)
+        for i in range(12):
+            size = rng.choice((512, FRAME, FRAME + 512, 8 * FRAME, rng.randrange(1, 9000) * 512))
+            pieces = {f"at_{rng.randrange(size)}": rng.randbytes(rng.randrange(1, 3 * FRAME))
+                      for _ in range(rng.randrange(4))}
+            with self.subTest(seed=seed, i=i, size=size, at=list(pieces)):
+                os.truncate(self.disk("a.img", size, **pieces), size)
+                self.export("a.img", "a.zst", "--vm-type=1")
+                data = (self.folder / "a.zst").read_bytes()
+                self.assertEqual(sum(e[1] for e in Seekable(data).entries), size)
+                self.assertTrue(unzstd(data) == (self.folder / "a.img").read_bytes())
+                self.feed(data, "b.img")
+                self.same("a.img", "b.img")
+
     def test_what_a_longer_file_had_is_gone(self):
         self.disk("a.img", MIB, at_0=b"x")
         want = self.export("a.img", "a.zst").keys["sha256"]

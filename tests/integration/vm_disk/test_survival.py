@@ -81,6 +81,19 @@ class Waiting(harness.Case):
             self.ok(*command, "--named-temp")
             self.left(*image)
 
+    def test_who_started_it_dies_and_finds_the_result(self):
+        result = self.folder / "r"
+        running = self.waiting(f"--result-file={result}")
+        self.assertTrue(result.read_text().startswith("progress "))
+        running.reader.close()
+        running.process.stderr.close()
+        self.data.write(b"\0" * 300 * 512 + b"end" + b"\0" * (512 - 3 - 600000 % 512))
+        self.data.close()
+        self.assertEqual(running.process.wait(timeout=harness.PATIENCE), 0)
+        self.assertTrue(result.read_text().startswith("result ok "))
+        self.assertTrue((self.folder / "a.img").read_bytes().rstrip(b"\0").endswith(b"end"))
+        self.left("a.img", "r")
+
     def test_worker_of_the_bytes_dies(self):
         running = self.waiting()
         (child,) = children(running.process.pid)
