@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/adapter/spawn.h"
+
 struct host;
-struct spawn_id;
 struct vmt_err;
 
 #define HOST_DNS_MAX 8
@@ -236,6 +237,21 @@ struct host_disk_ops {
     int (*progress_writer)(struct host *host, const char *name, struct spawn_id *ret_id);
 };
 
+/* What to push out of the host's RAM. */
+struct host_reclaim {
+    struct spawn_id id; /* of the hypervisor */
+    const char *group;  /* of host_cgroup_ops, NULL: none; borrowed */
+    uint64_t bytes;     /* at most, about */
+};
+
+struct host_reclaim_ops {
+    /* Bytes of a process that are in RAM; 0: not known. */
+    uint64_t (*resident)(struct host *host, int32_t pid);
+    /* Push out. Blocks, so it is for a child process. Returns 0 when the kernel was
+     * asked, however much it did, or -errno. */
+    int (*run)(struct host *host, const struct host_reclaim *what);
+};
+
 /* Groups of processes that share a weight: one per VM, below the daemon's own. name is a
  * plain file name. */
 struct host_cgroup_ops {
@@ -269,4 +285,5 @@ struct host {
     const struct host_device_ops *devices;
     const struct host_disk_ops *disks;
     const struct host_cgroup_ops *cgroups;
+    const struct host_reclaim_ops *reclaim;
 };

@@ -22,6 +22,7 @@
 #include "core/concierge/index_internal.h"
 #include "core/concierge/network_internal.h"
 #include "core/concierge/plan_internal.h"
+#include "core/concierge/reclaim_internal.h"
 #include "core/concierge/restart_internal.h"
 #include "core/concierge/suspend_internal.h"
 #include "core/concierge/template_internal.h"
@@ -190,6 +191,7 @@ struct concierge_vm {
     struct vmt_list waiters;      /* of struct stop_waiter.node */
     struct vm_balloon balloon;
     struct vm_cpu cpu;
+    struct vm_reclaim *reclaim; /* owned, NULL: none in flight */
     struct vm_hotplug *hotplug; /* owned; NULL: nothing was ever plugged */
 };
 

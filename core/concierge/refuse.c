@@ -14,7 +14,6 @@
 #define NO_KEYS                                                                          \
     "security keys are not passed by their hidraw node here; attach the key as a USB "   \
     "device"
-#define NO_BALLOON "the memory balloon is not driven here"
 #define NO_AUDIO "VMs have no sound device here"
 #define NO_BATTERY "VMs have no battery here"
 
@@ -93,7 +92,6 @@ REFUSE(get_vm_memory_management_kills_connection,
        M(get_vm_memory_management_kills_connection_response), ONLY_CHROMEOS)
 REFUSE(modify_fake_power_config, M(success_failure_response), NO_BATTERY)
 REFUSE(mute_vm_audio, M(success_failure_response), NO_AUDIO)
-REFUSE(reclaim_vm_memory, M(reclaim_vm_memory_response), NO_BALLOON)
 REFUSE(set_crostini_vm_type, M(set_crostini_vm_type_response), ONLY_CHROMEOS)
 REFUSE(start_arc_vm, M(start_vm_response), ONLY_CHROMEOS)
 REFUSE(start_plugin_vm, M(start_vm_response), ONLY_CHROMEOS)

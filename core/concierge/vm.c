@@ -120,6 +120,7 @@ vm_free(struct concierge_vm *vm)
     restart_free(vm->restart);
     guest_calls_done(vm);
     vm_balloon_done(vm);
+    vm_reclaim_drop(vm);
     vm_hotplug_free(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)

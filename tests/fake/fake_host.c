@@ -32,6 +32,7 @@ struct fake_host {
     struct host_memory memory;
     int groups_error, group_removals_busy;
     uint32_t cpu_limit;
+    uint64_t resident;
     struct fake_disks *disks;
     unsigned next_dir, skip, trims, randoms;
     int error;
@@ -541,6 +542,25 @@ static const struct host_cgroup_ops cgroups = {.prepare = fake_groups_prepare,
                                                .each = fake_groups_each,
                                                .cpu_limit = fake_cpu_limit};
 
+static uint64_t
+fake_resident(struct host *host, int32_t pid)
+{
+    (void)pid;
+    return self_of(host)->resident;
+}
+
+/* In a child that exists on paper only. */
+static int
+fake_reclaim(struct host *host, const struct host_reclaim *what)
+{
+    (void)host;
+    (void)what;
+    return 0;
+}
+
+static const struct host_reclaim_ops reclaim_ops = {.resident = fake_resident,
+                                                    .run = fake_reclaim};
+
 static const struct host_memory_ops memory = {.now = fake_memory_now};
 
 struct host *
@@ -557,6 +577,7 @@ fake_host_new(void)
                                .state = &fake_states_ops,
                                .memory = &memory,
                                .cgroups = &cgroups,
+                               .reclaim = &reclaim_ops,
                                .devices = &fake_host_devices,
                                .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;
@@ -740,4 +761,10 @@ void
 fake_host_add_group(struct host *host, const char *name)
 {
     (void)put(&self_of(host)->groups, name);
+}
+
+void
+fake_host_set_resident(struct host *host, uint64_t bytes)
+{
+    self_of(host)->resident = bytes;
 }

@@ -67,3 +67,6 @@ size_t fake_host_groups(const struct host *host);
 uint32_t fake_host_group_weight(const struct host *host, const char *name);
 /* One that an earlier life left. */
 void fake_host_add_group(struct host *host, const char *name);
+
+/* Bytes in RAM of any process. */
+void fake_host_set_resident(struct host *host, uint64_t bytes);

@@ -224,6 +224,24 @@ reap(pid_t pid)
         ;
 }
 
+/* Watch what was started; nobody would ever learn of the end of a child that is not. */
+static int
+watch_started(struct os_spawn *sp, pid_t pid, struct spawn_child *child)
+{
+    int r;
+
+    child->id.pid = pid;
+    r = child_watch(sp, child);
+    if (r < 0) {
+        (void)kill(pid, SIGKILL);
+        reap(pid);
+        return r;
+    }
+    /* Without /proc the pid alone has to do. */
+    (void)os_process_start_time(pid, &child->id.start_time);
+    return 0;
+}
+
 static int
 start_planned(struct os_spawn *sp, struct process_plan *plan, struct spawn_child *child,
               struct vmt_err *err)
@@ -238,16 +256,26 @@ start_planned(struct os_spawn *sp, struct process_plan *plan, struct spawn_child
         return vmt_err_set(err, plan->failed, "start %s: %s", plan->path,
                            plan->failed_at);
     }
-    child->id.pid = pid;
-    r = child_watch(sp, child);
-    if (r < 0) {
-        /* Nobody would ever learn of its end. */
-        (void)kill(pid, SIGKILL);
-        reap(pid);
-        return vmt_err_set(err, -r, "start %s: watch the process", plan->path);
-    }
-    /* Without /proc the pid alone has to do. */
-    (void)os_process_start_time(pid, &child->id.start_time);
+    r = watch_started(sp, pid, child);
+    return r < 0 ? vmt_err_set(err, -r, "start %s: watch the process", plan->path) : 0;
+}
+
+static int
+start_call(struct os_spawn *sp, const struct spawn_spec *spec,
+           struct spawn_child **ret_child, struct vmt_err *err)
+{
+    VMT_CLEANUP(child_freep) struct spawn_child *child = NULL;
+    int r = child_new(spec->on_exit, spec->arg, &child);
+    pid_t pid;
+
+    if (r < 0)
+        return vmt_err_set(err, -r, "start a helper process");
+    pid = process_fork(spec->call, spec->call_arg);
+    r = pid < 0 ? (int)pid : watch_started(sp, pid, child);
+    if (r < 0)
+        return vmt_err_set(err, -r, "start a helper process");
+    vmt_list_append(&sp->children, &child->node);
+    *ret_child = vmt_take_ptr(&child);
     return 0;
 }
 
@@ -264,6 +292,8 @@ spawn_start(struct spawn *base, const struct spawn_spec *spec,
     VMT_CLEANUP(vmt_freep) char *path = NULL;
     int r = null_fd < 0 ? -errno : 0;
 
+    if (spec->call)
+        return start_call(sp, spec, ret_child, err);
     if (r < 0)
         return vmt_err_set(err, -r, "start %s: open /dev/null", spec->argv[0]);
     r = path_find(spec->argv[0], &path);

@@ -125,3 +125,23 @@ process_vfork(struct process_plan *plan)
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return pid;
 }
+
+pid_t
+process_fork(int (*call)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    pid_t pid;
+
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    if (pid == 0) {
+        child_reset_signals();
+        child_close_range(0, ~0u);
+        _exit(call(arg) & 0xff);
+    }
+    if (pid < 0)
+        pid = -errno;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}

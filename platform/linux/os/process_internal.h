@@ -27,6 +27,9 @@ struct process_plan {
     const char *volatile failed_at; /* words for it */
 };
 
+/* A copy of ourselves that runs call(arg) and ends. Returns its pid or -errno. */
+pid_t process_fork(int (*call)(void *arg), void *arg);
+
 /* Start the child. Returns its pid once it runs the program (failed is 0) or has given up
  * (failed is set; the caller reaps it), or -errno. */
 pid_t process_vfork(struct process_plan *plan);

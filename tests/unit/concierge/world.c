@@ -113,6 +113,10 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
     const struct spawn_id id = {pid, (uint64_t)pid * 10}; /* as fake_spawn gives them */
     struct world *w = arg;
 
+    if (spec->call) {
+        w->helper = pid;
+        return 0;
+    }
     if (strcmp(spec->argv[0], "sync") == 0) {
         assert_int_equal(w->sync, 0);
         w->sync = pid;

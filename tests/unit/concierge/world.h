@@ -42,9 +42,10 @@ struct world {
     int32_t companions[WORLD_COMPANIONS_MAX]; /* pids of vm_vsock, in order of start */
     size_t ncompanions;
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
-    bool companions_hang;            /* they ignore SIGTERM */
-    struct workers workers;          /* vm_disk */
-    unsigned idles;                  /* calls of on_idle */
+    int32_t helper;         /* pid of the last child that runs a function of ours */
+    bool companions_hang;   /* they ignore SIGTERM */
+    struct workers workers; /* vm_disk */
+    unsigned idles;         /* calls of on_idle */
     /* For world_start_daemon; 0 at the start, so that nothing is built behind a test. */
     unsigned template_count;
     uint64_t template_bytes;

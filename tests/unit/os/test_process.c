@@ -258,6 +258,28 @@ a_new_session_is_made_when_asked(void **state)
     assert_int_equal(pid, session);
 }
 
+static int
+count_descriptors(void *arg)
+{
+    return *(int *)arg + (fcntl(0, F_GETFD) >= 0) + (fcntl(3, F_GETFD) >= 0);
+}
+
+static void
+a_copy_of_ourselves_runs_a_function_and_tells_its_result(void **state)
+{
+    struct world *w = *state;
+    struct ending e = {.exited = false};
+    int base = 40;
+    const struct spawn_spec spec = {
+        .call = count_descriptors, .call_arg = &base, .on_exit = on_exit_of, .arg = &e};
+    struct spawn_child *child = NULL;
+
+    assert_int_equal(w->sp->ops->start(w->sp, &spec, &child, NULL), 0);
+    test_run_until(w->loop, &e.exited);
+    assert_int_equal(e.how.kind, SPAWN_EXIT_CODE);
+    assert_int_equal(e.how.code, 40); /* and it had no descriptor */
+}
+
 /* Of the kernel's file anything will do: the child writes before it runs the program. */
 static void
 a_child_joins_its_group_before_it_runs(void **state)
@@ -416,6 +438,7 @@ main(void)
         PROCESS_TEST(two_sources_for_one_number_are_refused),
         PROCESS_TEST(signals_and_environment_are_clean),
         PROCESS_TEST(a_new_session_is_made_when_asked),
+        PROCESS_TEST(a_copy_of_ourselves_runs_a_function_and_tells_its_result),
         PROCESS_TEST(a_child_joins_its_group_before_it_runs),
         PROCESS_TEST(a_child_that_may_not_join_its_group_does_not_run),
         PROCESS_TEST(a_released_child_is_still_reaped),
