@@ -657,6 +657,18 @@ vm_snapshot_cancel(struct concierge_vm *vm, const char *why)
 }
 
 void
+vm_snapshot_forget(struct concierge_vm *vm)
+{
+    struct snapshot_op *op = vm->snapshot;
+
+    if (!op)
+        return;
+    ipc_call_fail(vmt_take_ptr(&op->call), IPC_ERROR_FAILED,
+                  "vm_concierge is shutting down");
+    free_op(op);
+}
+
+void
 vm_snapshot_on_control(struct concierge_vm *vm)
 {
     if (!vm->frozen || vm->snapshot || vm->state != VM_RUNNING)

@@ -76,6 +76,8 @@ int vm_snapshot_start(struct concierge_vm *vm, const struct snapshot_id *id,
                       struct ipc_call *call, struct vmt_err *err);
 /* The VM ends, or has to go on at once: what was begun is undone as far as it can be. */
 void vm_snapshot_cancel(struct concierge_vm *vm, const char *why);
+/* The daemon ends, and leaves the VM as it is: its heir makes it go on. */
+void vm_snapshot_forget(struct concierge_vm *vm);
 /* The control channel of a VM answers whose daemon died while it made a snapshot. */
 void vm_snapshot_on_control(struct concierge_vm *vm);
 bool vm_snapshot_is_going_on(const struct concierge_vm *vm);

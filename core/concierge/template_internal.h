@@ -102,6 +102,7 @@ enum warm_state {
 struct vm_warm {
     enum warm_state state;
     struct template_shape *shape; /* owned; NULL: nothing to build */
+    char *title;                  /* owned: the name for the hypervisor */
     size_t plugged;               /* disks that it has */
     bool inherited;               /* of an earlier daemon: what is done is done */
 };
@@ -111,7 +112,7 @@ void vm_warm_free(struct vm_warm *warm);
  * state, the caller's, or -1: boot. */
 int vm_warm_prepare(struct concierge_vm *vm);
 /* Change the spec of a boot into that of a restore. */
-void vm_warm_apply(const struct concierge_vm *vm, int restore_fd, struct vm_spec *spec);
+void vm_warm_apply(struct concierge_vm *vm, int restore_fd, struct vm_spec *spec);
 /* A start from a template has not been of use so far: boot instead. Posts FALL_BACK. */
 void vm_warm_fall_back(struct concierge_vm *vm, const char *why);
 /* The control channel of a restored VM answers. */

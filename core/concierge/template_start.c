@@ -23,6 +23,7 @@ vm_warm_free(struct vm_warm *warm)
     if (!warm)
         return;
     template_shape_free(warm->shape);
+    free(warm->title);
     free(warm);
 }
 
@@ -96,9 +97,25 @@ vm_warm_prepare(struct concierge_vm *vm)
     return -1;
 }
 
-void
-vm_warm_apply(const struct concierge_vm *vm, int restore_fd, struct vm_spec *spec)
+/* The socket of a vsock device names the directory in the command line of any other: it
+ * is how an orphan is found. */
+static const char *
+title_of(struct concierge_vm *vm)
 {
+    size_t len = strlen(vm->id.name) + strlen(vm->run_dir) + sizeof(" in ");
+
+    free(vm->warm->title);
+    vm->warm->title = malloc(len);
+    if (!vm->warm->title)
+        return vm->id.name;
+    (void)snprintf(vm->warm->title, len, "%s in %s", vm->id.name, vm->run_dir);
+    return vm->warm->title;
+}
+
+void
+vm_warm_apply(struct concierge_vm *vm, int restore_fd, struct vm_spec *spec)
+{
+    spec->name = title_of(vm);
     if (!vm->restore) {
         spec->cmdline = vm->warm->shape->cmdline;
         spec->ndisks = 1; /* the root image; the others are plugged in */

@@ -113,6 +113,7 @@ vm_free(struct concierge_vm *vm)
     if (!vm)
         return;
     c = vm->c;
+    vm_snapshot_forget(vm);
     vm_cpu_started(vm);
     vm->forgotten = true;
     vm_power_drop(vm, "vm_concierge is shutting down");
@@ -133,7 +134,6 @@ vm_free(struct concierge_vm *vm)
         c->config.transport->ops->vm_remove(c->config.transport, vm->cid);
     vm_remove(vm);
     vm_restore_cancel(vm);
-    vm_snapshot_cancel(vm, "vm_concierge is shutting down");
     vm_images_free(vm->images);
     vm_warm_free(vm->warm);
     plan_done(&vm->plan);

@@ -409,6 +409,16 @@ fake_hypervisor_process(struct hypervisor *hv, size_t index)
     return NULL;
 }
 
+/* The name of a restored vm ends in " in " and its directory. */
+static bool
+has_name(const struct fake_start *start, const char *name)
+{
+    size_t len = strlen(name);
+
+    return strncmp(start->name, name, len) == 0 &&
+           (start->name[len] == '\0' || strncmp(start->name + len, " in /", 5) == 0);
+}
+
 struct fake_process *
 fake_hypervisor_find(struct hypervisor *hv, const char *name)
 {
@@ -418,7 +428,7 @@ fake_hypervisor_find(struct hypervisor *hv, const char *name)
     {
         struct fake_process *p = VMT_CONTAINER_OF(node, struct fake_process, node);
 
-        if (strcmp(p->start.name, name) == 0)
+        if (has_name(&p->start, name))
             return p;
     }
     return NULL;

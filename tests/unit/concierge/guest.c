@@ -85,6 +85,8 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
     Vmt__BootPhase *phases[] = {&kernel, &agent};
     Vmt__BootReport report;
     Vmt__SetIdentityResponse identity = VMT__SET_IDENTITY_RESPONSE__INIT;
+    Vmt__FreezeResponse freeze = VMT__FREEZE_RESPONSE__INIT;
+    Vmt__ThawResponse thaw = VMT__THAW_RESPONSE__INIT;
     char kernel_name[] = "kernel", agent_name[] = "agent";
 
     vmt__boot_report__init(&report);
@@ -103,6 +105,10 @@ answer(struct guest *g, struct rpc_server_call *call, const char *method)
         answer_user(call);
     else if (strcmp(method, "GetKernelVersion") == 0)
         answer_kernel(call);
+    else if (strcmp(method, "Freeze") == 0)
+        rpc_server_call_reply(call, &freeze.base);
+    else if (strcmp(method, "Thaw") == 0)
+        rpc_server_call_reply(call, &thaw.base);
     else if (strcmp(method, "SetIdentity") == 0)
         rpc_server_call_reply(call, &identity.base);
     else if (strcmp(method, "GetBootReport") == 0)
@@ -241,6 +247,8 @@ static const struct rpc_server_service maitred = {.name = "vm_tools.Maitred",
 static const struct rpc_server_method agent_methods[] = {
     METHOD("GetBootReport", vmt__boot_report_request),
     METHOD("SetIdentity", vmt__set_identity_request),
+    METHOD("Freeze", vmt__freeze_request),
+    METHOD("Thaw", vmt__thaw_request),
     METHOD("GetDiskSpace", vmt__disk_space_request),
 };
 static const struct rpc_server_service agent_service = {

@@ -189,6 +189,7 @@ the_next_start_is_restored_and_gets_its_identity_first(void **state)
     assert_int_equal(s->vsock, HYPERVISOR_VSOCK_NONE);
     assert_non_null(strstr(s->cmdline, "maitred.template"));
     assert_string_not_equal(s->generation, "");
+    assert_non_null(strstr(s->name, s->run_dir)); /* an orphan can be found */
     assert_non_null(fake_process_vsock(p));
     assert_non_null(strstr(fake_process_vsock(p), s->run_dir));
     assert_false(fake_process_is_paused(p));

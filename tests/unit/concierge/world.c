@@ -168,6 +168,8 @@ world_start_daemon(struct world *w)
         .console_dir = "/state/console",
         .template_count = w->template_count,
         .template_bytes = w->template_bytes,
+        .snapshot_count = WORLD_SNAPSHOTS,
+        .snapshot_bytes = 1 << 20,
         .on_idle = on_idle,
         .arg = w,
     };

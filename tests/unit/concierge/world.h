@@ -22,6 +22,7 @@
 #define WORLD_OWNER "75696431"
 #define WORLD_COMPANIONS_MAX 256
 #define JOURNAL_MAX 16384
+#define WORLD_SNAPSHOTS 2u
 
 struct world {
     struct fake_clock *clock;

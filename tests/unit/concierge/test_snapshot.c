@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "tests/fake/fake_states.h"
+#include "tests/unit/concierge/guest.h"
+#include "tests/unit/test.h"
+#include "vmt_snapshot.pb-c.h"
+
+static void
+create(struct world *w, const char *name, struct client_call *call)
+{
+    Vmt__CreateSnapshotRequest request = VMT__CREATE_SNAPSHOT_REQUEST__INIT;
+
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.vm_name = (char *)(uintptr_t) "demo";
+    request.snapshot_name = (char *)(uintptr_t)name;
+    client_call(w, "CreateSnapshot", WORLD_UID, &request.base, NULL, 0, call);
+}
+
+/* NULL: it worked; else why not. */
+static const char *
+outcome(const struct client_call *call)
+{
+    const Vmt__CreateSnapshotResponse *r = (const void *)call->reply;
+
+    assert_int_equal(call->answers, 1);
+    assert_false(call->failed);
+    return r->success ? NULL : r->failure_reason;
+}
+
+static void
+restore(struct world *w, const char *name, struct client_call *call)
+{
+    Vmt__RestoreSnapshotRequest request = VMT__RESTORE_SNAPSHOT_REQUEST__INIT;
+
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.vm_name = (char *)(uintptr_t) "demo";
+    request.snapshot_name = (char *)(uintptr_t)name;
+    client_call(w, "RestoreSnapshot", WORLD_UID, &request.base, NULL, 0, call);
+}
+
+static size_t
+count(struct world *w)
+{
+    Vmt__ListSnapshotsRequest request = VMT__LIST_SNAPSHOTS_REQUEST__INIT;
+    struct client_call call;
+    size_t n;
+
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(w, "ListSnapshots", WORLD_UID, &request.base, NULL, 0, &call);
+    assert_int_equal(call.answers, 1);
+    n = ((const Vmt__ListSnapshotsResponse *)(const void *)call.reply)->n_snapshots;
+    client_call_done(&call);
+    return n;
+}
+
+static void
+delete_one(struct world *w, const char *name)
+{
+    Vmt__DeleteSnapshotRequest request = VMT__DELETE_SNAPSHOT_REQUEST__INIT;
+    struct client_call call;
+
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.vm_name = (char *)(uintptr_t) "demo";
+    request.snapshot_name = (char *)(uintptr_t)name;
+    client_call(w, "DeleteSnapshot", WORLD_UID, &request.base, NULL, 0, &call);
+    assert_int_equal(call.answers, 1);
+    client_call_done(&call);
+}
+
+static void
+stop(struct world *w, struct guest *g)
+{
+    struct client_call call;
+
+    client_stop(w, "demo", &call);
+    world_run(w, 3000);
+    assert_true(stop_reply(&call)->success);
+    client_call_done(&call);
+    guest_free(g);
+}
+
+/* As if nothing had happened. */
+static void
+expect_goes_on(struct world *w)
+{
+    struct fake_process *p = fake_hypervisor_find(w->hv, "demo");
+
+    assert_non_null(p);
+    assert_false(fake_process_is_paused(p));
+    assert_non_null(fake_process_vsock(p));
+    assert_int_equal(client_status(w, "demo"),
+                     VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING);
+}
+
+static void
+a_snapshot_freezes_saves_and_thaws(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    assert_non_null(strstr(guest_calls(g), "Freeze Thaw"));
+    assert_int_equal(fake_hypervisor_calls(w.hv)->ops[FAKE_OP_SAVE], 1);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->ops[FAKE_OP_VSOCK_REMOVE], 1);
+    expect_goes_on(&w);
+    assert_int_equal(count(&w), 1);
+    create(&w, "one", &call);
+    world_run(&w, 100);
+    assert_non_null(strstr(outcome(&call), "already"));
+    client_call_done(&call);
+    delete_one(&w, "one");
+    assert_int_equal(count(&w), 0);
+    assert_int_equal(fake_states_count(w.host), 0);
+    stop(&w, g);
+    world_done(&w);
+}
+
+static void
+whatever_fails_the_vm_goes_on(void **state)
+{
+    enum { FREEZE, UNPLUG_REFUSED, UNPLUG_FAILS, SAVE_REFUSED, SAVE_FAILS, SYNC, COUNT };
+
+    (void)state;
+    for (int what = 0; what < COUNT; what++) {
+        struct fake_behaviour *b;
+        struct client_call call;
+        struct world w;
+        struct guest *g;
+
+        world_init(&w);
+        g = world_run_vm(&w, "demo");
+        b = fake_hypervisor_behaviour(w.hv);
+        if (what == FREEZE)
+            guest_set(g, "Freeze", GUEST_FAILS);
+        b->refuse[FAKE_OP_VSOCK_REMOVE] = what == UNPLUG_REFUSED ? EBUSY : 0;
+        b->fail[FAKE_OP_VSOCK_REMOVE] = what == UNPLUG_FAILS ? ETIMEDOUT : 0;
+        b->refuse[FAKE_OP_SAVE] = what == SAVE_REFUSED ? EINVAL : 0;
+        b->fail[FAKE_OP_SAVE] = what == SAVE_FAILS ? ENOSPC : 0;
+        w.sync_fails = what == SYNC;
+        create(&w, "one", &call);
+        world_run(&w, 3000);
+        assert_non_null(outcome(&call));
+        client_call_done(&call);
+        expect_goes_on(&w);
+        if (what != FREEZE)
+            assert_non_null(strstr(guest_calls(g), "Thaw"));
+        assert_int_equal(count(&w), 0);
+        assert_int_equal(fake_states_count(w.host), 0);
+        stop(&w, g);
+        world_done(&w);
+    }
+}
+
+static void
+a_restored_vm_gets_its_identity_before_it_thaws(void **state)
+{
+    struct rpc_status status;
+    struct fake_process *p;
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    restore(&w, "one", &call);
+    expect_start_refused(&call, "stop it");
+    client_call_done(&call);
+    stop(&w, g);
+    fake_host_add_image(w.host, "/images/file");
+    restore(&w, "other", &call);
+    expect_start_refused(&call, "");
+    client_call_done(&call);
+    restore(&w, "one", &call);
+    world_run(&w, 500);
+    p = fake_hypervisor_find(w.hv, "demo");
+    assert_non_null(p);
+    assert_true(fake_process_start(p)->restore_fd > 0);
+    assert_int_equal(fake_process_start(p)->mem_mib, 256);
+    assert_false(fake_process_is_paused(p));
+    g = guest_new(&w, fake_process_start(p)->cid);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_true(start_reply(&call)->success);
+    assert_string_equal(start_reply(&call)->start_mode, "snapshot");
+    client_call_done(&call);
+    assert_memory_equal(guest_calls(g), "SetIdentity Thaw ", 17);
+    stop(&w, g);
+    fake_states_set_identity(w.host, "file 2");
+    restore(&w, "one", &call);
+    expect_start_refused(&call, "has changed since");
+    client_call_done(&call);
+    fake_states_set_identity(w.host, "file 1");
+    fake_hypervisor_behaviour(w.hv)->build_id = "fake 2";
+    restore(&w, "one", &call);
+    expect_start_refused(&call, "another build");
+    client_call_done(&call);
+    world_done(&w);
+}
+
+/* The state is of no use: there is nothing to boot instead. */
+static void
+a_snapshot_that_is_not_taken_fails_the_start(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    client_call_done(&call);
+    stop(&w, g);
+    fake_host_add_image(w.host, "/images/file");
+    fake_hypervisor_behaviour(w.hv)->fail[FAKE_OP_VSOCK_ADD] = EIO;
+    restore(&w, "one", &call);
+    world_run(&w, 3000);
+    expect_start_refused(&call, "not restored");
+    client_call_done(&call);
+    assert_int_equal(w.starting_ups, w.stoppeds);
+    world_done(&w);
+}
+
+static void
+a_stop_or_a_death_in_the_middle_leaves_nothing(void **state)
+{
+    (void)state;
+    for (unsigned turns = 0; turns < 12; turns++) {
+        for (int dies = 0; dies < 2; dies++) {
+            struct client_call call, stopping;
+            struct world w;
+            struct guest *g;
+
+            world_init(&w);
+            g = world_run_vm(&w, "demo");
+            create(&w, "one", &call);
+            for (unsigned i = 0; i < turns; i++)
+                fake_clock_advance(w.clock, 0);
+            if (dies)
+                fake_process_exit(fake_hypervisor_find(w.hv, "demo"),
+                                  HYPERVISOR_EXIT_KILLED, "");
+            else
+                client_stop(&w, "demo", &stopping);
+            world_run(&w, 100000);
+            assert_int_equal(call.answers, 1);
+            if (outcome(&call))
+                assert_int_equal(fake_states_count(w.host), 0);
+            client_call_done(&call);
+            if (!dies)
+                client_call_done(&stopping);
+            guest_free(g);
+            assert_int_equal(w.starting_ups, w.stoppeds);
+            world_done(&w);
+        }
+    }
+}
+
+static void
+an_heir_lets_the_vm_go_on(void **state)
+{
+    (void)state;
+    for (unsigned turns = 0; turns < 12; turns++) {
+        struct client_call call;
+        struct world w;
+        struct guest *g;
+
+        world_init(&w);
+        g = world_run_vm(&w, "demo");
+        create(&w, "one", &call);
+        for (unsigned i = 0; i < turns; i++)
+            fake_clock_advance(w.clock, 0);
+        world_kill_daemon(&w);
+        world_start_daemon(&w);
+        world_run(&w, 5000);
+        expect_goes_on(&w);
+        assert_int_equal(fake_states_count(w.host), 2 * count(&w));
+        client_call_done(&call);
+        stop(&w, g);
+        world_done(&w);
+    }
+}
+
+static void
+an_owner_has_only_so_many(void **state)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++) {
+        create(&w, names[i], &call);
+        world_run(&w, 2000);
+        if (i < WORLD_SNAPSHOTS)
+            assert_null(outcome(&call));
+        else
+            assert_non_null(strstr(outcome(&call), "no more"));
+        client_call_done(&call);
+    }
+    create(&w, "bad\nname", &call);
+    assert_non_null(outcome(&call));
+    client_call_done(&call);
+    stop(&w, g);
+    create(&w, "d", &call);
+    assert_non_null(strstr(outcome(&call), "no such VM"));
+    client_call_done(&call);
+    world_done(&w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_snapshot_freezes_saves_and_thaws),
+        cmocka_unit_test(whatever_fails_the_vm_goes_on),
+        cmocka_unit_test(a_restored_vm_gets_its_identity_before_it_thaws),
+        cmocka_unit_test(a_snapshot_that_is_not_taken_fails_the_start),
+        cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
+        cmocka_unit_test(an_heir_lets_the_vm_go_on),
+        cmocka_unit_test(an_owner_has_only_so_many),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
