@@ -80,6 +80,8 @@ struct host_file_ops {
 
 /* Logs that another process writes to: console output, last words. A path below is
  * absolute; what was cut off by trim is kept beside it. */
+#define HOST_LOGS_KEPT 5u
+
 struct host_log_ops {
     /* Start the log anew: empty it, drop what was kept, and open it for appending. */
     int (*open)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);
@@ -89,8 +91,9 @@ struct host_log_ops {
      * Returns 0, -ENOENT, -errno. */
     int (*tail)(struct host *host, const char *path, size_t max, char **ret_data,
                 size_t *ret_len, struct vmt_err *err);
-    /* When the log is longer than max, keep its last max / 2 bytes beside it and empty
-     * it. Returns 1 when it was cut, 0, or -errno. */
+    /* When the log is longer than max, keep its last max bytes beside it, with those of
+     * HOST_LOGS_KEPT - 1 times before, and empty it. Returns 1 when it was cut, 0, or
+     * -errno. */
     int (*trim)(struct host *host, const char *path, uint64_t max, struct vmt_err *err);
 };
 

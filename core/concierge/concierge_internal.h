@@ -46,9 +46,9 @@
 #define STOP_STEP_MS 10000u
 #define LOG_CHECK_MS 2000u
 
-/* A guest writes a few MiB between two checks at most; with what is kept beside it, a
- * log stays below three times this. */
-#define CONSOLE_LOG_MAX (2u * 1024 * 1024)
+/* A guest writes a few MiB between two checks at most; with the HOST_LOGS_KEPT parts that
+ * are kept beside it, a log stays below ten times this. */
+#define CONSOLE_LOG_MAX (1024u * 1024)
 #define CONSOLE_TAIL_LINES 20u
 
 struct host;

@@ -11,8 +11,8 @@
 #include "platform/linux/host/host_internal.h"
 #include "platform/linux/os/paths.h"
 
-/* At most about 3 MiB each. */
-#define LOG_FILES_MAX 200
+/* Mostly of a MiB; a VM that talks much has several. */
+#define LOG_FILES_MAX 400
 
 static void
 self_free(struct linux_host *self)

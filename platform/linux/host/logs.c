@@ -19,29 +19,51 @@
 #include "platform/linux/host/host_internal.h"
 #include "platform/linux/os/paths.h"
 
+/* Number 1 is the youngest of what was cut off. malloc'ed. */
 static char *
-kept_path(const char *path)
+kept_path(const char *path, unsigned number)
 {
     char *kept;
 
-    return asprintf(&kept, "%s.1", path) < 0 ? NULL : kept;
+    return asprintf(&kept, "%s.%u", path, number) < 0 ? NULL : kept;
+}
+
+static void
+drop_kept(const char *path)
+{
+    for (unsigned i = 1; i <= HOST_LOGS_KEPT; i++) {
+        VMT_CLEANUP(vmt_freep) char *kept = kept_path(path, i);
+
+        if (kept)
+            (void)unlink(kept);
+    }
+}
+
+/* Make room for a new number 1: each gets one more, the oldest goes. */
+static void
+shift_kept(const char *path)
+{
+    for (unsigned i = HOST_LOGS_KEPT; i > 1; i--) {
+        VMT_CLEANUP(vmt_freep) char *from = kept_path(path, i - 1);
+        VMT_CLEANUP(vmt_freep) char *to = kept_path(path, i);
+
+        if (from && to)
+            (void)rename(from, to);
+    }
 }
 
 static int
 logs_open(struct host *host, const char *path, int *ret_fd, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
     VMT_CLEANUP(vmt_closep) int fd = -1;
 
     (void)host;
-    if (!kept)
-        return vmt_err_set(err, ENOMEM, "open log %s", path);
     fd = open(path,
               O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
               0600);
     if (fd < 0)
         return vmt_err_set(err, errno, "open log %s", path);
-    (void)unlink(kept);
+    drop_kept(path);
     *ret_fd = vmt_take_fd(&fd);
     return 0;
 }
@@ -86,20 +108,21 @@ static int
 logs_tail(struct host *host, const char *path, size_t max, char **ret_data,
           size_t *ret_len, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
     VMT_CLEANUP(vmt_freep) char *data = malloc(max + 1);
     ssize_t n, older = 0;
 
     (void)host;
-    if (!kept || !data)
+    if (!data)
         return vmt_err_set(err, ENOMEM, "read log %s", path);
     n = read_tail(path, data + max, max);
     if (n < 0)
         return vmt_err_set(err, (int)-n, "read log %s", path);
-    if ((size_t)n < max)
-        older = read_tail(kept, data + max - n, max - (size_t)n);
-    if (older > 0)
-        n += older;
+    for (unsigned i = 1; i <= HOST_LOGS_KEPT && (size_t)n < max && older >= 0; i++) {
+        VMT_CLEANUP(vmt_freep) char *kept = kept_path(path, i);
+
+        older = kept ? read_tail(kept, data + max - n, max - (size_t)n) : -ENOMEM;
+        n += older > 0 ? older : 0;
+    }
     memmove(data, data + max - n, (size_t)n);
     data[n] = '\0';
     *ret_len = (size_t)n;
@@ -110,9 +133,9 @@ logs_tail(struct host *host, const char *path, size_t max, char **ret_data,
 static int
 logs_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path);
+    VMT_CLEANUP(vmt_freep) char *kept = kept_path(path, 1);
     VMT_CLEANUP(vmt_freep) char *data = NULL;
-    size_t keep = (size_t)max / 2;
+    size_t keep = (size_t)max;
     ssize_t n;
     int r;
 
@@ -124,6 +147,7 @@ logs_trim(struct host *host, const char *path, uint64_t max, struct vmt_err *err
     n = read_tail(path, data + keep, keep);
     if (n < 0)
         return vmt_err_set(err, (int)-n, "read log %s", path);
+    shift_kept(path);
     r = os_write_file_lazy(kept, data + keep - n, (unsigned long)n, 0600, err);
     if (r < 0)
         (void)unlink(kept); /* a full disk: rather lose the past than fill it further */

@@ -13,7 +13,7 @@ import harness
 MEMORY_MIB = 150
 DESCRIPTORS = 128
 LOG_BYTES = 1 << 20
-# Trimmed every two seconds to two MiB at most; a guest's serial port is slow.
+# Trimmed every two seconds to one MiB at most; a guest's serial port is slow.
 CONSOLE_BYTES = 16 << 20
 INFO_S = 5
 REFUSED = {"104", "19"} # ECONNRESET by the device, ENODEV by the guest's own kernel

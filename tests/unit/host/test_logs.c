@@ -47,12 +47,42 @@ a_log_is_cut_in_place_and_its_writer_goes_on(void **state)
     put(fd, "abc");
     assert_int_equal(logs->trim(p->host, path, 10, NULL), 1);
     assert_int_equal(logs->size(p->host, path), 0);
-    expect_tail(p, path, 100, "89abc");
+    expect_tail(p, path, 100, "3456789abc");
     put(fd, "new");
     assert_int_equal(logs->size(p->host, path), 3); /* no hole */
-    expect_tail(p, path, 100, "89abcnew");
+    expect_tail(p, path, 100, "3456789abcnew");
     expect_tail(p, path, 4, "cnew");
     expect_tail(p, path, 2, "ew");
+    p->host->files->close(p->host, fd);
+}
+
+/* spec 17, row 24: oldest first, cut at the oldest end, and not across a gap. */
+static void
+several_parts_are_kept_and_read_in_order(void **state)
+{
+    struct place *p = *state;
+    const struct host_log_ops *logs = p->host->logs;
+    char path[256], part[16];
+    struct stat st;
+    int fd;
+
+    (void)strncpy(path, place_path(p, "log"), sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    assert_int_equal(logs->open(p->host, path, &fd, NULL), 0);
+    for (int i = 0; i < 7; i++) {
+        (void)snprintf(part, sizeof(part), "part %d;", i);
+        put(fd, part);
+        assert_int_equal(logs->trim(p->host, path, 6, NULL), 1);
+    }
+    put(fd, "end");
+    expect_tail(p, path, 100, "art 2;art 3;art 4;art 5;art 6;end");
+    expect_tail(p, path, 11, "t 5;art 6;end" + 2);
+    assert_int_equal(stat(place_path(p, "log.6"), &st), -1);
+    assert_int_equal(unlink(place_path(p, "log.3")), 0);
+    expect_tail(p, path, 100, "art 5;art 6;end");
+    p->host->files->close(p->host, fd);
+    assert_int_equal(logs->open(p->host, path, &fd, NULL), 0);
+    expect_tail(p, path, 100, "");
     p->host->files->close(p->host, fd);
 }
 
@@ -127,6 +157,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         T(a_log_is_cut_in_place_and_its_writer_goes_on),
+        T(several_parts_are_kept_and_read_in_order),
         T(a_new_log_begins_empty),
         T(only_the_newest_logs_are_kept),
         T(a_missing_log_and_a_link_are_told),
