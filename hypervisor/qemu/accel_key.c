@@ -36,17 +36,30 @@ accel_read_text(const char *path, char *buf, size_t cap)
     return buf;
 }
 
-/* The value of "name : value" in the text of /proc/cpuinfo, "" without one. */
-static void
-set_cpu_field(json_t *key, const char *cpuinfo, const char *name)
+/* The value of "name : value" in the text of /proc/cpuinfo, not ended by a NUL; *ret_len
+ * is 0 without one. */
+static const char *
+find_cpu_field(const char *cpuinfo, const char *name, size_t *ret_len)
 {
     const char *line = strstr(cpuinfo, name);
     const char *value = line ? strchr(line, ':') : NULL;
 
+    *ret_len = 0;
     if (!value)
-        return;
+        return "";
     value += 1 + (value[1] == ' ');
-    json_object_set_new(key, name, json_stringn(value, strcspn(value, "\n")));
+    *ret_len = strcspn(value, "\n");
+    return value;
+}
+
+static void
+set_cpu_field(json_t *key, const char *cpuinfo, const char *name)
+{
+    size_t len;
+    const char *value = find_cpu_field(cpuinfo, name, &len);
+
+    if (len)
+        json_object_set_new(key, name, json_stringn(value, len));
 }
 
 static int
@@ -102,15 +115,19 @@ set_binary(json_t *key, const char *binary)
     set_stat(key, "qemu file", &st);
 }
 
-/* Another package or build is another file, or the same one changed. The last number is
- * that of our own part of a state. */
+/* Another package or build is another file, or the same one changed. A guest under KVM
+ * keeps what it found in the processor, and what the host's kernel made of it. The first
+ * number is that of our own part of a state. */
 int
 qemu_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err)
 {
     const struct qemu *self = VMT_CONTAINER_OF(hv, struct qemu, base);
     VMT_CLEANUP(vmt_freep) char *path = find_in_path(self->binary);
-    char file[160];
+    char file[160], cpuinfo[8192];
+    struct utsname host = {0};
     struct stat st;
+    const char *cpu;
+    size_t ncpu;
     int n;
 
     if (!path)
@@ -118,7 +135,11 @@ qemu_build_id(struct hypervisor *hv, char *buf, size_t cap, struct vmt_err *err)
     if (stat(path, &st) < 0)
         return vmt_err_set(err, errno, "look at %s", path);
     (void)describe_stat(&st, file, sizeof(file));
-    n = snprintf(buf, cap, "qemu %s %s state %u", path, file, STATE_VERSION);
+    cpu = find_cpu_field(accel_read_text("/proc/cpuinfo", cpuinfo, sizeof(cpuinfo)),
+                         "model name", &ncpu);
+    (void)uname(&host);
+    n = snprintf(buf, cap, "qemu state %u %s %s cpu %.*s linux %s", STATE_VERSION, path,
+                 file, (int)ncpu, cpu, host.release);
     if (n < 0 || (size_t)n >= cap)
         return vmt_err_setx(err, ENAMETOOLONG, "%s has too long a name", path);
     return 0;
