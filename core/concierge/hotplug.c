@@ -46,12 +46,15 @@ hotplug_find(struct concierge *c, const char *owner, const char *name,
 }
 
 struct hotplug_call *
-hotplug_wait(struct concierge_vm *vm, struct ipc_call *call, size_t index)
+hotplug_wait(struct concierge_vm *vm, struct ipc_call *call, size_t index,
+             struct vmt_err *err)
 {
     struct hotplug_call *hc = calloc(1, sizeof(*hc));
 
-    if (!hc)
+    if (!hc) {
+        (void)vmt_err_setx(err, ENOMEM, "out of memory");
         return NULL;
+    }
     hc->vm = vm;
     hc->call = call;
     hc->index = index;

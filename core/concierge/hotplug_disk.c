@@ -154,11 +154,8 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const char *seria
     }
     h->disks[i].used = h->disks[i].busy = true;
     (void)snprintf(h->disks[i].serial, sizeof(h->disks[i].serial), "%s", serial);
-    if (vm_record_save(vm, err) == 0) {
-        hc = hotplug_wait(vm, call, i);
-        if (!hc)
-            (void)vmt_err_setx(err, ENOMEM, "out of memory");
-    }
+    if (vm_record_save(vm, err) == 0)
+        hc = hotplug_wait(vm, call, i, err);
     if (!hc)
         h->disks[i].used = h->disks[i].busy = false;
     return hc;
@@ -211,6 +208,21 @@ concierge_handle_attach_disk(void *ctx, struct ipc_call *call,
     host->files->close(host, fds[1]);
 }
 
+/* A disk that can be taken out, or NULL with words. */
+static struct plugged_disk *
+find_idle(struct concierge_vm *vm, const char *serial, struct vmt_err *err)
+{
+    struct plugged_disk *disk = find(vm->hotplug, serial);
+
+    if (!disk)
+        (void)vmt_err_setx(err, ENOENT, "no disk of this serial was attached to the VM");
+    else if (disk->busy)
+        (void)vmt_err_setx(err, EBUSY, "the disk is being attached or detached");
+    else
+        return disk;
+    return NULL;
+}
+
 void
 concierge_handle_detach_disk(void *ctx, struct ipc_call *call,
                              const ProtobufCMessage *message)
@@ -225,16 +237,10 @@ concierge_handle_detach_disk(void *ctx, struct ipc_call *call,
                          &vm, &err);
 
     if (r == 0)
-        disk = find(vm->hotplug, rq->serial);
-    if (r == 0 && !disk)
-        r = vmt_err_setx(&err, ENOENT, "no disk of this serial was attached to the VM");
-    if (r == 0 && disk->busy)
-        r = vmt_err_setx(&err, EBUSY, "the disk is being attached or detached");
-    if (r == 0) {
-        hc = hotplug_wait(vm, call, (size_t)(disk - vm->hotplug->disks));
-        r = hc ? 0 : vmt_err_setx(&err, ENOMEM, "out of memory");
-    }
-    if (r < 0) {
+        disk = find_idle(vm, rq->serial, &err);
+    if (disk)
+        hc = hotplug_wait(vm, call, (size_t)(disk - vm->hotplug->disks), &err);
+    if (!hc) {
         reply_detach(call, err.msg);
         return;
     }

@@ -70,9 +70,9 @@ int hotplug_find(struct concierge *c, const char *owner, const char *name,
                  enum hypervisor_cap cap, const char *what, struct concierge_vm **ret_vm,
                  struct vmt_err *err);
 
-/* A call to wait; NULL: no memory, and call is still the caller's. */
+/* A call to wait; NULL with words: no memory, and call is still the caller's. */
 struct hotplug_call *hotplug_wait(struct concierge_vm *vm, struct ipc_call *call,
-                                  size_t index);
+                                  size_t index, struct vmt_err *err);
 /* For the hypervisor: settle, remember, answer; arg is a struct hotplug_call. */
 void hotplug_on_done(void *arg, int result, const struct vmt_err *err);
 /* The call was not taken by the hypervisor. */

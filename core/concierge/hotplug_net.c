@@ -106,11 +106,8 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *r
     }
     nic->used = nic->busy = true;
     (void)snprintf(nic->tap, sizeof(nic->tap), "%s", rq->tap_name);
-    if (vm_record_save(vm, err) == 0) {
-        hc = hotplug_wait(vm, call, bus);
-        if (!hc)
-            (void)vmt_err_setx(err, ENOMEM, "out of memory");
-    }
+    if (vm_record_save(vm, err) == 0)
+        hc = hotplug_wait(vm, call, bus, err);
     if (!hc)
         nic->used = nic->busy = false;
     return hc;
@@ -171,6 +168,23 @@ concierge_handle_attach_net_device(void *ctx, struct ipc_call *call,
     host->files->close(host, fd);
 }
 
+/* The device of a number, or NULL with words. */
+static struct plugged_nic *
+find(struct concierge_vm *vm, uint32_t bus, struct vmt_err *err)
+{
+    struct plugged_nic *nic = bus <= HOTPLUG_NICS_MAX ? &vm->hotplug->nics[bus] : NULL;
+
+    if (bus < 1 || bus > 255)
+        (void)vmt_err_setx(err, EINVAL, "guest_bus %u is not 1 to 255", bus);
+    else if (!nic || !nic->used)
+        (void)vmt_err_setx(err, ENOENT, "nothing was attached as %u", bus);
+    else if (nic->busy)
+        (void)vmt_err_setx(err, EBUSY, "it is being attached or detached");
+    else
+        return nic;
+    return NULL;
+}
+
 void
 concierge_handle_detach_net_device(void *ctx, struct ipc_call *call,
                                    const ProtobufCMessage *message)
@@ -185,19 +199,11 @@ concierge_handle_detach_net_device(void *ctx, struct ipc_call *call,
     int r = hotplug_find(c, rq->owner_id, rq->vm_name, HYPERVISOR_CAP_NIC_HOTPLUG, WHAT,
                          &vm, &err);
 
-    if (r == 0 && (rq->guest_bus < 1 || rq->guest_bus > 255))
-        r = vmt_err_setx(&err, EINVAL, "guest_bus %u is not 1 to 255", rq->guest_bus);
-    if (r == 0 && rq->guest_bus <= HOTPLUG_NICS_MAX)
-        nic = &vm->hotplug->nics[rq->guest_bus];
-    if (r == 0 && (!nic || !nic->used))
-        r = vmt_err_setx(&err, ENOENT, "nothing was attached as %u", rq->guest_bus);
-    if (r == 0 && nic->busy)
-        r = vmt_err_setx(&err, EBUSY, "it is being attached or detached");
-    if (r == 0) {
-        hc = hotplug_wait(vm, call, rq->guest_bus);
-        r = hc ? 0 : vmt_err_setx(&err, ENOMEM, "out of memory");
-    }
-    if (r < 0) {
+    if (r == 0)
+        nic = find(vm, rq->guest_bus, &err);
+    if (nic)
+        hc = hotplug_wait(vm, call, rq->guest_bus, &err);
+    if (!hc) {
         reply_detach(call, err.msg);
         return;
     }

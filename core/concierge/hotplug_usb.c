@@ -143,11 +143,8 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *r
                                                   .port = rq->port_number,
                                                   .vendor = device->vendor,
                                                   .product = device->product};
-    if (vm_record_save(vm, err) == 0) {
-        hc = hotplug_wait(vm, call, port);
-        if (!hc)
-            (void)vmt_err_setx(err, ENOMEM, "out of memory");
-    }
+    if (vm_record_save(vm, err) == 0)
+        hc = hotplug_wait(vm, call, port, err);
     if (!hc)
         vm->hotplug->usb[port].used = vm->hotplug->usb[port].busy = false;
     return hc;
@@ -194,6 +191,25 @@ concierge_handle_attach_usb_device(void *ctx, struct ipc_call *call,
     host->files->close(host, fd);
 }
 
+/* The device in a port, or NULL with words. */
+static struct plugged_usb *
+find(struct concierge_vm *vm, uint32_t port, struct vmt_err *err)
+{
+    struct plugged_usb *usb =
+        port <= HYPERVISOR_USB_PORT_MAX ? &vm->hotplug->usb[port] : NULL;
+
+    if (port > NUMBER_MAX)
+        (void)vmt_err_setx(err, EINVAL, "guest_port %u is greater than %u", port,
+                           NUMBER_MAX);
+    else if (!usb || !usb->used)
+        (void)vmt_err_setx(err, ENOENT, "port %u of the VM is empty", port);
+    else if (usb->busy)
+        (void)vmt_err_setx(err, EBUSY, "port %u of the VM is being changed", port);
+    else
+        return usb;
+    return NULL;
+}
+
 void
 concierge_handle_detach_usb_device(void *ctx, struct ipc_call *call,
                                    const ProtobufCMessage *message)
@@ -207,21 +223,11 @@ concierge_handle_detach_usb_device(void *ctx, struct ipc_call *call,
     int r = hotplug_find(c, rq->owner_id, rq->vm_name, HYPERVISOR_CAP_USB, "USB devices",
                          &vm, &err);
 
-    if (r == 0 && rq->guest_port > NUMBER_MAX)
-        r = vmt_err_setx(&err, EINVAL, "guest_port %u is greater than %u", rq->guest_port,
-                         NUMBER_MAX);
-    if (r == 0 && rq->guest_port <= HYPERVISOR_USB_PORT_MAX)
-        usb = &vm->hotplug->usb[rq->guest_port];
-    if (r == 0 && (!usb || !usb->used))
-        r = vmt_err_setx(&err, ENOENT, "port %u of the VM is empty", rq->guest_port);
-    if (r == 0 && usb->busy)
-        r = vmt_err_setx(&err, EBUSY, "port %u of the VM is being changed",
-                         rq->guest_port);
-    if (r == 0) {
-        hc = hotplug_wait(vm, call, rq->guest_port);
-        r = hc ? 0 : vmt_err_setx(&err, ENOMEM, "out of memory");
-    }
-    if (r < 0) {
+    if (r == 0)
+        usb = find(vm, rq->guest_port, &err);
+    if (usb)
+        hc = hotplug_wait(vm, call, rq->guest_port, &err);
+    if (!hc) {
         reply_detach(call, err.msg);
         return;
     }
