@@ -69,8 +69,8 @@ other_files_are_none_of_ours(void **state)
         "log",
         "YQ==/x.img",
         /* 63 bytes */
-        "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
-        "YWFh.img",
+        ("YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWF"
+         "hYWFh.img"),
     };
     char name[VMT_VM_NAME_MAX + 1];
     enum disk_kind kind;
