@@ -113,7 +113,7 @@ fill_argv(struct snapshot_copy *copy, const struct vm_image *image, const char *
         vmt_argv_addf(argv, "--image=%s", image->path);
         vmt_argv_addf(argv, "--source=%s", format);
         vmt_argv_addf(argv, "--data-fd=%d", DATA_FD);
-        vmt_argv_add(argv, "--vm-type=0");
+        vmt_argv_add(argv, "--keep-attributes");
     } else {
         vmt_argv_add(argv, "convert");
         vmt_argv_addf(argv, "--image=%s", image->path);

@@ -54,8 +54,8 @@ static int
 create_raw(struct work *work, uint64_t size, struct vmt_err *err)
 {
     struct jail_answer content;
-    int r =
-        work->opt->data_fd >= 0 ? import_read(work, &content, err) : work_temp(work, err);
+    int r = work->opt->data_fd >= 0 ? import_read(work, DISK_RAW, &content, err)
+                                    : work_temp(work, err);
 
     if (r == 0)
         r = create_grow(work, size, err);

@@ -9,6 +9,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/disk/attrs.h"
+#include "platform/linux/disk/attrs.h"
 #include "platform/linux/vm_disk/jail.h"
 #include "platform/linux/vm_disk/qemu_img.h"
 #include "platform/linux/vm_disk/sha256.h"
@@ -72,29 +73,37 @@ import_jailed(void *arg, struct jail_answer *answer, struct vmt_err *err)
     return r;
 }
 
-/* The qcow2 file is in work->temp: put its content there instead. */
 static int
-import_convert(struct work *work, struct jail_answer *answer, struct vmt_err *err)
+import_check_qcow2(const struct work *work, struct jail_answer *answer,
+                   struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_closep) int qcow2 = -1;
     int r = qemu_img_check(work->temp.fd, &answer->size, err);
 
     if (r == 0 && (answer->size > work->opt->max_size || !answer->size))
         r = vmt_err_setx(err, EFBIG, "the disk has more than %llu bytes, or none",
                          (unsigned long long)work->opt->max_size);
-    if (r < 0)
-        return r;
-    r = work_temp_again(work, &qcow2, err);
-    if (r == 0)
-        r = qemu_img_convert(qcow2, DISK_QCOW2, work->temp.fd, DISK_RAW,
-                             work->opt->sandbox, err);
     return r;
 }
 
+/* Also from qcow2 to qcow2: what a stranger wrote is not what a VM gets. */
+static int
+import_convert(struct work *work, enum disk_format from, enum disk_format to,
+               struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int old = -1;
+    int r = work_temp_again(work, &old, err);
+
+    return r < 0
+               ? r
+               : qemu_img_convert(old, from, work->temp.fd, to, work->opt->sandbox, err);
+}
+
 int
-import_read(struct work *work, struct jail_answer *ret_answer, struct vmt_err *err)
+import_read(struct work *work, enum disk_format to, struct jail_answer *ret_answer,
+            struct vmt_err *err)
 {
     struct jail jail = {.nfds = 2, .filter = work->opt->sandbox};
+    enum disk_format from;
     int r = work_temp(work, err);
 
     if (r < 0)
@@ -104,8 +113,11 @@ import_read(struct work *work, struct jail_answer *ret_answer, struct vmt_err *e
     r = jail_run(&jail, import_jailed, work, ret_answer, err);
     if (r == 0 && (ret_answer->vm_type < -1 || ret_answer->vm_type > 99))
         return vmt_err_setx(err, EIO, "no such type of VMs");
-    if (r == 0 && ret_answer->is_qcow2)
-        r = import_convert(work, ret_answer, err);
+    from = ret_answer->is_qcow2 ? DISK_QCOW2 : DISK_RAW;
+    if (r == 0 && from == DISK_QCOW2)
+        r = import_check_qcow2(work, ret_answer, err);
+    if (r == 0 && (from == DISK_QCOW2 || to == DISK_QCOW2))
+        r = import_convert(work, from, to, err);
     return r;
 }
 
@@ -128,23 +140,25 @@ work_import(struct work *work, struct outcome *ret_outcome, struct vmt_err *err)
     const struct options *opt = work->opt;
     struct jail_answer answer = {.vm_type = DISK_VM_TYPE_UNKNOWN};
     VMT_CLEANUP(vmt_closep) int old = -1;
-    int type = DISK_VM_TYPE_UNKNOWN, r;
+    struct disk_attrs attrs = {true, DISK_VM_TYPE_UNKNOWN};
+    int r;
 
-    if (opt->format != DISK_RAW)
-        return vmt_err_setx(err, EINVAL, "an import makes raw images");
     /* What is replaced stays locked: no VM begins with it meanwhile. */
     r = work_open_image(work, O_RDONLY, false, &old, err);
+    if (r == 0 && opt->keep_attributes)
+        r = disk_attrs_read(work->place.dir_fd, work->place.name, old, &attrs, err);
     if (r == 0 || r == -ENOENT)
-        r = import_read(work, &answer, err);
+        r = import_read(work, opt->format, &answer, err);
     if (r == 0 && opt->digest[0] && strcmp(opt->digest, answer.text) != 0)
         r = vmt_err_setx(err, EIO, "the digest is %s", answer.text);
-    if (r == 0)
-        r = import_type(opt->vm_type, answer.vm_type, &type, err);
+    if (r == 0 && !opt->keep_attributes)
+        r = import_type(opt->vm_type, answer.vm_type, &attrs.vm_type, err);
     if (r == 0)
         r = work_describe(work->temp.fd, ret_outcome, err);
     if (r == 0)
-        r = work_place(work, true, type, true, err);
-    ret_outcome->vm_type = type;
+        r = work_place(work, attrs.user_chosen_size, attrs.vm_type, true, err);
+    ret_outcome->size = answer.size;
+    ret_outcome->vm_type = attrs.vm_type;
     (void)memcpy(ret_outcome->sha256, answer.text, sizeof(answer.text));
     return r;
 }

@@ -39,6 +39,7 @@ const char options_usage[] =
     "  --storage-balloon    size 0 is 95 % of the file system, not 90 % of what is free\n"
     "  --vm-type=N          type of the VM, 0 to 99, kept with the image\n"
     "  --user-chosen-size   note that a user chose the size\n"
+    "  --keep-attributes    import: what was noted of the image before stays\n"
     "  --shrink-fs          resize: make an ext4 in it smaller first\n"
     "  --grow-fs            resize: make an ext4 in it larger afterwards\n"
     "  --output=PATH        convert: the new image\n"
@@ -112,6 +113,7 @@ static const struct option_row rows[] = {
     {"priority", OPTION_PRIORITY, MEMBER(priority), 0},
     {"storage-balloon", OPTION_FLAG, MEMBER(storage_balloon), 0},
     {"user-chosen-size", OPTION_FLAG, MEMBER(user_chosen_size), 0},
+    {"keep-attributes", OPTION_FLAG, MEMBER(keep_attributes), 0},
     {"shrink-fs", OPTION_FLAG, MEMBER(shrink_fs), 0},
     {"grow-fs", OPTION_FLAG, MEMBER(grow_fs), 0},
     {"force", OPTION_FLAG, MEMBER(force), 0},
@@ -323,6 +325,9 @@ options_check_command(const struct options *opt, struct vmt_err *err)
 
     if (streams && opt->data_fd < 0)
         return vmt_err_setx(err, EINVAL, "--data-fd is missing");
+    if (opt->keep_attributes && (opt->command != COMMAND_IMPORT || opt->vm_type >= 0))
+        return vmt_err_setx(err, EINVAL,
+                            "--keep-attributes is for import, and no --vm-type");
     if (opt->command == COMMAND_RESIZE && !opt->size)
         return vmt_err_setx(err, EINVAL, "--size is missing");
     if ((opt->command == COMMAND_CONVERT) != (opt->output != NULL))

@@ -49,7 +49,7 @@ struct options {
     struct vmt_argv tune_option;
     bool full; /* allocate every block */
     bool size_given, format_given, output_format_given;
-    bool user_chosen_size, storage_balloon, shrink_fs, grow_fs, force;
+    bool user_chosen_size, keep_attributes, storage_balloon, shrink_fs, grow_fs, force;
     bool named_temp, sandbox, help, version;
 };
 

@@ -415,6 +415,32 @@ class Import(Base):
         self.feed(mbr, "b.img", "--vm-type=0")
         self.assertEqual((self.folder / "b.img").read_bytes(), mbr)
 
+    def test_attributes_stay_when_told(self):
+        self.ok("create", "a.img", f"--size={MIB}", "--vm-type=9")
+        self.noisy("new", 20 * MIB)
+        self.feed("new", "a.img", "--source=raw", "--keep-attributes")
+        self.same("new", "a.img")
+        path = self.folder / "a.img"
+        self.assertEqual({k: os.getxattr(path, k) for k in os.listxattr(path)},
+                         {"user.crostini.vm_type": b"9"})
+        self.feed("new", "b.img", "--source=raw", "--keep-attributes")  # none are there
+        self.assertEqual(os.listxattr(self.folder / "b.img"), [])
+
+    def test_qcow2_image_is_replaced_by_qcow2_raw_and_zstd(self):
+        self.need("qemu-img")
+        self.ok("create", "a.qcow2", f"--size={MIB}", "--vm-type=9")
+        self.noisy("new.img", 64 * MIB)
+        self.ok("convert", "new.img", "--output=new.qcow2")
+        self.export("new.img", "new.zst", "--vm-type=9")
+        for source, kind in (("new.qcow2", "qcow2"), ("new.img", "raw"), ("new.zst", "zstd")):
+            done = self.feed(source, "a.qcow2", f"--source={kind}", "--keep-attributes")
+            self.assertEqual([done.keys[k] for k in ("size", "format", "vm_type")],
+                             [str(64 * MIB), "qcow2", "9"])
+            self.ok("convert", "a.qcow2", "--output=back.img")
+            self.same("new.img", "back.img")
+            (self.folder / "back.img").unlink()
+        self.left("a.qcow2", "new.img", "new.qcow2", "new.zst")
+
     def qcow2(self, name, *options):
         subprocess.check_call(["qemu-img", "create", "-q", "-f", "qcow2", *options,
                                self.folder / name, "64M"])

@@ -279,7 +279,7 @@ class Full(harness.Case):
         self.assertEqual(out.split("=7\n")[-1].split(), [".a.img.attrs", ".lock", "a.img", "out"])
 
     def test_read_only_folder(self):
-        out = self.inside(self.SMALL, "mount -o remount,ro . ; $P create --image=a.img "
+        out = self.inside(self.SMALL, "mount -o remount,bind,ro . ; $P create --image=a.img "
                           "--size=4096 --progress-fd=1")
         self.assertRegex(self.result(out), "^result failed .*Read-only")
 

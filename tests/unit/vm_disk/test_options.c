@@ -87,6 +87,8 @@ what_makes_no_sense_is_refused(void **state)
         {"export", "--image=a", NULL},
         {"resize", "--image=a", NULL},
         {"convert", "--image=a", NULL},
+        {"export", "--image=a", "--data-fd=0", "--keep-attributes", NULL},
+        {"import", "--image=a", "--data-fd=0", "--vm-type=1", "--keep-attributes", NULL},
         {"import", "--image=a", "--data-fd=-1", NULL},
         {"import", "--image=a", "--data-fd=0", "--vm-type=100", NULL},
         {"create", "create", "--image=a", NULL},
