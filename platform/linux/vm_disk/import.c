@@ -140,7 +140,7 @@ work_import(struct work *work, struct outcome *ret_outcome, struct vmt_err *err)
     const struct options *opt = work->opt;
     struct jail_answer answer = {.vm_type = DISK_VM_TYPE_UNKNOWN};
     VMT_CLEANUP(vmt_closep) int old = -1;
-    struct disk_attrs attrs = {true, DISK_VM_TYPE_UNKNOWN};
+    struct disk_attrs attrs = {!opt->keep_attributes, DISK_VM_TYPE_UNKNOWN};
     int r;
 
     /* What is replaced stays locked: no VM begins with it meanwhile. */
