@@ -11,6 +11,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/disk_plan_internal.h"
 #include "core/concierge/snapshot_internal.h"
 #include "core/ipc/ipc.h"
 #include "vmt_snapshot.pb-c.h"
@@ -153,13 +154,16 @@ open_disks(struct concierge_vm *vm, struct vmt_err *err)
 
     for (size_t i = 0; i < vm->images->n; i++) {
         const struct vm_image *image = &vm->images->v[i];
+        bool qcow2; /* the snapshot knows it */
         int fd = -1;
         int r;
 
         if (image->identity[0])
             continue;
-        r = host->files->image_open(host, image->path, true,
-                                    ipc_call_caller(vm->start_call)->uid, &fd, err);
+        r = disk_plan_open(&vm->plan, image->path, true, image->role, &fd, &qcow2, err);
+        if (r == 0)
+            r = host->files->image_open(host, image->path, true,
+                                        ipc_call_caller(vm->start_call)->uid, &fd, err);
         if (r < 0)
             return r;
         for (size_t b = 0; b < vm->plan.nblocks; b++)
