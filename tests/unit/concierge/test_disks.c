@@ -591,6 +591,57 @@ firmware_boots_with_its_installed_variables(void **state)
     world_done(&w);
 }
 
+/* Row 25; spec 4.1, 10. */
+static void
+a_start_takes_installed_variables_or_sent_ones(void **state)
+{
+    struct client_call call;
+    struct start_args args;
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    (void)fake_disks_put(w.host, WORLD_OWNER, "YQ==.pflash", 4096);
+    start_args_init(&args, "a");
+    args.kinds[0] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__BIOS;
+    args.kinds[1] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__PFLASH;
+    client_start(&w, &args, &call);
+    expect_start_refused(&call, "installed for this VM");
+    client_call_done(&call);
+    fake_disks_lock(w.host, WORLD_OWNER, "YQ==.pflash", true);
+    start_args_init(&args, "a");
+    args.kinds[0] = VM_TOOLS__CONCIERGE__START_VM_REQUEST__FD_TYPE__BIOS;
+    client_start(&w, &args, &call); /* with the installed ones, which somebody has */
+    expect_start_refused(&call, "in use");
+    client_call_done(&call);
+    world_done(&w);
+}
+
+static void
+the_disk_of_a_running_vm_is_not_imported_over(void **state)
+{
+    VmTools__Concierge__ImportDiskImageRequest rq;
+    struct client_call call;
+    struct guest *g;
+    struct world w;
+    int fd;
+
+    (void)state;
+    world_init(&w);
+    disk_make(&w, "a");
+    g = disk_run_vm(&w, "b", "YQ==.img");
+    import_request(&rq, "a");
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    client_call(&w, "ImportDiskImage", WORLD_UID, &rq.base, &fd, 1, &call);
+    assert_int_equal(import_reply(&call)->status, DISK_STATUS(EXISTS));
+    client_call_done(&call);
+    disk_start(&w, "c", "none.img", &call); /* no image at all */
+    assert_false(start_reply(&call)->success);
+    client_call_done(&call);
+    disk_stop_vm(&w, "b", g);
+    world_done(&w);
+}
+
 static void
 a_stopped_vm_is_renamed(void **state)
 {
@@ -650,6 +701,8 @@ main(void)
         cmocka_unit_test(operations_of_one_owner_are_bounded),
         cmocka_unit_test(firmware_variables_are_installed_once),
         cmocka_unit_test(firmware_boots_with_its_installed_variables),
+        cmocka_unit_test(a_start_takes_installed_variables_or_sent_ones),
+        cmocka_unit_test(the_disk_of_a_running_vm_is_not_imported_over),
         cmocka_unit_test(a_stopped_vm_is_renamed),
     };
 
