@@ -4,7 +4,9 @@
  * A watch of the file itself would be lost with the file, and programs replace these
  * files by rename. So the folder of each name on the way is watched: of the path, and of
  * what each symbolic link points to. A folder that is not there is waited for in the
- * folder above it. Source: inotify(7). */
+ * folder above it. The file at the end is watched, too: where it is mounted, as container
+ * managers do with resolv.conf, its folder does not see what is written to it. Source:
+ * inotify(7). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #define EVENTS                                                                           \
     (IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |              \
      IN_DELETE_SELF | IN_MOVE_SELF | IN_MASK_ADD)
+#define FILE_EVENTS (IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_MASK_ADD)
 #define BUFFER_BYTES 4096
 
 /* Cut path at its last component. Returns that; path is the folder then. */
@@ -33,6 +36,7 @@ split(char *path)
     return slash + 1;
 }
 
+/* A name in dir, or with name "" dir itself, which is a file then. */
 static int
 add_place(struct watch_files *files, const char *dir, const char *name,
           enum host_change what)
@@ -42,7 +46,7 @@ add_place(struct watch_files *files, const char *dir, const char *name,
 
     if (files->n == WATCH_PLACES_MAX || strlen(name) > NAME_MAX)
         return -ENOSPC;
-    wd = inotify_add_watch(files->fd, *dir ? dir : "/", EVENTS);
+    wd = inotify_add_watch(files->fd, *dir ? dir : "/", *name ? EVENTS : FILE_EVENTS);
     if (wd < 0)
         return -errno;
     p->wd = wd;
@@ -99,8 +103,10 @@ add_path(struct watch_files *files, const char *path, enum host_change what)
 
         if (one < 0)
             r = one;
-        if (!follow_link(at, next))
+        if (!follow_link(at, next)) {
+            (void)add_place(files, at, "", what); /* missing: its folder tells */
             break;
+        }
         memcpy(at, next, sizeof(at));
     }
     return r;
@@ -139,7 +145,8 @@ note(const struct watch_files *files, const struct inotify_event *e,
 {
     for (size_t i = 0; i < files->n; i++) {
         const struct watch_place *p = &files->places[i];
-        bool self = (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0;
+        bool self = (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0 ||
+                    (!*p->name && (e->mask & IN_CLOSE_WRITE));
 
         if (e->mask & IN_Q_OVERFLOW)
             changed[p->what] = true;

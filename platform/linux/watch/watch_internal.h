@@ -12,7 +12,7 @@ struct event;
 
 #define WATCH_PLACES_MAX 32
 
-/* One name in one folder that matters. */
+/* One name in one folder that matters, or with the name "" a file. */
 struct watch_place {
     int wd;
     char name[NAME_MAX + 1];

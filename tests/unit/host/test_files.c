@@ -194,11 +194,38 @@ processes_are_found_by_the_directory_in_their_command_line(void **state)
     assert_int_equal(p->host->files->dir_remove(p->host, dir, NULL), 0);
 }
 
+/* A restart has to find the very file again, and must not take another for it. */
+static void
+the_place_of_a_file_is_its_path_and_its_identity(void **state)
+{
+    struct place *p = *state;
+    const struct host_file_ops *files = p->host->files;
+    struct host_place at, moved;
+    char path[256];
+    int fd;
+
+    place_write(p, "image", "x");
+    (void)snprintf(path, sizeof(path), "%s", place_path(p, "image"));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    files->image_place(p->host, fd, &at);
+    assert_string_equal(at.path, path);
+    assert_int_equal(rename(path, place_path(p, "image2")), 0);
+    files->image_place(p->host, fd, &moved);
+    assert_string_equal(moved.path, place_path(p, "image2"));
+    assert_int_equal(moved.inode, at.inode);
+    assert_int_equal(unlink(place_path(p, "image2")), 0);
+    files->image_place(p->host, fd, &moved);
+    assert_string_equal(moved.path, "");
+    files->close(p->host, fd);
+}
+
 int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
+        T(the_place_of_a_file_is_its_path_and_its_identity),
         T(an_image_is_opened_as_asked),
         T(what_is_no_image_is_refused_without_opening_it),
         T(a_file_of_somebody_else_is_not_lent),

@@ -204,6 +204,28 @@ the_zone_is_told_apart_from_the_name_servers(void **state)
     bed_done(&b);
 }
 
+/* As where a container manager mounts the file: its folder does not see the change. */
+static void
+a_file_that_is_written_by_another_way_is_noticed(void **state)
+{
+    struct bed b;
+    char dir[PATH_MAX], other[PATH_MAX];
+
+    (void)state;
+    bed_init(&b);
+    put(b.resolv, "a");
+    path_in(&b, "elsewhere", dir);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    path_in(&b, "elsewhere/file", other);
+    assert_int_equal(link(b.resolv, other), 0);
+    bed_start(&b);
+    put(other, "b");
+    expect(&b, HOST_CHANGE_DNS);
+    put(other, "c"); /* still */
+    expect(&b, HOST_CHANGE_DNS);
+    bed_done(&b);
+}
+
 /* A link to itself is no reason to hang. */
 static void
 a_circle_of_links_ends(void **state)
@@ -227,6 +249,7 @@ main(void)
         cmocka_unit_test(links_are_followed_wherever_they_lead),
         cmocka_unit_test(folders_may_come_later_and_go),
         cmocka_unit_test(the_zone_is_told_apart_from_the_name_servers),
+        cmocka_unit_test(a_file_that_is_written_by_another_way_is_noticed),
         cmocka_unit_test(a_circle_of_links_ends),
     };
 
