@@ -138,11 +138,12 @@ qemu_state_lost(struct hypervisor_vm *vm)
     if (!vm->state)
         return;
     (void)vmt_err_setx(&err, ENOTCONN, "QEMU's control channel is closed");
-    /* QEMU that could not read its state said why on stderr, and is gone. */
-    if (vm->state->restoring)
+    /* A process that is gone has had its own last words. One that is not has failed, and
+     * nobody could ever resume it. */
+    if (vm->state->restoring && !vm->child)
         qemu_state_drop(vm);
     else
-        state_finish(vm->state, -ENOTCONN, &err);
+        state_fail(vm->state, -ENOTCONN, &err);
 }
 
 /* --- commands --- */
