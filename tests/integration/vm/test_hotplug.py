@@ -97,7 +97,10 @@ class Hotplug(harness.Case):
         self.world.vmc("attach-disk", "nobody", self.make_image("g.img"), check=3)
         self.world.vmc("attach-disk", "demo", check=2)
 
-    def test_5_usb_takes_usb_devices_only(self):
+    def test_5_the_guest_has_drivers_for_what_may_come(self):
+        self.world.guest("demo", "modprobe -a xhci_pci usb_storage sd_mod usbhid cdc_acm")
+
+    def test_6_usb_takes_usb_devices_only(self):
         self.assertEqual(json.loads(self.world.vmc("usb", "list", "demo", "--json").stdout), [])
         p = self.world.vmc("usb", "attach", "demo", "/dev/null", check=1)
         self.assertIn("no USB device", p.stderr)
