@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/buf.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/concierge/concierge_internal.h"
@@ -33,18 +32,23 @@ concierge_handle_create_snapshot(void *ctx, struct ipc_call *call,
     struct concierge_vm *vm = vm_find(ctx, request->owner_id, request->vm_name);
     struct snapshot_id id;
     struct vmt_err err = {0};
+    int r = snapshot_id_set(&id, request->owner_id, request->vm_name,
+                            request->snapshot_name, &err);
 
-    if (snapshot_id_set(&id, request->owner_id, request->vm_name, request->snapshot_name,
-                        &err) < 0)
-        refuse_create(call, err.msg);
-    else if (!vm)
-        refuse_create(call, "there is no such VM; it has to run for a snapshot");
-    else if (vm_snapshot_start(vm, &id, call, &err) < 0)
+    if (r == 0 && !vm)
+        r = vmt_err_setx(&err, ENOENT,
+                         "there is no such VM; it has to run for a snapshot");
+    if (r == 0)
+        r = vm_snapshot_start(vm, &id, call, &err);
+    if (r < 0)
         refuse_create(call, err.msg);
 }
 
+#define LISTED_MAX 1024u /* more than an owner may have */
+
 struct listing {
-    struct vmt_buf list; /* of Vmt__Snapshot *, owned */
+    Vmt__Snapshot *v[LISTED_MAX]; /* owned */
+    size_t n;
     bool no_memory;
 };
 
@@ -61,10 +65,11 @@ on_snapshot(void *arg, const Vmt__SnapshotRecord *record)
         (void)vmt__snapshot__pack(record->snapshot, bytes);
         copy = vmt__snapshot__unpack(NULL, len, bytes);
     }
-    if (copy && vmt_buf_append(&l->list, &copy, sizeof(copy)) == 0)
-        return;
-    l->no_memory = true;
-    if (copy)
+    if (!copy)
+        l->no_memory = true;
+    else if (l->n < LISTED_MAX)
+        l->v[l->n++] = copy;
+    else
         vmt__snapshot__free_unpacked(copy, NULL);
 }
 
@@ -73,8 +78,7 @@ concierge_handle_list_snapshots(void *ctx, struct ipc_call *call,
                                 const ProtobufCMessage *message)
 {
     const Vmt__ListSnapshotsRequest *request = (const Vmt__ListSnapshotsRequest *)message;
-    VMT_CLEANUP(vmt_buf_done) struct vmt_buf none = {0};
-    struct listing l = {.list = none};
+    struct listing l = {.n = 0};
     Vmt__ListSnapshotsResponse response;
     struct vmt_err err = {0};
     int r = vm_owner_check(request->owner_id, &err);
@@ -87,12 +91,11 @@ concierge_handle_list_snapshots(void *ctx, struct ipc_call *call,
         r = vmt_err_set(&err, ENOMEM, "list the snapshots");
     response.success = r == 0;
     response.failure_reason = err.msg;
-    response.snapshots = (Vmt__Snapshot **)(void *)l.list.data;
-    response.n_snapshots = r == 0 ? l.list.len / sizeof(Vmt__Snapshot *) : 0;
+    response.snapshots = l.v;
+    response.n_snapshots = r == 0 ? l.n : 0;
     ipc_call_reply(call, &response.base, NULL, 0);
-    for (size_t i = 0; i < l.list.len / sizeof(Vmt__Snapshot *); i++)
-        vmt__snapshot__free_unpacked(response.snapshots[i], NULL);
-    vmt_buf_done(&l.list);
+    for (size_t i = 0; i < l.n; i++)
+        vmt__snapshot__free_unpacked(l.v[i], NULL);
 }
 
 void
@@ -107,15 +110,18 @@ concierge_handle_restore_snapshot(void *ctx, struct ipc_call *call,
     int r = snapshot_id_set(&id, request->owner_id, request->vm_name,
                             request->snapshot_name, &err);
 
-    if (r < 0)
-        reply_start_failure(call, err.msg);
-    else if (c->shutting_down)
+    if (c->shutting_down) {
         ipc_call_fail(call, IPC_ERROR_FAILED, "vm_concierge is shutting down");
-    else if (vm_find(c, id.vm.owner, id.vm.name))
-        reply_start_failure(call, "the VM runs; stop it before a snapshot is restored");
-    else if (concierge_check_room(c, call, id.vm.owner, &err) < 0)
-        reply_start_failure(call, err.msg);
-    else if (snapshot_restore(c, &id, call, &err) < 0)
+        return;
+    }
+    if (r == 0 && vm_find(c, id.vm.owner, id.vm.name))
+        r = vmt_err_setx(&err, EBUSY,
+                         "the VM runs; stop it before a snapshot is restored");
+    if (r == 0)
+        r = concierge_check_room(c, call, id.vm.owner, &err);
+    if (r == 0)
+        r = snapshot_restore(c, &id, call, &err);
+    if (r < 0)
         reply_start_failure(call, err.msg);
 }
 

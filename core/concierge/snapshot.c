@@ -30,7 +30,6 @@
 #define COMMAND_MS 30000u
 #define SAVE_MS 300000u
 #define THAW_MS 20000u
-#define BUILD_ID_MAX 512
 
 struct snapshot_op {
     struct concierge_vm *vm; /* borrowed */
@@ -355,90 +354,6 @@ remember(struct concierge_vm *vm)
 }
 
 static void
-add_file(void *arg, const struct host_state_entry *entry)
-{
-    *(uint64_t *)arg += entry->bytes;
-}
-
-static int
-fill_and_save(struct snapshot_op *op, Vmt__SnapshotRecord *record, struct vmt_err *err)
-{
-    const struct vm_images *images = op->vm->images;
-    struct hypervisor *hv = op->vm->c->config.hypervisor;
-    VMT_CLEANUP(vmt_freep)
-    Vmt__SnapshotImage *rows = calloc(images->n, sizeof(*rows));
-    VMT_CLEANUP(vmt_freep)
-    Vmt__SnapshotImage **list = calloc(images->n, sizeof(Vmt__SnapshotImage *));
-    VMT_CLEANUP(vmt_freep) char **disks = calloc(images->n + 1, sizeof(char *));
-    char build[BUILD_ID_MAX];
-    int r = hv->ops->build_id(hv, build, sizeof(build), err);
-
-    if (r < 0)
-        return r;
-    if (!rows || !list || !disks)
-        return vmt_err_set(err, ENOMEM, "remember the snapshot");
-    vm_images_fill(images, rows, list);
-    record->images = list;
-    record->n_images = images->n;
-    record->build_id = build;
-    record->snapshot->disks = disks;
-    for (size_t i = 0; i < images->n; i++)
-        if (!images->v[i].identity[0])
-            disks[record->snapshot->n_disks++] = images->v[i].path;
-    r = snapshot_save(op->vm->c, &op->id, record, err);
-    record->snapshot->disks = NULL; /* they are in the record: the answer does without */
-    record->snapshot->n_disks = 0;
-    return r;
-}
-
-static void
-fill_snapshot(struct snapshot_op *op, Vmt__Snapshot *snapshot)
-{
-    struct vmt_clock *clock = op->vm->c->config.clock;
-    int32_t nsec;
-
-    vmt__snapshot__init(snapshot);
-    snapshot->name = op->id.name;
-    snapshot->vm_name = op->id.vm.name;
-    clock->ops->wall(clock, &snapshot->made_s, &nsec);
-    snapshot->memory_mib = op->vm->mem_mib;
-    snapshot->cpus = op->vm->images->cpus;
-}
-
-/* The record is the last file: only now there is a snapshot. */
-static int
-keep(struct snapshot_op *op, Vmt__Snapshot *snapshot, struct vmt_err *err)
-{
-    struct concierge_vm *vm = op->vm;
-    struct host *host = vm->c->config.host;
-    Vmt__SnapshotRecord record;
-    char path[SNAPSHOT_PATH_MAX];
-    int fd = -1;
-    int r = host->state->commit(host, op->state_fd, snapshot_file(&op->id, "state", path),
-                                err);
-
-    vmt__snapshot_record__init(&record);
-    if (r == 0)
-        r = host->state->open(host, path, &fd, &record.state_bytes, err);
-    host->files->close(host, fd);
-    host->state->remove(host, snapshot_file(&op->id, "progress", path));
-    if (r == 0)
-        r = host->state->each(host, op->id.dir, add_file, &snapshot->bytes, err);
-    if (r < 0)
-        return r;
-    record.snapshot = snapshot;
-    record.owner_id = vm->id.owner;
-    record.hypervisor = (char *)(uintptr_t)vm->c->config.hypervisor->ops->name;
-    record.accel = (char *)(uintptr_t)(vm->accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg");
-    record.net = (int32_t)vm->plan.net;
-    record.cmdline = vm->images->cmdline;
-    record.vm_type = vm->vm_type;
-    if (vm->plan.vm_username)
-        record.vm_username = vm->plan.vm_username;
-    return fill_and_save(op, &record, err);
-}
-
-static void
 free_op(struct snapshot_op *op)
 {
     struct host *host = op->vm->c->config.host;
@@ -474,8 +389,8 @@ end(struct snapshot_op *op)
     struct vmt_err err = {0};
     Vmt__Snapshot snapshot;
 
-    fill_snapshot(op, &snapshot);
-    if (!op->why[0] && keep(op, &snapshot, &err) < 0)
+    vmt__snapshot__init(&snapshot);
+    if (!op->why[0] && snapshot_keep(vm, &op->id, op->state_fd, &snapshot, &err) < 0)
         note(op, "the snapshot was not kept", err.msg);
     if (op->why[0]) {
         vmt_log_warning("snapshot failed: %s vm=%s", op->why, vm->key);

@@ -42,6 +42,11 @@ int snapshot_load(struct concierge *c, const struct snapshot_id *id,
                   Vmt__SnapshotRecord **ret_record, struct vmt_err *err);
 int snapshot_save(struct concierge *c, const struct snapshot_id *id,
                   const Vmt__SnapshotRecord *record, struct vmt_err *err);
+/* Make the state in state_fd, which stays the caller's, and the copies of disks in the
+ * directory of id a snapshot of vm; fill in what it is. The texts in it are borrowed from
+ * id. (snapshot_keep.c) */
+int snapshot_keep(struct concierge_vm *vm, const struct snapshot_id *id, int state_fd,
+                  Vmt__Snapshot *snapshot, struct vmt_err *err);
 void snapshot_remove(struct concierge *c, const struct snapshot_id *id);
 /* Is there room for one more of this owner? Returns 0 or -ENOSPC with words. */
 int snapshot_check_room(struct concierge *c, const char *owner, struct vmt_err *err);

@@ -214,7 +214,7 @@ make_vm(struct concierge *c, const Vmt__SnapshotRecord *record, uint32_t uid,
 
     if (r == 0)
         r = vm_new(c, &plan, ret_vm, err);
-    if (r < 0)
+    if (r < 0 || !*ret_vm)
         return r;
     (*ret_vm)->images = vm_images_of(record->images, record->n_images, record->cmdline,
                                      record->snapshot->cpus);
@@ -240,7 +240,7 @@ snapshot_restore(struct concierge *c, const struct snapshot_id *id, struct ipc_c
     vmt__snapshot_record__free_unpacked(record, NULL);
     if (r == 0)
         r = begin(vm, id, err);
-    if (r < 0)
+    if (r < 0 || !vm)
         return r;
     vm->start_call = call;
     vm->times.request = clock->ops->now_us(clock);

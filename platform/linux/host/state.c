@@ -33,19 +33,22 @@ is_path(const char *path)
            !strstr(path, "/.") && path[strspn(path, allowed)] == '\0';
 }
 
-/* The place of path, malloc'ed. Returns 0, -EINVAL or -ENOMEM. */
-static int
-place_of(struct host *host, const char *path, char **ret, struct vmt_err *err)
+/* The place of path, malloc'ed. NULL: *ret_error is -EINVAL or -ENOMEM. */
+static char *
+place_of(struct host *host, const char *path, int *ret_error, struct vmt_err *err)
 {
     struct linux_host *self = VMT_CONTAINER_OF(host, struct linux_host, base);
+    char *place;
 
-    if (!is_path(path))
-        return vmt_err_setx(err, EINVAL, "\"%s\" is no path of a saved state", path);
-    if (asprintf(ret, "%s/%s", self->state_dir, path) < 0) {
-        *ret = NULL;
-        return vmt_err_set(err, ENOMEM, "find %s", path);
+    if (!is_path(path)) {
+        *ret_error =
+            vmt_err_setx(err, EINVAL, "\"%s\" is no path of a saved state", path);
+        return NULL;
     }
-    return 0;
+    if (asprintf(&place, "%s/%s", self->state_dir, path) >= 0)
+        return place;
+    *ret_error = vmt_err_set(err, ENOMEM, "find %s", path);
+    return NULL;
 }
 
 /* A change of content through a descriptor or a path changes the last two, rename(2) and
@@ -89,11 +92,11 @@ state_path_of(struct host *host, int fd, char *buf, size_t cap, struct vmt_err *
 static int
 state_place(struct host *host, const char *path, char **ret_place, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, err);
     VMT_CLEANUP(vmt_freep) char *dir = NULL;
-    int r = place_of(host, path, &place, err);
 
-    if (r < 0)
+    if (!place)
         return r;
     dir = strndup(place, (size_t)(strrchr(place, '/') - place));
     if (!dir)
@@ -121,11 +124,12 @@ create_named(const char *dir, int *ret_fd)
 static int
 state_create(struct host *host, const char *dir, int *ret_fd, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
-    int r = place_of(host, dir, &place, err);
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, dir, &r, err);
 
-    if (r == 0)
-        r = os_mkdir_p(place, 0700, err);
+    if (!place)
+        return r;
+    r = os_mkdir_p(place, 0700, err);
     if (r < 0)
         return r;
     *ret_fd = open(place, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -174,12 +178,12 @@ link_nameless(int fd, const char *path, char *temp, size_t cap)
 static int
 state_commit(struct host *host, int fd, const char *path, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, err);
     char temp[PATH_MAX];
     struct stat st;
-    int r = place_of(host, path, &place, err);
 
-    if (r < 0)
+    if (!place)
         return r;
     if (fstat(fd, &st) < 0)
         return vmt_err_set(err, errno, "name %s", path);
@@ -219,12 +223,12 @@ static int
 state_open(struct host *host, const char *path, int *ret_fd, uint64_t *ret_bytes,
            struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, err);
     VMT_CLEANUP(vmt_closep) int fd = -1;
     struct stat st;
-    int r = place_of(host, path, &place, err);
 
-    if (r < 0)
+    if (!place)
         return r;
     fd = open(place, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -240,11 +244,11 @@ static int
 state_save(struct host *host, const char *path, const void *data, size_t len,
            struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, err);
     VMT_CLEANUP(vmt_freep) char *dir = NULL;
-    int r = place_of(host, path, &place, err);
 
-    if (r < 0)
+    if (!place)
         return r;
     dir = strndup(place, (size_t)(strrchr(place, '/') - place));
     if (!dir)
@@ -257,13 +261,14 @@ static int
 state_load(struct host *host, const char *path, void **ret_data, size_t *ret_len,
            struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, err);
     char *data = NULL;
     unsigned long len = 0;
-    int r = place_of(host, path, &place, err);
 
-    if (r == 0)
-        r = os_read_file(place, SMALL_FILE_MAX, &data, &len, err);
+    if (!place)
+        return r;
+    r = os_read_file(place, SMALL_FILE_MAX, &data, &len, err);
     if (r < 0)
         return r;
     *ret_data = data;
@@ -274,20 +279,20 @@ state_load(struct host *host, const char *path, void **ret_data, size_t *ret_len
 static void
 state_touch(struct host *host, const char *path)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, NULL);
 
-    if (place_of(host, path, &place, NULL) == 0)
+    if (place)
         (void)utimensat(AT_FDCWD, place, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 static void
 state_remove(struct host *host, const char *path)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, path, &r, NULL);
 
-    if (place_of(host, path, &place, NULL) < 0)
-        return;
-    if (unlink(place) < 0 && errno == EISDIR)
+    if (place && unlink(place) < 0 && errno == EISDIR)
         (void)os_remove_tree(place, NULL);
 }
 
@@ -330,11 +335,11 @@ state_each(struct host *host, const char *dir,
            void (*fn)(void *arg, const struct host_state_entry *entry), void *arg,
            struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int r = 0, n;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, dir, &r, err);
     struct dirent **list = NULL;
-    int r = place_of(host, dir, &place, err), n;
 
-    if (r < 0)
+    if (!place)
         return r;
     n = scandir(place, &list, is_entry, alphasort);
     if (n < 0)
@@ -353,11 +358,11 @@ state_each(struct host *host, const char *dir,
 static void
 state_sweep(struct host *host, const char *dir)
 {
-    VMT_CLEANUP(vmt_freep) char *place = NULL;
+    int n = -1, r;
+    VMT_CLEANUP(vmt_freep) char *place = place_of(host, dir, &r, NULL);
     struct dirent **list = NULL;
-    int n = -1;
 
-    if (place_of(host, dir, &place, NULL) == 0)
+    if (place)
         n = scandir(place, &list, is_leftover, alphasort);
     for (int i = 0; i < n; i++) {
         VMT_CLEANUP(vmt_freep) char *path = NULL;
