@@ -184,6 +184,8 @@ def restored_guests_are_each_their_own(top):
             vm.qmp.run("cont")
             vm.ready.get(timeout=guest.PATIENCE)
             assert "the-job-ran" not in vm.console.text
+            vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=["true"]),
+                    "FAILED_PRECONDITION")
             bad = vm.pb["vmt_agent"].SetIdentityRequest(machine_id="x" * 32)
             vm.agent_call("SetIdentity", bad, "INVALID_ARGUMENT")
             assert vm.become(number).started

@@ -111,9 +111,16 @@ handle_launch_process(void *ctx, struct rpc_server_call *call,
     const VmTools__LaunchProcessRequest *req =
         (const VmTools__LaunchProcessRequest *)request;
     VMT_CLEANUP(vmt_freep) struct launch *waiting = NULL;
+    const struct agent *agent = ctx;
     struct vmt_err err;
     int r;
 
+    if (agent->awaits_identity) {
+        rpc_server_call_fail(
+            call, RPC_FAILED_PRECONDITION,
+            "this guest does not know who it is: SetIdentity comes first");
+        return;
+    }
     if (check_request(req, &err) < 0) {
         rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
         return;
