@@ -91,7 +91,7 @@ answer(struct disk_list *list)
     VMT_CLEANUP(vmt_freep)
     VmTools__Concierge__VmDiskInfo *infos = calloc(list->n + 1, sizeof(*infos));
     VMT_CLEANUP(vmt_freep)
-    VmTools__Concierge__VmDiskInfo **pointers = calloc(list->n + 1, sizeof(*pointers));
+    VmTools__Concierge__VmDiskInfo **pointers = calloc(list->n + 1, sizeof(void *));
 
     vm_tools__concierge__list_vm_disks_response__init(&response);
     if (!infos || !pointers || list->no_memory) {

@@ -199,7 +199,7 @@ disks_stat(struct host *host, const char *owner, const char *file, struct host_d
 {
     VMT_CLEANUP(vmt_closep) int dir = -1;
     VMT_CLEANUP(vmt_closep) int fd = -1;
-    struct stat st;
+    struct stat st = {.st_size = 0};
     int r = dir_open(host, owner, false, &dir, err);
 
     if (r == 0)

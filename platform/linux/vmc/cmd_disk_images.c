@@ -130,7 +130,7 @@ get_list(struct vmc *vmc, const char *name, pb_list **ret_list, struct vmt_err *
     rq.cryptohome_id = text(vmc->owner);
     rq.vm_name = text(name);
     r = vmc_call(vmc, &call, &message, err);
-    if (r < 0)
+    if (r < 0 || !message)
         return r;
     list = (void *)message;
     if (!list->success) {
@@ -219,7 +219,7 @@ disk_list_run(struct vmc *vmc, const struct disk_options *o, char **operands, si
     int r = get_list(vmc, n ? operands[0] : "", &list, err);
 
     (void)o;
-    if (r < 0)
+    if (r < 0 || !list)
         return r;
     if (n && list->n_images == 0) {
         r = vmt_err_setx(err, ENOENT, "there is no disk of that name");
@@ -241,7 +241,7 @@ disk_path_get(struct vmc *vmc, const char *name, char **ret_path, struct vmt_err
     pb_list *list = NULL;
     int r = get_list(vmc, name, &list, err);
 
-    if (r < 0)
+    if (r < 0 || !list)
         return r;
     if (list->n_images == 1) {
         *ret_path = strdup(list->images[0]->path);

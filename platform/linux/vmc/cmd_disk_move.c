@@ -194,7 +194,7 @@ disk_resize_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
         .reply = &vm_tools__concierge__resize_disk_image_response__descriptor,
         .timeout_ms = CALL_TIMEOUT_MS,
     };
-    struct answer a;
+    struct answer a = {.status = 0};
     int r;
 
     (void)n;
@@ -331,7 +331,7 @@ disk_import_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
         .nfds = 1,
         .timeout_ms = CALL_TIMEOUT_MS,
     };
-    struct answer a;
+    struct answer a = {.status = 0};
     int r;
 
     (void)n;
@@ -364,7 +364,7 @@ int
 disk_status_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
                 struct vmt_err *err)
 {
-    struct answer a;
+    struct answer a = {.status = 0};
     unsigned percent = 0;
     int r = get_status(vmc, operands[0], &a, &percent, err);
 

@@ -286,10 +286,10 @@ filesystem_size(const struct filesystem *fs, uint64_t *ret_size, uint64_t *ret_m
                 struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_closep) int fd = -1;
-    const struct kind *kind;
+    const struct kind *kind = NULL;
     int r = open_kind(fs, &kind, &fd, err);
 
-    return r < 0 ? r : kind->size(fs, fd, ret_size, ret_min, err);
+    return r < 0 || !kind ? r : kind->size(fs, fd, ret_size, ret_min, err);
 }
 
 /* The host enlarges the disk first, and the kernel hears of it by an interrupt. The
@@ -321,10 +321,10 @@ int
 filesystem_resize(const struct filesystem *fs, uint64_t size, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_closep) int fd = -1;
-    const struct kind *kind;
+    const struct kind *kind = NULL;
     int r = open_kind(fs, &kind, &fd, err);
 
     if (r == 0)
         r = wait_for_disk(fs->device, size, err);
-    return r < 0 ? r : kind->resize(fs, fd, size, err);
+    return r < 0 || !kind ? r : kind->resize(fs, fd, size, err);
 }

@@ -157,7 +157,7 @@ handle_get_disk_space(void *ctx, struct rpc_server_call *call,
     const Vmt__DiskSpaceRequest *rq = (const Vmt__DiskSpaceRequest *)request;
     Vmt__DiskSpace reply = VMT__DISK_SPACE__INIT;
     struct filesystem fs;
-    struct statvfs space;
+    struct statvfs space = {.f_bavail = 0};
     struct vmt_err err;
     int r = filesystem_find(rq->serial, &fs, &err);
 
