@@ -205,6 +205,30 @@ def mounts(vm):
                  options="size=8m") == 0
     space = vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage()).available_space
     assert space == 8 << 20, space
+    storage_balloon(vm, mount)
+
+
+def storage_balloon(vm, mount):
+    """The guest's stateful file system has as much space as the host beyond 1 GiB."""
+    pb = vm.pb["vm_guest"]
+
+    def update(state, free):
+        return vm.call("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest(
+            state=state, free_space_bytes=free)).result
+
+    assert update(pb.DISK_LOW, 1 << 30) == pb.BALLOON_INFLATE_FAILED  # a tmpfs has no knob
+    vm.sh("umount /mnt/stateful")
+    assert mount(source="/dev/vdb", target="/mnt/stateful", fstype="ext4") == 0
+    free = int(vm.sh("stat -f -c %a /mnt/stateful"))
+    assert free > 1000, free
+    assert update(pb.DISK_LOW, (1 << 30) + 4096 * 1024) == pb.SUCCESS
+    left = int(vm.sh("stat -f -c '%a %S' /mnt/stateful").split()[0])
+    assert left * int(vm.sh("stat -f -c %S /mnt/stateful")) <= 4096 * 1024, left
+    assert update(pb.DISK_CRITICAL, 0) == pb.SUCCESS
+    assert int(vm.sh("stat -f -c %a /mnt/stateful")) == 0
+    assert update(pb.DISK_NONE, 0) == pb.SUCCESS
+    assert int(vm.sh("stat -f -c %a /mnt/stateful")) == free
+    vm.sh("umount /mnt/stateful")
 
 
 def shares(vm):
@@ -229,9 +253,7 @@ def the_rest(vm):
     vm.call("PrepareToSuspend", empty)
     vm.call("ConfigureContainerGuest", pb.ConfigureContainerGuestRequest(container_token="t0k"))
     assert vm.sh("cat /dev/.container_token; echo") == "t0k\n"
-    for method, request in (("StartTermina", pb.StartTerminaRequest()),
-                            ("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest())):
-        vm.call(method, request, "UNIMPLEMENTED")
+    vm.call("StartTermina", pb.StartTerminaRequest(), "UNIMPLEMENTED")
     report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
                                      timeout=guest.PATIENCE)
     names = [p.name for p in report.phases]

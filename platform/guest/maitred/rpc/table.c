@@ -57,7 +57,7 @@ static const struct rpc_server_method maitred_methods[] = {
     {"GetAvailableSpace", EMPTY, handle_get_available_space, false, false},
     {"PrepareToSuspend", EMPTY, handle_prepare_to_suspend, false, false},
     {"UpdateStorageBalloon", &vm_tools__update_storage_balloon_request__descriptor,
-     handle_not_yet, false, false},
+     handle_update_storage_balloon, false, false},
     {"SetUpUser", &vm_tools__set_up_user_request__descriptor, handle_set_up_user, false,
      false},
 };

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform/guest/maitred/rpc/balloon.c - UpdateStorageBalloon.
+ * ext4 can be told to keep space to itself, in memory only: a guest that ends, however,
+ * has its space again. Other file systems have no such knob, and get a refusal. Sources:
+ * spec/maitred.md 10; Documentation/ABI/testing/sysfs-fs-ext4 of Linux 6.1,
+ * reserved_clusters. */
+#include "platform/guest/maitred/rpc/balloon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <vm_guest.pb-c.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/log.h"
+#include "platform/guest/maitred/rpc/handlers.h"
+
+#define STATEFUL_DIR "/mnt/stateful" /* as in info.c */
+#define HOST_KEEPS (INT64_C(1) << 30)
+
+uint64_t
+balloon_clusters(const struct balloon_space *space, int64_t host_free, bool empty)
+{
+    uint64_t held = space->value > space->base ? space->value - space->base : 0;
+    uint64_t wanted = host_free > HOST_KEEPS ? (uint64_t)(host_free - HOST_KEEPS) : 0;
+
+    if (empty || space->block_size == 0)
+        return space->base;
+    wanted /= space->block_size;
+    if (held + space->available <= wanted)
+        return space->base;
+    return space->base + held + space->available - wanted;
+}
+
+/* What we last made of a file system's knob, to tell it from what the kernel did. */
+static struct {
+    dev_t dev;
+    uint64_t base, set;
+} last = {.base = BALLOON_BASE_CLUSTERS};
+
+/* What it kept to itself before there was a balloon. Another value than ours: it was
+ * mounted anew, or an agent before us held a balloon that is larger than any base. */
+static uint64_t
+base_of(dev_t dev, uint64_t value)
+{
+    if (dev != last.dev || value != last.set)
+        last.base = value < BALLOON_BASE_CLUSTERS ? value : BALLOON_BASE_CLUSTERS;
+    last.dev = dev;
+    return last.base;
+}
+
+/* Path of the knob of the file system on dev: the last part of the device's name, to
+ * which /sys/dev/block links. Returns 0 or -errno. */
+static int
+find_knob(dev_t dev, char *path, size_t cap)
+{
+    char link[64], target[256];
+    const char *name;
+    ssize_t n;
+
+    (void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+    n = readlink(link, target, sizeof(target) - 1);
+    if (n < 0)
+        return -errno;
+    target[n] = '\0';
+    name = strrchr(target, '/');
+    if ((size_t)snprintf(path, cap, "/sys/fs/ext4/%s/reserved_clusters",
+                         name ? name + 1 : target) >= cap)
+        return -ENAMETOOLONG;
+    return 0;
+}
+
+static int
+adjust(const char *path, dev_t dev, const struct statfs *fs, int64_t host_free,
+       bool empty)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct balloon_space space = {.available = (uint64_t)fs->f_bavail,
+                                  .block_size = (uint64_t)fs->f_bsize};
+    char text[32] = "";
+    uint64_t clusters;
+
+    if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) <= 0)
+        return -errno;
+    space.value = strtoull(text, NULL, 10);
+    space.base = base_of(dev, space.value);
+    clusters = balloon_clusters(&space, host_free, empty);
+    last.set = clusters;
+    if (clusters == space.value)
+        return 0;
+    (void)snprintf(text, sizeof(text), "%" PRIu64, clusters);
+    return pwrite(fd, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+static int
+update(int64_t host_free, bool empty)
+{
+    struct statfs fs;
+    struct stat st;
+    char path[320];
+    int r;
+
+    if (statfs(STATEFUL_DIR, &fs) < 0 || stat(STATEFUL_DIR, &st) < 0)
+        return -errno;
+    if (fs.f_type != EXT4_SUPER_MAGIC)
+        return -EOPNOTSUPP;
+    r = find_knob(st.st_dev, path, sizeof(path));
+    return r < 0 ? r : adjust(path, st.st_dev, &fs, host_free, empty);
+}
+
+void
+handle_update_storage_balloon(void *ctx, struct rpc_server_call *call,
+                              const ProtobufCMessage *message)
+{
+    const VmTools__UpdateStorageBalloonRequest *request =
+        (const VmTools__UpdateStorageBalloonRequest *)message;
+    VmTools__UpdateStorageBalloonResponse reply =
+        VM_TOOLS__UPDATE_STORAGE_BALLOON_RESPONSE__INIT;
+    int r = update(request->free_space_bytes, (int)request->state == 0);
+
+    (void)ctx;
+    if (r < 0) {
+        vmt_log_warning("storage balloon not set: %s", strerror(-r));
+        reply.result = VM_TOOLS__UPDATE_STORAGE_BALLOON_RESULT__BALLOON_INFLATE_FAILED;
+    }
+    rpc_server_call_reply(call, &reply.base);
+}
