@@ -240,6 +240,15 @@ struct host_disk_ops {
     int (*progress_writer)(struct host *host, const char *name, struct spawn_id *ret_id);
 };
 
+/* Space on the file systems that hold disk images. */
+struct host_space_ops {
+    /* The directory of an image, by its path or else its descriptor. *ret_place is
+     * malloc'ed. Returns 0 or -errno. */
+    int (*place)(struct host *host, int fd, const char *path, char **ret_place);
+    /* Bytes that may still be written there. Returns 0 or -errno. */
+    int (*free_bytes)(struct host *host, const char *place, uint64_t *ret_bytes);
+};
+
 /* What to push out of the host's RAM. */
 struct host_reclaim {
     struct spawn_id id; /* of the hypervisor */
@@ -289,4 +298,5 @@ struct host {
     const struct host_disk_ops *disks;
     const struct host_cgroup_ops *cgroups;
     const struct host_reclaim_ops *reclaim;
+    const struct host_space_ops *space;
 };

@@ -94,6 +94,8 @@ go_on(struct concierge_vm *vm)
     vm_cpu_adopt(vm);
     if (vm->state == VM_RUNNING)
         balloons_watch(vm);
+    if (vm->state == VM_RUNNING)
+        storage_watch(vm);
     if (vm->state == VM_BOOTING)
         vm_watch_boot(vm);
     if (vm->state == VM_CONFIGURING)

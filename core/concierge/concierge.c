@@ -77,6 +77,7 @@ concierge_free(struct concierge *c)
     balloons_done(c);
     disk_desk_done(c);
     cpu_shares_done(c);
+    storage_done(c);
     c->config.clock->ops->timer_cancel(c->config.clock, c->log_timer);
     startup_unlisten(c);
     vm_index_done(&c->by_id);

@@ -24,6 +24,7 @@
 #include "core/concierge/plan_internal.h"
 #include "core/concierge/reclaim_internal.h"
 #include "core/concierge/restart_internal.h"
+#include "core/concierge/storage_internal.h"
 #include "core/concierge/suspend_internal.h"
 #include "core/concierge/template_internal.h"
 #include "core/vm/id.h"
@@ -75,6 +76,7 @@ struct concierge {
     struct template_builder *builder; /* owned */
     struct concierge_connection connection;
     struct cpu_shares cpu;
+    struct vmt_timer *storage_timer; /* owned; NULL while no VM wants to be told */
     bool shutting_down;
     uint64_t shutdown_end_ms; /* when all has to be over, 0: some time */
     char *launch_refusal; /* owned; why the last start could not run a program, or NULL */
@@ -191,6 +193,7 @@ struct concierge_vm {
     struct vmt_list waiters;      /* of struct stop_waiter.node */
     struct vm_balloon balloon;
     struct vm_cpu cpu;
+    struct vm_storage storage;
     struct vm_reclaim *reclaim; /* owned, NULL: none in flight */
     struct vm_hotplug *hotplug; /* owned; NULL: nothing was ever plugged */
 };

@@ -408,6 +408,8 @@ take_resources(struct concierge_vm *vm, int *ret_console_fd, struct vmt_err *err
     if (r == 0)
         vm_cpu_join(vm);
     if (r == 0)
+        vm_storage_begin(vm);
+    if (r == 0)
         r = vm_record_save(vm, err);
     return r;
 }

@@ -45,6 +45,7 @@ struct start_plan {
     uint32_t mem_mib, cpus;
     uint32_t cpu_weight; /* 0: the usual one */
     bool hugepages;
+    bool storage_ballooning;
     uint32_t timeout_s; /* 0: from the last sign of progress */
     bool cold;          /* boot, even when there is a template */
     enum hypervisor_accel accel;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core/concierge/record_memory.c - what survives the daemon about memory and processors.
  */
+#include <string.h>
+
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/record_internal.h"
 #include "vmt_state.pb-c.h"
@@ -30,6 +32,9 @@ record_cpu_fill(const struct concierge_vm *vm, Vmt__VmRecord *record)
 {
     record->cpu_weight = vm->cpu.weight;
     record->has_cgroup = vm->cpu.grouped;
+    record->storage_ballooning = vm->storage.wanted;
+    if (vm->storage.place)
+        record->storage_place = vm->storage.place;
 }
 
 void
@@ -37,4 +42,7 @@ record_cpu_read(struct concierge_vm *vm, const Vmt__VmRecord *record)
 {
     vm->cpu.weight = record->cpu_weight;
     vm->cpu.grouped = record->has_cgroup && vm->run_dir;
+    vm->storage.wanted = record->storage_ballooning;
+    if (*record->storage_place) /* without memory the guest is not told, no more */
+        vm->storage.place = strdup(record->storage_place);
 }

@@ -65,6 +65,8 @@ plan_shape(struct concierge *c, const VmTools__Concierge__StartVmRequest *reques
     plan->cpus = request->cpus ? request->cpus : default_cpus(c->config.host);
     plan->cpu_weight = request->cpu_weight;
     plan->hugepages = request->hugepages;
+    plan->storage_ballooning = /* spec 12: always for this type */
+        request->storage_ballooning || plan->vm_type == (int)VM_TYPE(BRUSCHETTA);
     if (plan->cpu_weight > CPU_WEIGHT_MAX)
         return vmt_err_setx(err, EINVAL,
                             "a cpu_weight of %u was asked for; 1 to %u are "

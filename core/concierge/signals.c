@@ -42,6 +42,7 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
     info->status = (VmTools__Concierge__VmStatus)vm_status(vm);
     info->allocated_memory = (int64_t)vm->mem_mib << 20;
     info->cpu_weight = vm->cpu.in_force;
+    info->storage_ballooning = vm->storage.wanted;
     if (strcmp(kind, "hybrid") == 0)
         (void)snprintf(transport, VM_TRANSPORT_MAX, "%s:%s", kind,
                        vm->run_dir ? vm->run_dir : "");

@@ -122,6 +122,7 @@ vm_free(struct concierge_vm *vm)
     guest_calls_done(vm);
     vm_balloon_done(vm);
     vm_reclaim_drop(vm);
+    vm_storage_done(vm);
     vm_hotplug_free(vm);
     vm_agent_close(&vm->agent);
     if (vm->listener)
@@ -344,6 +345,7 @@ vm_act_announce(struct concierge_vm *vm)
     if (vm_record_save(vm, &err) < 0)
         vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);
     balloons_watch(vm);
+    storage_watch(vm);
     follow_catch_up(vm); /* what changed during the set-up */
     signal_started(vm);
     vm_answer_start(vm);

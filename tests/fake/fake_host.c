@@ -32,7 +32,7 @@ struct fake_host {
     struct host_memory memory;
     int groups_error, group_removals_busy;
     uint32_t cpu_limit;
-    uint64_t resident;
+    uint64_t resident, free_bytes;
     struct fake_disks *disks;
     unsigned next_dir, skip, trims, randoms;
     int error;
@@ -558,6 +558,27 @@ fake_reclaim(struct host *host, const struct host_reclaim *what)
     return 0;
 }
 
+static int
+fake_place(struct host *host, int fd, const char *path, char **ret_place)
+{
+    (void)host;
+    (void)fd;
+    (void)path;
+    *ret_place = strdup("/disks");
+    return *ret_place ? 0 : -ENOMEM;
+}
+
+static int
+fake_free_bytes(struct host *host, const char *place, uint64_t *ret_bytes)
+{
+    assert(strcmp(place, "/disks") == 0);
+    *ret_bytes = self_of(host)->free_bytes;
+    return 0;
+}
+
+static const struct host_space_ops space_ops = {.place = fake_place,
+                                                .free_bytes = fake_free_bytes};
+
 static const struct host_reclaim_ops reclaim_ops = {.resident = fake_resident,
                                                     .run = fake_reclaim};
 
@@ -578,6 +599,7 @@ fake_host_new(void)
                                .memory = &memory,
                                .cgroups = &cgroups,
                                .reclaim = &reclaim_ops,
+                               .space = &space_ops,
                                .devices = &fake_host_devices,
                                .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;
@@ -767,4 +789,10 @@ void
 fake_host_set_resident(struct host *host, uint64_t bytes)
 {
     self_of(host)->resident = bytes;
+}
+
+void
+fake_host_set_free_bytes(struct host *host, uint64_t bytes)
+{
+    self_of(host)->free_bytes = bytes;
 }

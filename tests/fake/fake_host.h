@@ -70,3 +70,6 @@ void fake_host_add_group(struct host *host, const char *name);
 
 /* Bytes in RAM of any process. */
 void fake_host_set_resident(struct host *host, uint64_t bytes);
+
+/* Space on every file system, 0 at the start. */
+void fake_host_set_free_bytes(struct host *host, uint64_t bytes);

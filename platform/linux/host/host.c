@@ -48,6 +48,7 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.memory = &linux_host_memory;
     self->base.cgroups = &linux_host_cgroups;
     self->base.reclaim = &linux_host_reclaim;
+    self->base.space = &linux_host_space;
     self->sys_root = strdup(config->sys_root ? config->sys_root : "");
     self->base.devices = &linux_host_devices;
     self->base.disks = &linux_host_disks;

@@ -65,6 +65,7 @@ extern const struct host_state_ops linux_host_state;
 extern const struct host_memory_ops linux_host_memory;
 extern const struct host_cgroup_ops linux_host_cgroups;
 extern const struct host_reclaim_ops linux_host_reclaim;
+extern const struct host_space_ops linux_host_space;
 extern const struct host_device_ops linux_host_devices;
 extern const struct host_disk_ops linux_host_disks;
 

@@ -239,6 +239,7 @@ static const struct rpc_server_method maitred_methods[] = {
     METHOD("SetTime", vm_tools__set_time_request),
     METHOD("SetTimezone", vm_tools__set_timezone_request),
     METHOD("Shutdown", vm_tools__empty_message),
+    METHOD("UpdateStorageBalloon", vm_tools__update_storage_balloon_request),
 };
 static const struct rpc_server_service maitred = {.name = "vm_tools.Maitred",
                                                   .methods = maitred_methods,
