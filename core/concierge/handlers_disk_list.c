@@ -224,12 +224,15 @@ on_file(void *arg, const char *file)
     struct disk_list *list = arg;
     struct host *host = list->c->config.host;
     struct disk_row *row = add_row(list);
+    struct vm_id id;
 
     if (!row) {
         list->no_memory = true;
         return;
     }
+    /* A name that no VM may have would not even fit into the answer. */
     if (!disk_file_parse(file, row->name, &row->kind) || row->kind == DISK_KIND_PFLASH ||
+        vm_id_set(&id, list->id.owner, row->name, NULL) < 0 ||
         (*list->id.name && strcmp(list->id.name, row->name) != 0) ||
         host->disks->stat(host, list->id.owner, file, &row->info, NULL) < 0)
         return;

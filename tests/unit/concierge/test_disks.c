@@ -130,6 +130,7 @@ names_come_back_from_their_files(void **state)
     (void)fake_disks_put(w.host, WORLD_OWNER, ".img", 4096);
     (void)fake_disks_put(w.host, WORLD_OWNER, "YQ==.pflash", 4096);
     (void)fake_disks_put(w.host, WORLD_OWNER, "YQ==.img.meta", 4096);
+    (void)fake_disks_put(w.host, WORLD_OWNER, "gA==.img", 4096); /* no UTF-8 */
     (void)fake_disks_put(w.host, "aa", "YQ==.img", 4096);
     expect_disks(&w, names, VMT_ARRAY_SIZE(names));
     world_done(&w);
