@@ -89,6 +89,12 @@ hotplug_on_done(void *arg, int result, const struct vmt_err *err)
     finish(hc, result, result < 0 ? vmt_err_text(err) : NULL);
 }
 
+bool
+hotplug_may_be_there(int result)
+{
+    return result == 0 || result == -ETIMEDOUT || result == -EEXIST;
+}
+
 void
 hotplug_failed(struct hotplug_call *hc, int result, const struct vmt_err *err)
 {

@@ -63,7 +63,7 @@ static void
 settle_attach(struct hotplug_call *hc, int result)
 {
     disk_of(hc)->busy = false;
-    disk_of(hc)->used = result == 0;
+    disk_of(hc)->used = hotplug_may_be_there(result);
 }
 
 static void

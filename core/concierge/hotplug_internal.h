@@ -75,6 +75,10 @@ struct hotplug_call *hotplug_wait(struct concierge_vm *vm, struct ipc_call *call
                                   size_t index, struct vmt_err *err);
 /* For the hypervisor: settle, remember, answer; arg is a struct hotplug_call. */
 void hotplug_on_done(void *arg, int result, const struct vmt_err *err);
+/* After an attempt to plug with this result: is the device in the VM, or may it be? Then
+ * it stays in the table, where detaching finds out: a hypervisor that was too slow may
+ * have done it afterwards. */
+bool hotplug_may_be_there(int result);
 /* The call was not taken by the hypervisor. */
 void hotplug_failed(struct hotplug_call *hc, int result, const struct vmt_err *err);
 

@@ -62,7 +62,7 @@ settle_attach(struct hotplug_call *hc, int result)
     struct plugged_nic *nic = &hc->vm->hotplug->nics[hc->index];
 
     nic->busy = false;
-    nic->used = result == 0;
+    nic->used = hotplug_may_be_there(result);
 }
 
 static void

@@ -61,7 +61,7 @@ settle_attach(struct hotplug_call *hc, int result)
     struct plugged_usb *usb = &hc->vm->hotplug->usb[hc->index];
 
     usb->busy = false;
-    usb->used = result == 0;
+    usb->used = hotplug_may_be_there(result);
 }
 
 /* A port that is empty already is what was asked for. */

@@ -406,6 +406,22 @@ bad_disks_are_refused(void **state)
     attach_disk(f, &rq, -1, "", "no such VM");
 }
 
+static void
+what_came_too_late_can_be_taken_out(void **state)
+{
+    struct fixture *f = *state;
+    Vmt__AttachDiskRequest rq = disk_for("/img/a");
+
+    fake_host_add_image(f->w.host, "/img/a");
+    fake_hypervisor_behaviour(f->w.hv)->fail[FAKE_OP_DISK_ADD] = ETIMEDOUT;
+    attach_disk(f, &rq, -1, "", "scripted failure");
+    fake_hypervisor_behaviour(f->w.hv)->fail[FAKE_OP_DISK_ADD] = 0;
+    attach_disk(f, &rq, -1, "plug2", NULL);      /* plug1 may be there */
+    detach_disk(f, "plug1", "scripted failure"); /* it is not */
+    detach_disk(f, "plug1", "no disk of this serial");
+    attach_disk(f, &rq, -1, "plug1", NULL);
+}
+
 /* Also one that the guest was started with. */
 static void
 only_attached_disks_are_detached_and_only_with_consent(void **state)
@@ -539,6 +555,7 @@ main(void)
         TEST(plugged_devices_survive_the_daemon),
         TEST(a_disk_by_path_is_known_by_its_serial),
         TEST(bad_disks_are_refused),
+        TEST(what_came_too_late_can_be_taken_out),
         TEST(only_attached_disks_are_detached_and_only_with_consent),
         TEST(a_tap_comes_and_goes_by_its_number),
         TEST(a_vm_with_plugged_devices_has_no_snapshots),
