@@ -95,6 +95,14 @@ note_all(struct concierge_vm *vm, struct vm_images *images)
     return r;
 }
 
+/* What a record of a snapshot does not tell has to be absent. */
+static bool
+can_be_restored(const struct start_plan *plan)
+{
+    return !plan->hugepages && plan->firmware_fd <= 0 && plan->pflash_fd <= 0 &&
+           !(plan->oem_strings && plan->oem_strings[0]);
+}
+
 void
 vm_images_note(struct concierge_vm *vm)
 {
@@ -103,7 +111,8 @@ vm_images_note(struct concierge_vm *vm)
     VMT_CLEANUP(vm_images_freep) struct vm_images *images = NULL;
 
     vm_images_free(vmt_take_ptr(&vm->images));
-    if (!(vm->c->config.hypervisor->ops->caps & HYPERVISOR_CAP_SNAPSHOT))
+    if (!(vm->c->config.hypervisor->ops->caps & HYPERVISOR_CAP_SNAPSHOT) ||
+        !can_be_restored(plan))
         return;
     images = new_images(plan->nblocks + 2,
                         warm ? vm->warm->shape->cmdline : plan->cmdline, plan->cpus);

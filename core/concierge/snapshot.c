@@ -42,7 +42,7 @@ struct snapshot_op {
     unsigned step; /* number in steps, or in back */
     bool undoing;  /* back to a running VM */
     bool frozen, unplugged, paused;
-    char why[VMT_ERR_MSG_MAX]; /* first failure, "" */
+    char why[VMT_ERR_MSG_MAX + 128]; /* first failure, "" */
 };
 
 static void go_on(struct snapshot_op *op);
@@ -471,7 +471,9 @@ check(struct concierge_vm *vm, const struct snapshot_id *id, struct vmt_err *err
     if (vm->snapshot)
         return vmt_err_setx(err, EBUSY, "another snapshot of this VM is being made");
     if (!vm->images)
-        return vmt_err_setx(err, ENOTSUP, "the files of the VM are not known");
+        return vmt_err_setx(err, ENOTSUP,
+                            "a VM with huge pages, firmware, SMBIOS strings or files "
+                            "without a path has no snapshots");
     if (vm_hotplug_any(vm))
         return vmt_err_setx(err, ENOTSUP,
                             "devices were plugged into the VM while it ran: detach them; "

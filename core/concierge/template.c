@@ -73,6 +73,9 @@ check_plan(const struct concierge_vm *vm, struct vmt_err *err)
     if (plan->nblocks - 1 > TEMPLATE_DISKS_MAX ||
         (plan->nblocks > 1 && !(caps & HYPERVISOR_CAP_DISK_HOTPLUG)))
         return vmt_err_setx(err, ENOTSUP, "it has too many disks");
+    if (plan->hugepages || plan->kernel_fd < 0 || plan->firmware_fd > 0 ||
+        plan->pflash_fd > 0)
+        return vmt_err_setx(err, ENOTSUP, "it has huge pages or boots from firmware");
     if (plan->oem_strings && plan->oem_strings[0])
         return vmt_err_setx(err, ENOTSUP, "it has SMBIOS strings of its own");
     if (vm->vm_type != VM_TYPE(UNKNOWN))

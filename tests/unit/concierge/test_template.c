@@ -372,6 +372,10 @@ a_changed_image_another_owner_or_a_wish_lead_to_a_boot(void **state)
     assert_string_equal(run(&w, &args, &g), "cold");
     stop(&w, "size", g);
     assert_string_equal(run_once(&w, "same"), "warm");
+    start_args_init(&args, "huge");
+    args.request.hugepages = true;
+    assert_string_equal(run(&w, &args, &g), "cold");
+    stop(&w, "huge", g);
     fake_states_set_identity(w.host, "file 2");
     assert_string_equal(run_once(&w, "changed"), "cold");
     fake_states_set_identity(w.host, NULL); /* a block device */
