@@ -104,6 +104,7 @@ enum setup_step {
     SETUP_TIME,
     SETUP_ZONE,
     SETUP_TOKEN,
+    SETUP_NAMES,
     SETUP_REPORT,
     SETUP_MOUNT,
     SETUP_STEP_COUNT

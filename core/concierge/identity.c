@@ -18,8 +18,6 @@
 #include "core/concierge/concierge_internal.h"
 #include "vmt_agent.pb-c.h"
 
-#define ENTROPY_BYTES 64
-#define MACHINE_ID_BYTES 16
 #define ZONE_MAX 128
 #define NSEC_PER_SEC 1000000000ll
 
@@ -143,31 +141,42 @@ send(struct concierge_vm *vm, Vmt__SetIdentityRequest *request, struct vmt_err *
 }
 
 /* A machine-id is for this run of the VM, as after a boot of the same image. */
-static int
-make_and_send(struct concierge_vm *vm, struct vmt_err *err)
+int
+identity_names_make(const struct concierge_vm *vm, struct identity_names *names,
+                    struct vmt_err *err)
 {
     struct host *host = vm->c->config.host;
-    uint8_t entropy[ENTROPY_BYTES], id[MACHINE_ID_BYTES];
-    char id_text[2 * MACHINE_ID_BYTES + 1], hostname[IDENTITY_HOSTNAME_MAX];
-    char zone[ZONE_MAX], *serials[PLAN_BLOCKS_MAX];
-    Vmt__SetIdentityRequest request;
-    int r = host->facts->random(host, entropy, sizeof(entropy), err);
+    uint8_t id[IDENTITY_MACHINE_ID_BYTES];
+    int r = host->facts->random(host, names->entropy, sizeof(names->entropy), err);
 
     if (r == 0)
         r = host->facts->random(host, id, sizeof(id), err);
     if (r < 0)
         return r;
-    vmt__set_identity_request__init(&request);
-    vmt_hex_encode(id_text, id, sizeof(id));
+    vmt_hex_encode(names->machine_id, id, sizeof(id));
+    (void)identity_hostname(vm->id.name, names->hostname);
+    vmt__set_identity_request__init(&names->request);
+    names->request.entropy.data = names->entropy;
+    names->request.entropy.len = sizeof(names->entropy);
+    names->request.machine_id = names->machine_id;
+    names->request.hostname = names->hostname;
+    return 0;
+}
+
+static int
+make_and_send(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct host *host = vm->c->config.host;
+    char zone[ZONE_MAX], *serials[PLAN_BLOCKS_MAX];
+    struct identity_names names;
+    int r = identity_names_make(vm, &names, err);
+
+    if (r < 0)
+        return r;
     host->facts->zone(host, zone, sizeof(zone));
-    (void)identity_hostname(vm->id.name, hostname);
-    request.entropy.data = entropy;
-    request.entropy.len = sizeof(entropy);
-    request.machine_id = id_text;
-    request.hostname = hostname;
-    request.timezone = zone;
-    fill_disks(vm, serials, &request);
-    return send(vm, &request, err);
+    names.request.timezone = zone;
+    fill_disks(vm, serials, &names.request);
+    return send(vm, &names.request, err);
 }
 
 void

@@ -269,6 +269,16 @@ send_token(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err
     return send(vm, call, &request, err);
 }
 
+/* A guest that boots has no past to be kept from, but shares its image with others. */
+static int
+send_names(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
+{
+    struct identity_names names;
+    int r = identity_names_make(vm, &names, err);
+
+    return r < 0 ? r : send(vm, call, &names.request, err);
+}
+
 static int
 send_report(struct concierge_vm *vm, struct setup_call *call, struct vmt_err *err)
 {
@@ -312,6 +322,8 @@ static const struct step steps[SETUP_STEP_COUNT] = {
     [SETUP_TOKEN] = {"take its container token",
                      "/vm_tools.Maitred/ConfigureContainerGuest", EMPTY, send_token,
                      false, false},
+    [SETUP_NAMES] = {"take a name and a machine-id", "/vmt.Agent/SetIdentity",
+                     &vmt__set_identity_response__descriptor, send_names, false, true},
     [SETUP_REPORT] = {"report its boot times", "/vmt.Agent/GetBootReport",
                       &vmt__boot_report__descriptor, send_report, false, true},
     [SETUP_MOUNT] = {"mount a disk", "/vm_tools.Maitred/Mount",
@@ -379,6 +391,9 @@ is_wanted(const struct concierge_vm *vm, enum setup_step n)
         return vm->plan.net != HYPERVISOR_NET_NONE;
     if (n == SETUP_MOUNT)
         return vm->mounts_done < vm->plan.nmounts;
+    if (n == SETUP_NAMES) /* a root that the guest can write keeps its own */
+        return strcmp(vm->start_mode, "cold") == 0 && vm->plan.nblocks > 0 &&
+               vm->plan.blocks[0].read_only;
     if (n == SETUP_TOKEN)
         return vm->token[0] != '\0';
     if (n == SETUP_ZONE) {

@@ -78,7 +78,7 @@ a_start_goes_through_signals_and_set_up_in_order(void **state)
     assert_int_equal(client_status(&w, "demo"), RUNNING);
     assert_string_equal(guest_calls(g), "ConfigureNetwork SetResolvConfig SetTime "
                                         "SetTimezone ConfigureContainerGuest "
-                                        "GetBootReport");
+                                        "SetIdentity GetBootReport");
     client_call_done(&call);
     stop_and_free(&w, "demo", g);
     world_done(&w);
