@@ -65,7 +65,7 @@ int rules_apply(const struct linux_net *self, struct vmt_err *err);
 int rules_generation(uint32_t *ret_generation, struct vmt_err *err);
 /* Is our table there? */
 bool rules_present(const struct linux_net *self);
-/* May we? Makes and removes an empty table of another name. */
+/* May we, and can this kernel? Makes and removes a table of another name. */
 int rules_check(const struct linux_net *self, struct vmt_err *err);
 /* The uplinks that the table of an earlier process names. */
 void rules_read_uplinks(const struct linux_net *self, struct uplinks *ret);

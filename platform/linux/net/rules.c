@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -19,6 +20,13 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/net/net_internal.h"
+
+/* Connections that one VM may have the host track at a time: a browser has hundreds, and
+ * the host's table has room for 65,536 or more. Without it a VM could fill the table, and
+ * the host, too, would get no connection any more. */
+#define CONNECTIONS "4096"
+#define LIMIT                                                                            \
+    "ct state new add @connections { iifname ct count over " CONNECTIONS " } drop\n"
 
 #define ADDRESS "%u.%u.%u.%u"
 #define PARTS(a) (a) >> 24, (a) >> 16 & 0xff, (a) >> 8 & 0xff, (a)&0xff
@@ -68,7 +76,8 @@ put_sets(FILE *out, const struct linux_net *self)
         (void)fprintf(out, "elements = {");
     for (size_t i = 0; i < self->uplinks.n; i++)
         (void)fprintf(out, "%s \"%s\"", i ? "," : "", self->uplinks.name[i]);
-    (void)fprintf(out, "%s }\n", self->uplinks.n ? " }" : "");
+    (void)fprintf(out, "%s }\nset connections { type ifname; flags dynamic; }\n",
+                  self->uplinks.n ? " }" : "");
 }
 
 static void
@@ -77,7 +86,7 @@ put_input(FILE *out, const struct linux_net *self)
     (void)fprintf(out, "chain input {\n"
                        "type filter hook input priority filter; policy accept;\n"
                        "iifname != @taps accept\n"
-                       "ct state established,related accept\n"
+                       "ct state established,related accept\n" LIMIT
                        "icmp type echo-request accept\n");
     for (size_t i = 0; i < self->nports; i++)
         (void)fprintf(out, "%s dport %u accept\n", self->ports[i].udp ? "udp" : "tcp",
@@ -98,7 +107,7 @@ static const char rest[] =
     "iifname @taps oifname @taps drop\n"
     "oifname @taps ct state established,related accept\n"
     "oifname @taps drop\n"
-    "iifname @taps accept\n"
+    "iifname @taps " LIMIT "iifname @taps accept\n"
     /* What was not forwarded before us; containers' engines mark theirs by DNAT. */
     "meta nfproto ipv4 iifname @uplinks ct state new ct status != dnat drop\n"
     "}\n"
@@ -192,15 +201,31 @@ rules_apply(const struct linux_net *self, struct vmt_err *err)
     return run((const char *)text.data, err);
 }
 
+/* Everything that a VM's rules need of the kernel is looked up, and nothing takes effect:
+ * it is made and removed in one transaction. */
 int
 rules_check(const struct linux_net *self, struct vmt_err *err)
 {
-    char text[2 * LINUX_NET_TABLE_MAX + 64];
+    struct host_net_vm vm = {.tap = "vmtap_try", .guest = 1, .prefix = 30};
+    VMT_CLEANUP(vmt_freep) struct linux_net *copy = malloc(sizeof(*copy));
+    VMT_CLEANUP(vmt_buf_done) struct vmt_buf text = {0};
+    char end[LINUX_NET_TABLE_MAX + 32];
+    int r;
 
-    (void)snprintf(text, sizeof(text),
-                   "add table inet %s_try\ndelete table inet %s_try\n", self->table,
-                   self->table);
-    return run(text, err);
+    if (!copy)
+        return vmt_err_set(err, ENOMEM, "write nftables rules");
+    *copy = *self;
+    copy->vms = &vm;
+    copy->nvms = 1;
+    (void)snprintf(copy->table, sizeof(copy->table), "vm_tools_try_%d", (int)getpid());
+    (void)snprintf(end, sizeof(end), "delete table inet %s\n", copy->table);
+    r = rules_text(copy, &text);
+    text.len -= r == 0; /* its NUL */
+    if (r == 0)
+        r = vmt_buf_append(&text, end, strlen(end) + 1);
+    if (r < 0)
+        return vmt_err_set(err, -r, "write nftables rules");
+    return run((const char *)text.data, err);
 }
 
 static int

@@ -382,6 +382,34 @@ the_host_does_not_become_a_router_for_others(void **state)
     net->ops->free(net);
 }
 
+/* One that would fill the host's table of connections hits its own limit. */
+static void
+a_guest_has_a_limited_number_of_connections(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false), other = vm_at(2, false);
+    int fd = add(net, &vm), other_fd = add(net, &other);
+    struct wire wire, other_wire;
+
+    (void)state;
+    wire_init(&wire, fd, vm.tap, vm.mac, vm.guest);
+    wire_init(&other_wire, other_fd, other.tap, other.mac, other.guest);
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "first");
+    expect(&wire, "192.0.2.1 first");
+    for (unsigned port = 1000; port < 1000 + 4200; port++)
+        wire_send_udp(&wire, vm.guest, WORLD, (uint16_t)port, "");
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "an old one");
+    expect(&wire, "192.0.2.1 an old one");
+    assert_true(shell("test $(cat /proc/sys/net/netfilter/nf_conntrack_count) -le 4110"));
+    wire_send_udp(&other_wire, other.guest, WORLD, ECHO, "another guest");
+    expect(&other_wire, "192.0.2.1 another guest");
+    (void)close(fd);
+    (void)close(other_fd);
+    drop(net, &vm);
+    drop(net, &other);
+    net->ops->free(net);
+}
+
 /* As "flush ruleset" at the head of many a firewall's file does it. */
 static void
 rules_that_somebody_removed_come_back(void **state)
@@ -654,6 +682,7 @@ main(int argc, char **argv)
         cmocka_unit_test(a_guest_reaches_only_what_the_host_offers),
         cmocka_unit_test(guests_do_not_reach_each_other),
         cmocka_unit_test(nobody_outside_connects_to_a_guest),
+        cmocka_unit_test(a_guest_has_a_limited_number_of_connections),
         cmocka_unit_test(rules_that_somebody_removed_come_back),
         cmocka_unit_test(an_interface_that_comes_later_forwards_too),
         cmocka_unit_test(forty_taps_are_there_at_once),
