@@ -108,7 +108,7 @@ logs_run(struct vmc *vmc, int argc, char **argv)
     if (r >= 0)
         return r;
     r = logs_get(vmc, operands[0], &log, &err);
-    if (r == 0)
+    if (r == 0 && log)
         r = logs_put(log, &err);
     if (r == 0 && o.follow)
         r = logs_follow(vmc, operands[0], &log, &err);

@@ -14,6 +14,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/base/log.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/accounts.h"
@@ -140,6 +141,8 @@ linger(const char *name)
     (void)os_mkdir_p(LINGER, 0755, NULL);
     (void)snprintf(path, sizeof(path), LINGER "/%s", name);
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        vmt_log_debug("the user does not linger: %s", strerror(errno));
 }
 
 /* The two refusals that the caller has to tell apart come back as codes, the owner of the
