@@ -12,6 +12,8 @@
 #include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/concierge/service.h"
+#include "core/disk/name.h"
+#include "tests/fake/fake_disks.h"
 #include "tests/fake/fake_host_net.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/test.h"
@@ -56,12 +58,63 @@ sim_call_new(struct sim *s, const char *method)
     return call;
 }
 
+/* The image of the VM's own name, as its disk. It may be there, busy, or missing. */
+static void
+add_disk(struct sim *s, struct start_args *args, VmTools__Concierge__DiskImage *disk,
+         VmTools__Concierge__DiskImage **list, char path[static 256])
+{
+    char file[DISK_FILE_MAX];
+
+    disk_file_name(args->request.name, DISK_KIND_RAW, file);
+    if (sim_dice(s, 2))
+        (void)fake_disks_put(s->w.host, WORLD_OWNER, file, 1u << 30);
+    (void)snprintf(path, 256, "/data/vms/" WORLD_OWNER "/%s", file);
+    vm_tools__concierge__disk_image__init(disk);
+    disk->path = path;
+    disk->writable = true;
+    *list = disk;
+    args->request.diskless = false;
+    args->request.disks = list;
+    args->request.n_disks = 1;
+}
+
+static void
+do_resize(struct sim *s)
+{
+    VmTools__Concierge__ResizeDiskImageRequest rq;
+    struct sim_call *call = sim_call_new(s, "ResizeDiskImage");
+
+    if (!call)
+        return;
+    vm_tools__concierge__resize_disk_image_request__init(&rq);
+    rq.cryptohome_id = (char *)(uintptr_t)WORLD_OWNER;
+    rq.vm_name = (char *)(uintptr_t)sim_name(s);
+    rq.disk_size = (uint64_t)(1 + sim_dice(s, 4)) << 29;
+    client_call(&s->w, "ResizeDiskImage", WORLD_UID, &rq.base, NULL, 0, &call->call);
+}
+
+/* A guest comes to the end of a resize, with or without success. */
+static void
+do_file_system(struct sim *s)
+{
+    struct guest_resize *resize;
+
+    if (s->nguests == 0)
+        return;
+    resize = guest_resize(s->guests[sim_dice(s, (unsigned)s->nguests)].guest);
+    if (resize->in_progress && sim_dice(s, 4))
+        resize->current = resize->asked;
+    resize->in_progress = false;
+}
+
 static void
 do_start(struct sim *s)
 {
     struct sim_call *call = sim_call_new(s, "StartVm");
     Vmt__RestartPolicy policy = VMT__RESTART_POLICY__INIT;
+    VmTools__Concierge__DiskImage disk, *disks[1];
     struct start_args args;
+    char path[256];
 
     if (!call)
         return;
@@ -74,6 +127,8 @@ do_start(struct sim *s)
         policy.max_restarts = sim_dice(s, 4);
         args.request.restart = &policy;
     }
+    if (sim_dice(s, 3) == 0)
+        add_disk(s, &args, &disk, disks, path);
     client_start(&s->w, &args, &call->call);
 }
 
@@ -115,8 +170,9 @@ some_process(struct sim *s)
 static void
 choose_ways(struct sim *s, struct guest *g)
 {
-    static const char *const methods[] = {"ConfigureNetwork", "SetTime", "SetTimezone",
-                                          "Shutdown"};
+    static const char *const methods[] = {"ConfigureNetwork", "SetTime",
+                                          "SetTimezone",      "Shutdown",
+                                          "ResizeFilesystem", "GetResizeStatus"};
 
     for (size_t i = 0; i < VMT_ARRAY_SIZE(methods); i++)
         if (sim_dice(s, 4) == 0)
@@ -410,7 +466,7 @@ static const struct deed {
     {do_any, 16},       {do_exit, 4},     {do_panic, 2},          {do_sync, 2},
     {do_fault, 4},      {do_behave, 3},   {do_restart, 4},        {do_crowd, 1},
     {do_wake_crowd, 1}, {do_stop_all, 1}, {do_kill_companion, 3}, {do_host, 3},
-    {do_suspend, 5},    {do_freeze, 2},
+    {do_suspend, 5},    {do_freeze, 2},   {do_resize, 6},         {do_file_system, 5},
 };
 
 void
