@@ -383,7 +383,9 @@ add_plugged_disk(struct vmt_argv *argv, const struct hypervisor_disk *disk, size
     add_json(argv, "-device", qemu_blockdev_device(disk, disk->slot, id));
 }
 
-/* pcie.0 itself takes nothing while the guest runs. Chassis and slot numbers tell ports
+/* pcie.0 itself takes nothing while the guest runs. Ports are used by ACPI, QEMU's own
+ * choice for q35: under TCG Debian's 6.1 sees a disk after 0.1 s and lets go of it in
+ * 0.15 s; native hot-plug takes 0.2 s and 6.3 s. Chassis and slot numbers tell ports
  * apart; QEMU wants them unique. Eight functions of one PCI slot cost the guest more time
  * to scan than eight PCI slots. */
 static void
