@@ -88,6 +88,9 @@ fill_request(struct start_request *rq, const struct vmc *vmc, const char *name,
     rq->pb.network = (char *)(uintptr_t)o->network;
     rq->pb.container_network = o->container_network;
     rq->pb.cold = o->cold;
+    rq->pb.cpu_weight = o->cpu_weight;
+    rq->pb.hugepages = o->hugepages;
+    rq->pb.storage_ballooning = o->storage_balloon;
     for (size_t i = 0; i < files->n; i++)
         rq->kinds[i] = (VmTools__Concierge__StartVmRequest__FdType)files->kinds[i];
     rq->pb.fds = rq->kinds;
@@ -316,6 +319,10 @@ const struct vmc_command vmc_start = {
         "  --kernel, --initrd, --rootfs FILE\n"
         "                       instead of those of the image\n"
         "  --kernel-param P     add to the kernel command line; may be repeated\n"
+        "  --cpu-weight N       share of the CPUs when there are not enough, 1 to 10000\n"
+        "                       (100)\n"
+        "  --hugepages          back the memory with huge pages of the host\n"
+        "  --storage-balloon    leave space unused that the host does not have\n"
         "  --timeout SECONDS    how long the boot may take (60 without a sign of life)\n"
         "  --cold               boot, even when there is a template to start from\n"
         "  --no-shell           return when the VM runs\n",

@@ -32,6 +32,8 @@ struct start_options {
     const char *params[START_PARAMS_MAX];
     size_t nparams;
     bool no_shell, container_network;
+    uint32_t cpu_weight; /* 0: the usual one */
+    bool hugepages, storage_balloon;
     bool cold; /* boot, even when there is a template */
 };
 

@@ -17,6 +17,7 @@
     (64u * 1024 * 1024) /* 64 TiB: a slip of the finger, not a machine                   \
                          */
 #define TIMEOUT_S_MAX 86400u
+#define CPU_WEIGHT_MAX 10000u /* cgroup-v2.rst of Linux, cpu.weight */
 #define RESTARTS_MAX 1000000u
 
 static int
@@ -44,6 +45,31 @@ set_mem(void *target, const char *value, struct vmt_err *err)
 {
     return parse_number("--mem", value, MEM_MIB_MAX,
                         &((struct start_options *)target)->mem_mib, err);
+}
+
+static int
+set_cpu_weight(void *target, const char *value, struct vmt_err *err)
+{
+    return parse_number("--cpu-weight", value, CPU_WEIGHT_MAX,
+                        &((struct start_options *)target)->cpu_weight, err);
+}
+
+static int
+set_hugepages(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct start_options *)target)->hugepages = true;
+    return 0;
+}
+
+static int
+set_storage_balloon(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct start_options *)target)->storage_balloon = true;
+    return 0;
 }
 
 static int
@@ -231,6 +257,9 @@ const struct vmc_option start_option_table[] = {
     {"image", true, set_image},
     {"cpus", true, set_cpus},
     {"mem", true, set_mem},
+    {"cpu-weight", true, set_cpu_weight},
+    {"hugepages", false, set_hugepages},
+    {"storage-balloon", false, set_storage_balloon},
     {"disk", true, set_disk},
     {"accel", true, set_accel},
     {"network", true, set_network},

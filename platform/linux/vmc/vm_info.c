@@ -72,6 +72,10 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
     if (info->allocated_memory)
         r |=
             json_object_set_new(vm, "memory_bytes", json_integer(info->allocated_memory));
+    if (info->cpu_weight)
+        r |= json_object_set_new(vm, "cpu_weight", json_integer(info->cpu_weight));
+    if (info->storage_ballooning)
+        r |= json_object_set_new(vm, "storage_ballooning", json_string("on"));
     /* The address is in network order as it stands. */
     if (info->ipv4_address && inet_ntop(AF_INET, &info->ipv4_address, ipv4, sizeof(ipv4)))
         r |= json_object_set_new(vm, "ipv4_address", json_string(ipv4));
