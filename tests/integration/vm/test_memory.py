@@ -156,6 +156,17 @@ class Memory(harness.Case):
         harness.eventually("the balloon fills", lambda: self.balloon().balloon_size > 200 * MIB)
         self.host_has(7000)
 
+    def test_06_the_kernel_pushes_guest_memory_out_or_says_why_not(self):
+        before = self.resident()
+        reply = self.call("ReclaimVmMemory", self.named(self.types.ReclaimVmMemoryRequest),
+                          self.types.ReclaimVmMemoryResponse)
+        if reply.success:
+            self.assertGreater(reply.reclaimed_bytes, 0)
+            self.assertLess(self.resident(), before)
+        else:
+            self.assertRegex(reply.failure_reason, "swap|CAP_SYS_NICE|kernel")
+        self.assertEqual(self.world.guest(NAME, "echo alive"), "alive")
+
 
 if __name__ == "__main__":
     if not can_hide_meminfo():
