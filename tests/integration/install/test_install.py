@@ -129,7 +129,9 @@ class Install(unittest.TestCase):
         copy.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={self.host}/usr/bin/vm_concierge",
                                text, flags=re.M))
         done = run("systemd-analyze", "verify", "--man=no", copy)
-        said = [line for line in done.stderr.splitlines() if "vm_concierge" in line]
+        # DelegateSubgroup came with systemd 254; an older one says that it ignores it.
+        said = [line for line in done.stderr.splitlines()
+                if "vm_concierge" in line and "'DelegateSubgroup'" not in line]
         self.assertEqual((done.returncode, said), (0, []), done.stderr)
         # The same call refuses a unit with a slip in it, so it did look.
         copy.write_text(copy.read_text().replace("ExecStart=", "ExecStrat="))
