@@ -146,6 +146,24 @@ class World:
         return reports, stubborn
 
 
+def records(world):
+    """The type of the records that the daemon keeps of VMs."""
+    stubs = world.root / "state_stubs"
+    stubs.mkdir()
+    subprocess.run(["protoc", f"--python_out={stubs}", "-I", SOURCE / "proto",
+                    *(SOURCE / "proto").glob("vmt_*.proto"), SOURCE / "proto" / "common.proto"],
+                   check=True)
+    sys.path.insert(0, str(stubs))
+    import vmt_state_pb2
+    return vmt_state_pb2.VmRecord
+
+
+def record_files(folder):
+    """Those of VMs, not of the daemon itself, of ends and of disk operations."""
+    return [p for p in folder.glob("*.record")
+            if not p.name.startswith(("daemon.", "ends.", "disk-"))]
+
+
 class Signals:
     """Every signal of the daemon, as a stock gRPC client sees it."""
 

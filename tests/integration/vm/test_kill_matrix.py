@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import harness
@@ -51,18 +50,11 @@ class KillMatrix(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        stubs = cls.world.root / "state_stubs"
-        stubs.mkdir()
-        subprocess.run(["protoc", f"--python_out={stubs}", "-I", harness.SOURCE / "proto",
-                        harness.SOURCE / "proto" / "vmt_state.proto"], check=True)
-        sys.path.insert(0, str(stubs))
-        import vmt_state_pb2
-        cls.VmRecord = vmt_state_pb2.VmRecord
+        cls.VmRecord = harness.records(cls.world)
 
     def record_file(self):
         """The record of the one VM that there is, or None."""
-        files = [p for p in (self.world.runtime / "vms").glob("*")
-                 if not p.name.startswith("daemon")]
+        files = harness.record_files(self.world.runtime / "vms")
         return files[0] if len(files) == 1 else None
 
     def record(self):

@@ -111,17 +111,11 @@ class Troubles(harness.Case):
         self.nothing_left()
 
     def test_4_a_process_that_has_the_pid_of_a_dead_vm_is_left_alone(self):
-        stubs = self.world.root / "state_stubs"
-        stubs.mkdir()
-        subprocess.run(["protoc", f"--python_out={stubs}", "-I", harness.SOURCE / "proto",
-                        harness.SOURCE / "proto" / "vmt_state.proto"], check=True)
-        sys.path.insert(0, str(stubs))
-        import vmt_state_pb2
+        record_type = harness.records(self.world)
         self.world.start("reused")
-        path = [p for p in self.records.glob("*")
-                if not p.name.startswith("daemon")][0]
+        path = harness.record_files(self.records)[0]
         self.kill_daemon()
-        record = vmt_state_pb2.VmRecord.FromString(path.read_bytes())
+        record = record_type.FromString(path.read_bytes())
         for pid in self.world.processes("qemu-system") + self.world.processes("vm_vsock"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
