@@ -12,12 +12,13 @@
 #include "platform/linux/disk/place.h"
 #include "platform/linux/os/dir.h"
 
-/* The image that a temporary is for: what is between the dot and the ending. malloc'ed;
- * NULL when it is none, or without memory. */
+/* The image that a temporary is for: what is between the dot and the ending, or before
+ * the ".attrs" of attributes that are kept beside it. malloc'ed; NULL when it is none, or
+ * without memory. */
 static char *
 clean_image_name(const char *entry)
 {
-    static const char *const endings[] = {".tmp", ".new"};
+    static const char *const endings[] = {".tmp", ".attrs.new", ".new"};
     size_t len = strlen(entry);
 
     for (size_t i = 0; entry[0] == '.' && i < VMT_ARRAY_SIZE(endings); i++) {

@@ -290,15 +290,20 @@ cleaning_spares_what_is_in_use(void **state)
     make(w, "d.tmp", "of somebody");
     make(w, ".e.attrs", "attributes");
     make(w, ".f.img.new", "left before its image was locked");
+    make(w, ".a.img.attrs.new", "attributes that are being written");
+    make(w, ".b.img.attrs.new", "left");
+    make(w, ".f.img.attrs.new", "left");
     assert_int_equal(disk_place_lock(&w->place, NULL), 0);
     assert_int_equal(disk_place_lock(&other, NULL), 0);
     assert_int_equal(disk_place_clean(&other, &removed, NULL), 0);
     disk_place_done(&other);
-    assert_int_equal(removed, 3);
-    assert_true(exists(w, "a.img") && exists(w, ".a.img.tmp") && exists(w, ".tmp") &&
-                exists(w, "d.tmp") && exists(w, ".e.attrs"));
+    assert_int_equal(removed, 5);
+    assert_true(exists(w, ".a.img.attrs.new") && exists(w, "a.img") &&
+                exists(w, ".a.img.tmp") && exists(w, ".tmp") && exists(w, "d.tmp") &&
+                exists(w, ".e.attrs"));
     assert_false(exists(w, ".b.img.tmp") || exists(w, ".c.img.new") ||
-                 exists(w, ".f.img.new"));
+                 exists(w, ".f.img.new") || exists(w, ".b.img.attrs.new") ||
+                 exists(w, ".f.img.attrs.new"));
 }
 
 static void
