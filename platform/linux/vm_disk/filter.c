@@ -78,7 +78,21 @@ static const char *const jail_calls[] = {
     "getrandom",
 };
 
+/* The flags of clone(2) are its second argument there. */
+#ifdef __s390__
+#define CLONE_FLAGS_ARGUMENT 1
+#else
+#define CLONE_FLAGS_ARGUMENT 0
+#endif
+
+/* Signals to others; tgkill stays, abort(3) sends one to itself with it. */
 static const char *const tool_missing[] = {
+    "kill",
+    "tkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "pidfd_open",
+    "pidfd_send_signal",
     "socket",
     "socketpair",
     "connect",
@@ -179,7 +193,7 @@ filter_add_masked(scmp_filter_ctx ctx)
         {"mmap", 2, PROT_EXEC, 0},
         {"mmap2", 2, PROT_EXEC, 0},
         {"mprotect", 2, PROT_EXEC, 0},
-        {"clone", 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM},
+        {"clone", CLONE_FLAGS_ARGUMENT, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM},
     };
 
     for (size_t i = 0; i < VMT_ARRAY_SIZE(rules); i++) {
@@ -192,6 +206,25 @@ filter_add_masked(scmp_filter_ctx ctx)
             return r;
     }
     return 0;
+}
+
+/* New processes and threads, but no new namespaces. The flags of clone3 are in memory,
+ * where a filter cannot look; the C library takes clone where it is missing. */
+static int
+filter_add_namespaces(scmp_filter_ctx ctx)
+{
+    static const uint64_t flags[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS,
+                                     CLONE_NEWIPC, CLONE_NEWUSER,   CLONE_NEWPID,
+                                     CLONE_NEWNET};
+    static const char *const unseen[] = {"clone3"};
+    int clone_call = seccomp_syscall_resolve_name("clone");
+    int r = filter_add(ctx, SCMP_ACT_ERRNO(ENOSYS), unseen, VMT_ARRAY_SIZE(unseen));
+
+    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(flags); i++)
+        r = seccomp_rule_add(
+            ctx, SCMP_ACT_ERRNO(EPERM), clone_call, 1,
+            SCMP_CMP(CLONE_FLAGS_ARGUMENT, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+    return r;
 }
 
 int
@@ -212,8 +245,8 @@ filter_enter(enum filter filter, struct vmt_err *err)
     else
         r = filter_add(ctx, SCMP_ACT_ERRNO(EPERM), tool_missing,
                        VMT_ARRAY_SIZE(tool_missing));
-    if (r == 0 && jail)
-        r = filter_add_masked(ctx);
+    if (r == 0)
+        r = jail ? filter_add_masked(ctx) : filter_add_namespaces(ctx);
     if (r == 0)
         r = seccomp_load(ctx);
     return r < 0 ? vmt_err_set(err, -r, "load a system call filter") : 0;
