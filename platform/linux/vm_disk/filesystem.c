@@ -167,20 +167,25 @@ filesystem_probe(int fd, struct disk_probe *ret_probe, struct vmt_err *err)
 }
 
 int
+filesystem_check(int fd, bool filter, struct vmt_err *err)
+{
+    const char *const argv[] = {"e2fsck", "-f", "-p", IMAGE, NULL};
+    const struct tool tool = {
+        .argv = argv, .fds = &fd, .nfds = 1, .filter = filter, .ok_max = FSCK_OK_MAX};
+    int r = tool_run(&tool, err);
+
+    return r < 0 ? vmt_err_wrap(err, r, "check the file system") : 0;
+}
+
+int
 filesystem_resize(int fd, uint64_t size, bool filter, struct vmt_err *err)
 {
-    const char *const fsck[] = {"e2fsck", "-f", "-p", IMAGE, NULL};
     char sectors[32];
-    const char *const resize[] = {"resize2fs", IMAGE, sectors, NULL};
-    struct tool tool = {
-        .argv = fsck, .fds = &fd, .nfds = 1, .filter = filter, .ok_max = FSCK_OK_MAX};
+    const char *const argv[] = {"resize2fs", IMAGE, sectors, NULL};
+    const struct tool tool = {.argv = argv, .fds = &fd, .nfds = 1, .filter = filter};
     int r;
 
     (void)snprintf(sectors, sizeof(sectors), "%llus", (unsigned long long)(size / 512));
     r = tool_run(&tool, err);
-    tool.argv = resize;
-    tool.ok_max = 0;
-    if (r >= 0)
-        r = tool_run(&tool, err);
     return r < 0 ? vmt_err_wrap(err, r, "resize the file system") : 0;
 }

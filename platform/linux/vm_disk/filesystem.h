@@ -22,6 +22,9 @@ int filesystem_make(const struct options *opt, int fd, struct vmt_err *err);
 /* What the disk begins with. */
 int filesystem_probe(int fd, struct disk_probe *ret_probe, struct vmt_err *err);
 
-/* Check the ext file system in the raw image and give it as many bytes, or all of the
- * image. The caller holds signals: it must not be stopped half way. */
+/* Check the ext file system in the raw image, and mend what needs no question. The caller
+ * holds signals: it must not be stopped half way. */
+int filesystem_check(int fd, bool filter, struct vmt_err *err);
+
+/* Give the file system, which was checked, as many bytes. The caller holds signals. */
 int filesystem_resize(int fd, uint64_t size, bool filter, struct vmt_err *err);

@@ -73,11 +73,14 @@ resize_shrink(const struct work *work, int fd, uint64_t now, uint64_t size,
     int r = filesystem_probe(fd, &probe, err);
 
     if (r == 0 && work->opt->shrink_fs && probe.content == DISK_CONTENT_EXT &&
-        probe.size > size)
-        r = filesystem_resize(fd, size, work->opt->sandbox, err);
-    else if (r == 0 && work->opt->shrink_fs && probe.content == DISK_CONTENT_BTRFS &&
-             probe.size > size)
+        probe.size > size) {
+        r = filesystem_check(fd, work->opt->sandbox, err);
+        if (r == 0)
+            r = filesystem_resize(fd, size, work->opt->sandbox, err);
+    } else if (r == 0 && work->opt->shrink_fs && probe.content == DISK_CONTENT_BTRFS &&
+               probe.size > size) {
         r = vmt_err_setx(err, ENOTSUP, "btrfs can only be made smaller by its VM");
+    }
     if (r == 0)
         r = resize_check_cut(fd, now, size, err);
     if (r == 0 && ftruncate(fd, (off_t)size) < 0)
@@ -85,27 +88,42 @@ resize_shrink(const struct work *work, int fd, uint64_t now, uint64_t size,
     return r;
 }
 
+/* A file system that fills the disk already is left alone. */
+static int
+resize_grow_fs(const struct work *work, int fd, uint64_t now, uint64_t size,
+               struct vmt_err *err)
+{
+    struct disk_probe probe;
+    int r = filesystem_probe(fd, &probe, err);
+
+    if (r == 0 && (probe.content != DISK_CONTENT_EXT || probe.size >= size))
+        return 0;
+    if (r == 0)
+        r = filesystem_check(fd, work->opt->sandbox, err);
+    if (r < 0) {
+        (void)!ftruncate(fd, (off_t)now); /* nothing is in the new part yet */
+        return r;
+    }
+    /* If this fails, the file system may have been made larger in part. */
+    return filesystem_resize(fd, size, work->opt->sandbox, err);
+}
+
+/* To the size that it has, it is the file system that is still to follow. */
 static int
 resize_grow(const struct work *work, int fd, uint64_t now, uint64_t size,
             struct vmt_err *err)
 {
-    struct disk_probe probe;
     int r = 0;
 
-    if (work->opt->full)
+    if (size > now && work->opt->full)
         r = work_allocate(fd, now, size, err);
-    else if (ftruncate(fd, (off_t)size) < 0)
+    else if (size > now && ftruncate(fd, (off_t)size) < 0)
         r = vmt_err_set(err, errno, "make the image larger");
     if (r < 0) {
         (void)!ftruncate(fd, (off_t)now);
         return r;
     }
-    if (!work->opt->grow_fs)
-        return 0;
-    r = filesystem_probe(fd, &probe, err);
-    if (r == 0 && probe.content == DISK_CONTENT_EXT)
-        r = filesystem_resize(fd, size, work->opt->sandbox, err);
-    return r;
+    return work->opt->grow_fs ? resize_grow_fs(work, fd, now, size, err) : 0;
 }
 
 /* From its beginning to its end: half of a change is of no use. */
@@ -115,11 +133,11 @@ resize_raw(const struct work *work, int fd, uint64_t size, struct vmt_err *err)
     struct outcome now;
     int r = work_describe(fd, &now, err);
 
-    if (r < 0 || size == now.size)
+    if (r < 0 || (size == now.size && !work->opt->grow_fs))
         return r;
     cancel_hold(true);
-    r = size > now.size ? resize_grow(work, fd, now.size, size, err)
-                        : resize_shrink(work, fd, now.size, size, err);
+    r = size >= now.size ? resize_grow(work, fd, now.size, size, err)
+                         : resize_shrink(work, fd, now.size, size, err);
     if (r == 0 && fsync(fd) < 0)
         r = vmt_err_set(err, errno, "write the image to the disk");
     cancel_hold(false);
@@ -159,7 +177,7 @@ resize_qcow2(struct work *work, int fd, uint64_t size, struct vmt_err *err)
     uint64_t now = 0;
     int r = qemu_img_check(fd, &now, err);
 
-    if (r < 0 || size == now)
+    if (r < 0 || (size == now && !work->opt->grow_fs))
         return r;
     if (size < now || work->opt->grow_fs)
         return resize_copy(work, fd, size, err);

@@ -213,6 +213,24 @@ class Resize(harness.Case):
         self.assertEqual(self.size("a.img"), 100 * MIB)
         self.fsck("a.img")
 
+    def test_file_system_that_did_not_follow_does_the_next_time(self):
+        self.need("mke2fs", "e2fsck", "resize2fs")
+        self.ok("create", "a.img", f"--size={64 * MIB}", "--fs=ext4")
+        self.ok("resize", "a.img", f"--size={128 * MIB}")
+        self.ok("resize", "a.img", f"--size={128 * MIB}", "--grow-fs", "--allocation=full")
+        self.assertRegex(self.fsck("a.img"), "/(131072|32768) blocks")
+
+    def test_file_system_that_is_damaged_keeps_the_size(self):
+        self.need("mke2fs", "e2fsck", "resize2fs")
+        self.ok("create", "a.img", f"--size={64 * MIB}", "--fs=ext4")
+        with open(self.folder / "a.img", "r+b") as image:
+            for place in range(2048, 4 * MIB, 4096):  # e2fsck would have to ask
+                image.seek(place)
+                image.write(b"\xa5" * 2048)
+        for _ in range(2):
+            self.refused("failed", "resize", "a.img", f"--size={128 * MIB}", "--grow-fs")
+            self.assertEqual(self.size("a.img"), 64 * MIB)
+
     def test_btrfs_is_not_cut(self):
         self.need("mkfs.btrfs")
         self.ok("create", "a.img", f"--size={512 * MIB}", "--fs=btrfs")
