@@ -14,6 +14,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "platform/linux/os/loop.h"
 #include "platform/linux/os/monotonic.h"
 #include "platform/linux/vm_disk/cancel.h"
 #include "platform/linux/vm_disk/filter.h"
@@ -110,16 +111,18 @@ jail_keeps(const struct jail *jail, int fd)
     return fd == jail_fd || fd == STDERR_FILENO;
 }
 
-/* Descriptors of this process are few and low; the highest is known by what dup gives. */
 static void
 jail_close_others(const struct jail *jail)
 {
-    int top = sysconf(_SC_OPEN_MAX) > 4096 ? 4096 : (int)sysconf(_SC_OPEN_MAX);
+    int top = jail_fd > STDERR_FILENO ? jail_fd : STDERR_FILENO;
 
+    for (size_t i = 0; i < jail->nfds; i++)
+        top = jail->fds[i] > top ? jail->fds[i] : top;
     for (int fd = 0; fd < top; fd++) {
         if (!jail_keeps(jail, fd))
             (void)close(fd);
     }
+    os_close_from(top + 1);
 }
 
 static int
