@@ -211,9 +211,11 @@ close_others(int a, int b)
 }
 
 static void __attribute__((noreturn))
-child_main(const struct qemu_copy_spec *spec, struct copy_result *result)
+child_main(const struct qemu_copy_spec *spec, struct copy_result *result, pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it died before that */
+        _exit(1);
     close_others(spec->file_fd, spec->ram_fd);
     result->status = spec->kind == QEMU_COPY_SAVE ? run_save(spec, &result->err)
                                                   : run_fill(spec, &result->err);
@@ -244,11 +246,13 @@ copy_on_exit(evutil_socket_t fd, short what, void *arg)
 static int
 copy_fork(struct qemu_copy *copy)
 {
+    const pid_t self = getpid();
+
     copy->pid = fork();
     if (copy->pid < 0)
         return -errno;
     if (copy->pid == 0)
-        child_main(&copy->spec, copy->result);
+        child_main(&copy->spec, copy->result, self);
     copy->pidfd = (int)syscall(SYS_pidfd_open, copy->pid, 0u);
     if (copy->pidfd >= 0)
         copy->exited =
