@@ -175,6 +175,19 @@ link_nameless(int fd, const char *path, char *temp, size_t cap)
     return -EEXIST;
 }
 
+/* Without this the name may be gone after a power cut. */
+static int
+sync_folder_of(const char *path)
+{
+    VMT_CLEANUP(vmt_freep) char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+
+    if (!dir)
+        return -ENOMEM;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 static int
 state_commit(struct host *host, int fd, const char *path, struct vmt_err *err)
 {
@@ -193,6 +206,8 @@ state_commit(struct host *host, int fd, const char *path, struct vmt_err *err)
         r = -errno;
         (void)unlink(temp);
     }
+    if (r == 0)
+        r = sync_folder_of(place);
     return r < 0 ? vmt_err_set(err, -r, "name %s", path) : 0;
 }
 
