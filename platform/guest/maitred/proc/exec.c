@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,17 @@
 
 extern char **environ;
 
+/* For exec in a control group, which others may freeze at any time. */
+#define EXEC_WAIT_MS 2000
+#define CHILD_ALIVE_FD 3
+
 /* What child and parent share until exec, in a shared mapping: a vfork child runs in our
  * memory, one that was born into a control group does not. */
 struct exec_shared {
     const struct exec_spec *spec;
     const char *path;
     int stdio; /* becomes 0, 1 and 2 */
+    int alive; /* writing end of a pipe that exec or death closes; -1: none */
     volatile int error;
     const char *volatile stage;
 };
@@ -63,7 +69,10 @@ child_run(struct exec_shared *s)
     }
     if (s->spec->own_terminal)
         (void)ioctl(0, TIOCSCTTY, 1);
-    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
+    if (s->alive >= 0 && s->alive != CHILD_ALIVE_FD &&
+        dup3(s->alive, CHILD_ALIVE_FD, O_CLOEXEC) < 0)
+        child_fail(s, "dup3");
+    (void)syscall(SYS_close_range, s->alive >= 0 ? CHILD_ALIVE_FD + 1u : 3u, ~0u, 0u);
     (void)umask(022);
     exec_reset_signals();
     (void)execve(s->path, s->spec->argv, s->spec->env);
@@ -118,31 +127,60 @@ static pid_t __attribute__((noinline)) vfork_child(struct exec_shared *shared)
     return pid;
 }
 
+/* Would a child of this group stand still before exec? A group that cannot tell does not
+ * stop it. Source: Linux 6.1, Documentation/admin-guide/cgroup-v2.rst, cgroup.freeze. */
+static bool
+group_is_frozen(int cgroup)
+{
+    VMT_CLEANUP(vmt_closep)
+    int fd = openat(cgroup, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
+    char c = '0';
+
+    return fd >= 0 && read(fd, &c, 1) == 1 && c == '1';
+}
+
 /* To be born in the group costs less than to move there, for which the kernel waits until
- * every CPU has seen it. We stand still until exec as with vfork. Returns -1 with errno
- * as vfork does. Source: clone(2), clone3, CLONE_INTO_CGROUP. */
+ * every CPU has seen it. The child has a copy of our memory: we need not wait for its
+ * exec but to learn of errors, and wait no longer than EXEC_WAIT_MS, since the group may
+ * be frozen in the meantime, or a group above it. The child then goes on when it is
+ * thawed, and exits with 127 if exec fails. Returns -1: not started. Source: clone(2),
+ * clone3, CLONE_INTO_CGROUP. */
 static pid_t
 clone_child(struct exec_shared *shared, int cgroup)
 {
+    VMT_CLEANUP(vmt_closep) int ours = -1;
     struct clone_args args = {
-        .flags = CLONE_INTO_CGROUP | CLONE_VFORK,
+        .flags = CLONE_INTO_CGROUP,
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)cgroup,
     };
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+    struct pollfd gone = {.fd = -1};
+    int ends[2];
+    pid_t pid;
 
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    ours = gone.fd = ends[0];
+    shared->alive = ends[1];
+    pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0)
         child_run(shared);
+    (void)close(ends[1]);
+    if (pid > 0)
+        (void)poll(&gone, 1, EXEC_WAIT_MS);
+    else
+        shared->alive = -1;
     return pid;
 }
 
 static pid_t
 start_child(struct exec_shared *shared)
 {
+    int cgroup = shared->spec->cgroup;
     pid_t pid = -1;
 
-    if (shared->spec->cgroup >= 0)
-        pid = clone_child(shared, shared->spec->cgroup);
+    if (cgroup >= 0 && !group_is_frozen(cgroup))
+        pid = clone_child(shared, cgroup);
     /* A program outside of its group is better than none. */
     return pid < 0 ? vfork_child(shared) : pid;
 }
@@ -190,7 +228,8 @@ exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
     r = find_program(spec->argv[0], spec->env, path, err);
     if (r < 0)
         return r;
-    *shared = (struct exec_shared){.spec = spec, .path = path, .stdio = stdio};
+    *shared =
+        (struct exec_shared){.spec = spec, .path = path, .stdio = stdio, .alive = -1};
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all,
                       &old); /* our handlers must not run in the child */

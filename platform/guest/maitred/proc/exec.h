@@ -17,8 +17,10 @@ struct exec_spec {
 
 /* Start it in a session of its own, with umask 022, default signals, none blocked, and no
  * descriptor but 0 to 2. Whether exec worked is known on return. Returns 0, -ENOENT and
- * the like; nothing is left behind then except a child to be reaped. A frozen control
- * group would hold us until it is thawed: do not ask for one. */
+ * the like; nothing is left behind then except a child to be reaped. In place of a frozen
+ * control group the child gets ours. One that is frozen while we start it holds us for
+ * two seconds at most: the child then runs when it is thawed, and exits with 127 if exec
+ * fails. */
 int exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err);
 
 /* The environment of this process with the given NAME=VALUE pairs over it. The array is
