@@ -109,7 +109,7 @@ static const char rest[] =
     "oifname @taps drop\n"
     "iifname @taps " LIMIT "iifname @taps accept\n"
     /* What was not forwarded before us; containers' engines mark theirs by DNAT. */
-    "meta nfproto ipv4 iifname @uplinks ct state new ct status != dnat drop\n"
+    "meta nfproto ipv4 iifname @uplinks ct state new ct status & dnat == 0 drop\n"
     "}\n"
     "chain postrouting {\n"
     "type nat hook postrouting priority srcnat; policy accept;\n"

@@ -372,6 +372,12 @@ the_host_does_not_become_a_router_for_others(void **state)
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
     expect(&wire, "192.0.2.1 knock at others");
     assert_int_equal(sent_to_neighbours(), before);
+    assert_true(shell("nft 'table ip published { chain pre { type nat hook prerouting "
+                      "priority dstnat; udp dport 9 dnat to 198.51.100.9:10; }; }'"));
+    wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
+    expect(&wire, "192.0.2.1 knock at others");
+    assert_int_equal(sent_to_neighbours(), ++before); /* what others publish passes */
+    assert_true(shell("nft delete table ip published"));
     assert_true(shell("nft flush chain inet vm_tools forward")); /* and without us? */
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
     expect(&wire, "192.0.2.1 knock at others");
