@@ -70,6 +70,15 @@ is_ours(const struct linux_net *self, const char *name)
     return strcmp(name, "lo") == 0;
 }
 
+static bool
+is_listed(const struct uplinks *u, const char *name)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (strcmp(u->name[i], name) == 0)
+            return true;
+    return false;
+}
+
 static void
 on_address(void *arg, int index)
 {
@@ -78,7 +87,7 @@ on_address(void *arg, int index)
     char name[IF_NAMESIZE];
 
     if (scan->result < 0 || !if_indextoname((unsigned)index, name) ||
-        is_ours(scan->self, name) || forwards(name))
+        is_ours(scan->self, name) || is_listed(u, name) || forwards(name))
         return;
     if (u->n == UPLINKS_MAX) {
         scan->result = vmt_err_setx(scan->err, ENOSPC,
@@ -87,22 +96,53 @@ on_address(void *arg, int index)
                                     UPLINKS_MAX);
         return;
     }
-    scan->result = set_forwarding(name, true, scan->err);
-    if (scan->result == 0)
-        memcpy(u->name[u->n++], name, HOST_NET_NAME_MAX);
+    memcpy(u->name[u->n++], name, HOST_NET_NAME_MAX);
+    scan->self->stale = true;
+}
+
+/* Interfaces that are gone took their setting with them; one that comes back under the
+ * same name is found anew. */
+static void
+drop_gone(struct linux_net *self)
+{
+    struct uplinks *u = &self->uplinks;
+
+    for (size_t i = 0; i < u->n;) {
+        if (if_nametoindex(u->name[i])) {
+            i++;
+            continue;
+        }
+        u->n--;
+        memmove(u->name[i], u->name[u->n], HOST_NET_NAME_MAX);
+        self->stale = true;
+    }
+}
+
+int
+forward_find(struct linux_net *self, struct vmt_err *err)
+{
+    struct scan scan = {.self = self, .err = err};
+    int r;
+
+    drop_gone(self);
+    if (self->uplinks.n > 0 && forwards("all")) {
+        self->uplinks.n = 0; /* somebody else's wish since: not ours to take back */
+        self->stale = true;
+    }
+    r = address_each(on_address, &scan, err);
+    if (r == 0)
+        r = scan.result;
+    return r < 0 ? vmt_err_wrap(err, r, "find what leads out of this host") : 0;
 }
 
 int
 forward_open(struct linux_net *self, struct vmt_err *err)
 {
-    struct scan scan = {.self = self, .err = err};
-    int r;
+    int r = 0;
 
-    if (forwards("all")) /* somebody else's wish since: not ours to take back */
-        self->uplinks.n = 0;
-    r = address_each(on_address, &scan, err);
-    if (r == 0)
-        r = scan.result;
+    for (size_t i = 0; i < self->uplinks.n && r == 0; i++)
+        if (!forwards(self->uplinks.name[i]))
+            r = set_forwarding(self->uplinks.name[i], true, err);
     return r < 0 ? vmt_err_wrap(err, r, "let answers come back to VMs") : 0;
 }
 

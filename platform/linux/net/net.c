@@ -99,24 +99,37 @@ forget(struct linux_net *self, const char *tap)
         }
 }
 
-/* Rules as of now; the last VM takes everything with it. */
+/* Rules as of now; they are made again until that worked. */
+static int
+apply(struct linux_net *self, struct vmt_err *err)
+{
+    int r = rules_apply(self, err);
+
+    self->stale = r < 0;
+    return r;
+}
+
+/* The last VM takes everything with it. */
 static int
 settle(struct linux_net *self, struct vmt_err *err)
 {
     if (self->nvms == 0)
         forward_close(self);
-    return rules_apply(self, err);
+    return apply(self, err);
 }
 
-/* Rules first: the tap carries nothing before they are there. */
+/* Rules first: the tap carries nothing, and no interface forwards, before they are there
+ * and name it. Whoever comes after us finds by them what to take back. */
 static int
 connect_tap(struct linux_net *self, const struct host_net_vm *vm, int index,
             struct vmt_err *err)
 {
-    int r = forward_open(self, err);
+    int r = forward_find(self, err);
 
     if (r == 0)
-        r = rules_apply(self, err);
+        r = apply(self, err);
+    if (r == 0)
+        r = forward_open(self, err);
     if (r == 0)
         r = link_set_forwarding(index, true, err);
     if (r == 0)
@@ -225,21 +238,24 @@ static int
 refresh(struct host_net *net, struct vmt_err *err)
 {
     struct linux_net *self = self_of(net);
-    size_t uplinks = self->uplinks.n;
     uint32_t generation = 0;
-    int r = self->nvms ? forward_open(self, err) : 0;
+    int r = self->nvms ? forward_find(self, err) : 0;
 
     if (r < 0 || self->nvms == 0)
         return r;
-    if (self->uplinks.n != uplinks)
-        return rules_apply(self, err);
+    if (self->stale) {
+        r = apply(self, err);
+        return r < 0 ? r : forward_open(self, err);
+    }
     r = rules_generation(&generation, err);
+    if (r == 0)
+        r = forward_open(self, err);
     if (r < 0 || generation == self->generation)
         return r;
     self->generation = generation;
     if (rules_present(self))
         return 0;
-    r = rules_apply(self, err);
+    r = apply(self, err);
     return r < 0 ? r : 1;
 }
 
@@ -259,9 +275,11 @@ adopt(struct host_net *net, const struct host_net_vm *vms, size_t n, struct vmt_
         return r;
     s = remove_taps(self, NULL, err);
     if (n > 0)
-        r = forward_open(self, err);
+        r = forward_find(self, err);
     if (r == 0)
         r = settle(self, err);
+    if (r == 0 && n > 0)
+        r = forward_open(self, err);
     return r < 0 ? r : s;
 }
 

@@ -2,6 +2,8 @@
 /* platform/linux/net/net_internal.h - shared by the files of this room. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "platform/linux/net/net.h"
 
 struct nlmsghdr;
@@ -9,7 +11,7 @@ struct vmt_buf;
 
 #define TAP_TEMPLATE "vmtap%d"
 
-/* Interfaces whose forwarding we switched on. */
+/* Interfaces whose forwarding we switched on, or are about to. */
 #define UPLINKS_MAX 32
 
 struct uplinks {
@@ -26,6 +28,7 @@ struct linux_net {
     struct host_net_vm *vms; /* owned: those that have rules */
     size_t nvms;
     struct uplinks uplinks;
+    bool stale;          /* the rules are not those that they have to be */
     uint32_t generation; /* of nftables, when our rules were seen last */
 };
 
@@ -71,8 +74,10 @@ int rules_check(const struct linux_net *self, struct vmt_err *err);
 void rules_read_uplinks(const struct linux_net *self, struct uplinks *ret);
 
 /* --- forward.c: which interfaces forward --- */
-/* Let the interfaces that have an address forward what comes back for our VMs, and
- * remember those that did not before. */
+/* Note the interfaces that have an address and do not forward: what comes back for our
+ * VMs comes in by them. Sets stale when the rules have to name others than before. */
+int forward_find(struct linux_net *self, struct vmt_err *err);
+/* Let those forward; the rules name them already. */
 int forward_open(struct linux_net *self, struct vmt_err *err);
 /* Give back what forward_open changed. */
 void forward_close(struct linux_net *self);

@@ -349,6 +349,30 @@ sent_to_neighbours(void)
     return n;
 }
 
+/* As a tethered telephone does. The list of them has 32 places. */
+static void
+an_interface_that_comes_back_again_and_again_is_one(void **state)
+{
+    struct host_net *net = new_net();
+    struct host_net_vm vm = vm_at(1, false);
+    int fd = add(net, &vm);
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        assert_true(shell("ip link add wan0 type veth peer name wan1 && "
+                          "ip addr add 203.0.113.1/24 dev wan0 && ip link set wan0 up"));
+        assert_true(net->ops->refresh(net, NULL) >= 0);
+        assert_true(shell("grep -q 1 /proc/sys/net/ipv4/conf/wan0/forwarding && "
+                          "nft list set inet vm_tools uplinks | grep -q wan0"));
+        assert_true(shell("ip link del wan0"));
+    }
+    assert_true(net->ops->refresh(net, NULL) >= 0);
+    assert_true(shell("! nft list set inet vm_tools uplinks | grep -q wan0"));
+    (void)close(fd);
+    drop(net, &vm);
+    net->ops->free(net);
+}
+
 /* Forwarding of veth0 is switched on for us; whoever comes that way gets nothing by it.
  */
 static void
@@ -692,6 +716,7 @@ main(int argc, char **argv)
         cmocka_unit_test(rules_that_somebody_removed_come_back),
         cmocka_unit_test(an_interface_that_comes_later_forwards_too),
         cmocka_unit_test(forty_taps_are_there_at_once),
+        cmocka_unit_test(an_interface_that_comes_back_again_and_again_is_one),
         cmocka_unit_test(the_host_does_not_become_a_router_for_others),
         cmocka_unit_test(what_a_dead_daemon_left_is_taken_over_or_removed),
         cmocka_unit_test(what_was_switched_on_is_switched_off_by_the_next_daemon),
