@@ -160,12 +160,13 @@ clone_child(struct exec_shared *shared, int cgroup)
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -1;
-    ours = gone.fd = ends[0];
+    ours = ends[0];
     shared->alive = ends[1];
     pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0)
         child_run(shared);
     (void)close(ends[1]);
+    gone.fd = ours;
     if (pid > 0)
         (void)poll(&gone, 1, EXEC_WAIT_MS);
     else
