@@ -29,7 +29,7 @@
 #define BACKLOG 128
 
 struct program {
-    char records[256], logs[256], socket[256];
+    char records[256], logs[256], disks[256], socket[256];
     struct os_loop *loop;
     struct host *host;
     struct spawn *spawn;
@@ -46,6 +46,7 @@ make_adapters(struct program *p, const char *folder, struct vmt_err *err)
         .run_root = folder,
         .record_dir = p->records,
         .state_dir = p->records,
+        .disk_dir = p->disks,
         .log_dir = p->logs,
     };
     int r = os_loop_new(&p->loop, err);
@@ -71,6 +72,7 @@ make_concierge(struct program *p, const char *vsock, struct vmt_err *err)
         .host = p->host,
         .hypervisor = p->hv,
         .vm_vsock = vsock,
+        .vm_disk = "vm_disk",
         .console_dir = p->logs,
     };
     const struct ipc_identity self = {.uid = geteuid(), .clock = os_loop_clock(p->loop)};
@@ -144,6 +146,7 @@ main(int argc, char **argv)
     }
     (void)snprintf(p.records, sizeof(p.records), "%s/vms", argv[1]);
     (void)snprintf(p.logs, sizeof(p.logs), "%s/console", argv[1]);
+    (void)snprintf(p.disks, sizeof(p.disks), "%s/disks", argv[1]);
     (void)snprintf(p.socket, sizeof(p.socket), "%s/concierge.sock", argv[1]);
     if (run(&p, argv, &err) < 0) {
         vmt_log_error("%s", vmt_err_text(&err));
