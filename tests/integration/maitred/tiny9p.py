@@ -76,7 +76,7 @@ class Connection(threading.Thread):
         return struct.pack("<I", len(data)) + data
 
     def statfs(self, _):
-        return struct.pack("<IIQQQQQQI", 0x01021997, 4096, 1, 0, 0, 2, 0, 0, 255)
+        return struct.pack("<IIQQQQQQI", 0x01021997, 4096, 2, 1, 1, 2, 0, 0, 255)
 
     def clunk(self, body):
         self.fids.pop(struct.unpack_from("<I", body)[0], None)
@@ -90,6 +90,7 @@ class Connection(threading.Thread):
             while True:
                 size, kind, tag = struct.unpack("<IBH", self.take(7))
                 body = self.take(size - 7)
+                self.server.answers.wait()
                 handler = self.HANDLERS.get(kind)
                 reply = handler(self, body) if handler else EOPNOTSUPP
                 if isinstance(reply, int):
@@ -100,11 +101,13 @@ class Connection(threading.Thread):
 
 
 class Server(threading.Thread):
-    """Serves at a unix socket until close()."""
+    """Serves at a unix socket until close(); without a word while answers is not set."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
         self.msize, self.connections = 0, []
+        self.answers = threading.Event()
+        self.answers.set()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(path)
         self.socket.listen(4)
@@ -118,6 +121,7 @@ class Server(threading.Thread):
                 return
 
     def close(self):
+        self.answers.set()
         for s in (self.socket, *[c.stream for c in self.connections]):
             try:
                 s.shutdown(socket.SHUT_RDWR)

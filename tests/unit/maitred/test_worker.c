@@ -152,6 +152,69 @@ a_worker_that_hangs_is_killed_and_not_waited_for(void **state)
     assert_int_equal(room->table.n, 0);
 }
 
+static int
+double_it(void *arg, struct vmt_err *err)
+{
+    int *n = arg;
+
+    *n *= 2;
+    return *n < 100 ? 0 : vmt_err_setx(err, ERANGE, "%d is too much", *n);
+}
+
+static void
+what_it_finds_out_comes_back(void **state)
+{
+    struct room *room = *state;
+    int n = 21;
+    struct worker_spec spec = {.fn = double_it,
+                               .fn_arg = &n,
+                               .timeout_ms = 1000,
+                               .on_done = on_done,
+                               .arg = room,
+                               .result = &n,
+                               .result_bytes = sizeof(n)};
+
+    assert_int_equal(worker_start(&room->table, &spec, NULL), 0);
+    assert_int_equal(n, 21);
+    reap(room);
+    assert_int_equal(room->status, 0);
+    assert_int_equal(n, 42);
+    n = 60;
+    assert_int_equal(worker_start(&room->table, &spec, NULL), 0);
+    reap(room);
+    assert_int_equal(room->status, -ERANGE);
+    assert_int_equal(n, 120);
+    spec.fn = die;
+    assert_int_equal(worker_start(&room->table, &spec, NULL), 0);
+    reap(room);
+    assert_int_equal(n, 120);
+}
+
+/* Killed ones are not reaped here, as if a disk held them. */
+static void
+only_so_many_may_hang(void **state)
+{
+    struct room *room = *state;
+    const struct worker_spec spec = {
+        .fn = hang, .timeout_ms = 1000, .on_done = on_done, .arg = room};
+    struct vmt_err err;
+
+    for (int i = 0; i < WORKER_HANGING_MAX; i++) {
+        start(room, hang, NULL);
+        fake_clock_advance(room->clock, 1000);
+        room->done = 0;
+    }
+    assert_int_equal(room->table.abandoned, WORKER_HANGING_MAX);
+    assert_int_equal(worker_start(&room->table, &spec, &err), -EAGAIN);
+    assert_non_null(strstr(err.msg, "hang"));
+    proc_table_stop(&room->table); /* the last one is always started */
+    assert_int_equal(worker_start(&room->table, &spec, NULL), 0);
+    fake_clock_advance(room->clock, 1000);
+    while (room->table.n > 0)
+        reap(room);
+    assert_int_equal(room->table.abandoned, 0);
+}
+
 int
 main(void)
 {
@@ -160,6 +223,8 @@ main(void)
         T(status_and_words_come_back),
         T(a_worker_that_dies_is_an_error),
         T(a_worker_that_hangs_is_killed_and_not_waited_for),
+        T(what_it_finds_out_comes_back),
+        T(only_so_many_may_hang),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

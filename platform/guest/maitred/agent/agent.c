@@ -28,6 +28,7 @@
 #include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/init/console.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/net.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/transports.h"
 #include "platform/linux/os/unix_socket.h"
@@ -384,6 +385,7 @@ start_init(struct agent *agent)
                        &err) < 0)
         report_degraded(&agent->boot.report, "%s", err.msg);
     agent->procs.cgroup = cgroup_open_guest(&agent->boot.report);
+    net_link_resolv();
     if (agent->awaits_identity)
         begin_late(agent, 0);
     else

@@ -8,6 +8,7 @@
 
 #include "platform/guest/maitred/init/boot.h"
 #include "platform/guest/maitred/proc/table.h"
+#include "platform/guest/maitred/rpc/balloon.h"
 
 struct failures;
 struct freezer;
@@ -59,11 +60,13 @@ struct agent {
     struct naming *naming;            /* owned; NULL without a SetIdentity under way */
     struct freezer *freezer;          /* owned; NULL until the first Freeze */
     struct rpc_server_call *freezing; /* the Freeze under way, or NULL */
-    struct vmt_timer *abandoned;      /* owned by the clock; NULL: nothing is frozen */
-    uint32_t frozen_cid;              /* our context id when we were frozen */
+    struct rpc_server_call *setting_zone; /* the SetTimezone under way, or NULL */
+    struct vmt_timer *abandoned; /* owned by the clock; NULL: nothing is frozen */
+    uint32_t frozen_cid;         /* our context id when we were frozen */
     struct rpc_server_call *waiting[AGENT_WAITING_MAX]; /* for the end of the shutdown */
     size_t nwaiting;
     struct resize resize;
+    struct balloon balloon;
 };
 
 /* Serve the host on vsock; as PID 1 also start the services and jobs and report ready.

@@ -24,6 +24,7 @@ struct proc {
     struct vmt_argv argv;     /* owned; empty for a watched child */
     struct vmt_argv env;      /* owned */
     bool respawn, use_console, own_terminal;
+    bool abandoned;
     struct respawn starts;
     struct vmt_timer *timer; /* owned by the clock */
     proc_exit_fn *on_exit;   /* NULL: forgotten, or nobody asked */
@@ -39,6 +40,8 @@ proc_free(struct proc *p)
         vmt_list_remove(&p->node);
         p->table->n--;
     }
+    if (p->abandoned)
+        p->table->abandoned--;
     p->table->clock->ops->timer_cancel(p->table->clock, p->timer);
     vmt_argv_done(&p->argv);
     vmt_argv_done(&p->env);
@@ -296,6 +299,14 @@ proc_forget(struct proc *proc)
 {
     if (proc)
         proc->on_exit = NULL;
+}
+
+void
+proc_abandon(struct proc *proc)
+{
+    proc_forget(proc);
+    proc->table->abandoned += !proc->abandoned;
+    proc->abandoned = true;
 }
 
 pid_t

@@ -42,7 +42,8 @@ struct proc_table {
     struct vmt_clock *clock; /* borrowed */
     struct vmt_list procs;
     size_t n;
-    bool stopped; /* no more starts */
+    size_t abandoned; /* of them, see proc_abandon */
+    bool stopped;     /* no more starts */
     /* Directory of the control group that programs are started in; borrowed, -1: none. */
     int cgroup;
     bool frozen; /* it is: no starts until it is not */
@@ -75,6 +76,10 @@ int proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void 
 
 /* on_exit will not run; the process is still reaped. NULL is legal. */
 void proc_forget(struct proc *proc);
+
+/* As proc_forget, for one that was killed and may hang in the kernel for a long time:
+ * until it ends it is counted in table->abandoned. */
+void proc_abandon(struct proc *proc);
 
 /* 0 while it waits for its respawn. */
 pid_t proc_pid(const struct proc *proc);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ struct worker_result {
     bool is_done; /* the child came to its end */
     int status;
     struct vmt_err err;
+    unsigned char data[]; /* of the caller */
 };
 
 struct worker {
@@ -26,6 +28,8 @@ struct worker {
     struct proc *proc;            /* borrowed from the table; NULL before the fork */
     struct vmt_timer *timer;      /* owned by the clock */
     struct worker_result *result; /* owned, a shared mapping */
+    void *data;                   /* borrowed: where result->data goes */
+    size_t data_bytes;
     worker_done_fn *on_done;
     void *arg; /* borrowed */
 };
@@ -38,16 +42,16 @@ worker_free(struct worker *w)
     proc_forget(w->proc);
     w->table->clock->ops->timer_cancel(w->table->clock, w->timer);
     if (w->result)
-        (void)munmap(w->result, sizeof(*w->result));
+        (void)munmap(w->result, sizeof(*w->result) + w->data_bytes);
     free(w);
 }
 VMT_DEFINE_FREEP(struct worker, worker_free)
 
 static struct worker_result *
-result_new(void)
+result_new(size_t data_bytes)
 {
-    void *p = mmap(NULL, sizeof(struct worker_result), PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, sizeof(struct worker_result) + data_bytes,
+                   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -60,6 +64,8 @@ worker_on_exit(void *arg, const struct proc_exit *how)
 
     w->proc = NULL;
     if (w->result->is_done) {
+        if (w->data_bytes)
+            memcpy(w->data, w->result->data, w->data_bytes);
         w->on_done(w->arg, w->result->status, &w->result->err);
         return;
     }
@@ -77,6 +83,7 @@ worker_on_timeout(void *arg)
 
     w->timer = NULL;
     (void)kill(proc_pid(w->proc), SIGKILL);
+    proc_abandon(w->proc);
     (void)vmt_err_setx(&err, ETIMEDOUT, "it took too long");
     w->on_done(w->arg, -ETIMEDOUT, &err);
 }
@@ -88,6 +95,8 @@ child_main(struct worker_result *result, const struct worker_spec *spec)
     (void)syscall(SYS_close_range, 3u, ~0u, 0u);
     console_log_reopen();
     result->status = spec->fn(spec->fn_arg, &result->err);
+    if (spec->result_bytes)
+        memcpy(result->data, spec->result, spec->result_bytes);
     result->is_done = true;
     _exit(0);
 }
@@ -102,11 +111,20 @@ worker_start(struct proc_table *table, const struct worker_spec *spec,
 
     if (table->n >= PROC_MAX && !table->stopped) /* the last one takes the system down */
         return vmt_err_setx(err, EAGAIN, "%d processes are running already", PROC_MAX);
+    if (table->abandoned >= WORKER_HANGING_MAX && !table->stopped)
+        return vmt_err_setx(err, EAGAIN, "%zu calls hang already: a disk does not answer",
+                            table->abandoned);
     w = calloc(1, sizeof(*w));
     if (!w)
         return vmt_err_set(err, ENOMEM, "start a worker");
-    *w = (struct worker){.table = table, .on_done = spec->on_done, .arg = spec->arg};
-    w->result = result_new();
+    *w = (struct worker){
+        .table = table,
+        .on_done = spec->on_done,
+        .arg = spec->arg,
+        .data = spec->result,
+        .data_bytes = spec->result_bytes,
+    };
+    w->result = result_new(w->data_bytes);
     if (!w->result)
         return vmt_err_set(err, ENOMEM, "start a worker");
     r = table->clock->ops->timer_start(table->clock, spec->timeout_ms, worker_on_timeout,

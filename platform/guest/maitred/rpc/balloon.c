@@ -21,10 +21,13 @@
 #include <vm_guest.pb-c.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/err.h"
 #include "core/base/log.h"
+#include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/look.h"
 
-#define STATEFUL_DIR "/mnt/stateful" /* as in info.c */
 #define HOST_KEEPS (INT64_C(1) << 30)
 
 uint64_t
@@ -41,21 +44,15 @@ balloon_clusters(const struct balloon_space *space, int64_t host_free, bool empt
     return space->base + held + space->available - wanted;
 }
 
-/* What we last made of a file system's knob, to tell it from what the kernel did. */
-static struct {
-    dev_t dev;
-    uint64_t base, set;
-} last = {.base = BALLOON_BASE_CLUSTERS};
-
 /* What it kept to itself before there was a balloon. Another value than ours: it was
  * mounted anew, or an agent before us held a balloon that is larger than any base. */
 static uint64_t
-base_of(dev_t dev, uint64_t value)
+base_of(struct balloon_last *last, dev_t dev, uint64_t value)
 {
-    if (dev != last.dev || value != last.set)
-        last.base = value < BALLOON_BASE_CLUSTERS ? value : BALLOON_BASE_CLUSTERS;
-    last.dev = dev;
-    return last.base;
+    if (dev != last->dev || value != last->set)
+        last->base = value < BALLOON_BASE_CLUSTERS ? value : BALLOON_BASE_CLUSTERS;
+    last->dev = dev;
+    return last->base;
 }
 
 /* Path of the knob of the file system on dev: the last part of the device's name, to
@@ -80,8 +77,7 @@ find_knob(dev_t dev, char *path, size_t cap)
 }
 
 static int
-adjust(const char *path, dev_t dev, const struct statfs *fs, int64_t host_free,
-       bool empty)
+adjust(struct balloon_order *order, const char *path, dev_t dev, const struct statfs *fs)
 {
     VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
     struct balloon_space space = {.available = (uint64_t)fs->f_bavail,
@@ -92,9 +88,9 @@ adjust(const char *path, dev_t dev, const struct statfs *fs, int64_t host_free,
     if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) <= 0)
         return -errno;
     space.value = strtoull(text, NULL, 10);
-    space.base = base_of(dev, space.value);
-    clusters = balloon_clusters(&space, host_free, empty);
-    last.set = clusters;
+    space.base = base_of(&order->last, dev, space.value);
+    clusters = balloon_clusters(&space, order->host_free, order->empty);
+    order->last.set = clusters;
     if (clusters == space.value)
         return 0;
     (void)snprintf(text, sizeof(text), "%" PRIu64, clusters);
@@ -102,35 +98,95 @@ adjust(const char *path, dev_t dev, const struct statfs *fs, int64_t host_free,
 }
 
 static int
-update(int64_t host_free, bool empty)
+update(struct balloon_order *order)
 {
     struct statfs fs;
     struct stat st;
     char path[320];
     int r;
 
-    if (statfs(STATEFUL_DIR, &fs) < 0 || stat(STATEFUL_DIR, &st) < 0)
+    if (statfs(LOOK_STATEFUL_DIR, &fs) < 0 || stat(LOOK_STATEFUL_DIR, &st) < 0)
         return -errno;
     if (fs.f_type != EXT4_SUPER_MAGIC)
         return -EOPNOTSUPP;
     r = find_knob(st.st_dev, path, sizeof(path));
-    return r < 0 ? r : adjust(path, st.st_dev, &fs, host_free, empty);
+    return r < 0 ? r : adjust(order, path, st.st_dev, &fs);
 }
 
+/* A worker_fn. */
+static int
+do_update(void *arg, struct vmt_err *err)
+{
+    int r = update(arg);
+
+    return r < 0 ? vmt_err_set(err, -r, "set the storage balloon") : 0;
+}
+
+static void
+answer(struct rpc_server_call *call, bool success)
+{
+    VmTools__UpdateStorageBalloonResponse reply =
+        VM_TOOLS__UPDATE_STORAGE_BALLOON_RESPONSE__INIT;
+
+    if (!success)
+        reply.result = VM_TOOLS__UPDATE_STORAGE_BALLOON_RESULT__BALLOON_INFLATE_FAILED;
+    rpc_server_call_reply(call, &reply.base);
+}
+
+static void begin(struct agent *agent);
+
+/* A worker_done_fn. */
+static void
+on_updated(void *arg, int status, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+    struct balloon *b = &agent->balloon;
+
+    if (status < 0)
+        vmt_log_warning("%s", vmt_err_text(err));
+    answer(vmt_take_ptr(&b->call), status == 0);
+    if (b->next.call)
+        begin(agent);
+}
+
+/* What waits becomes what is done. */
+static void
+begin(struct agent *agent)
+{
+    struct balloon *b = &agent->balloon;
+    struct worker_spec spec = {.fn = do_update,
+                               .fn_arg = &b->order,
+                               .timeout_ms = LOOK_TIMEOUT_MS,
+                               .on_done = on_updated,
+                               .arg = agent,
+                               .result = &b->order,
+                               .result_bytes = sizeof(b->order)};
+    struct vmt_err err;
+
+    b->order.host_free = b->next.host_free;
+    b->order.empty = b->next.empty;
+    b->call = vmt_take_ptr(&b->next.call);
+    if (worker_start(&agent->procs, &spec, &err) == 0)
+        return;
+    vmt_log_warning("set the storage balloon: %s", err.msg);
+    answer(vmt_take_ptr(&b->call), false);
+}
+
+/* One at a time; of those that wait only the last one counts. */
 void
 handle_update_storage_balloon(void *ctx, struct rpc_server_call *call,
                               const ProtobufCMessage *message)
 {
     const VmTools__UpdateStorageBalloonRequest *request =
         (const VmTools__UpdateStorageBalloonRequest *)message;
-    VmTools__UpdateStorageBalloonResponse reply =
-        VM_TOOLS__UPDATE_STORAGE_BALLOON_RESPONSE__INIT;
-    int r = update(request->free_space_bytes, (int)request->state == 0);
+    struct agent *agent = ctx;
+    struct balloon *b = &agent->balloon;
 
-    (void)ctx;
-    if (r < 0) {
-        vmt_log_warning("storage balloon not set: %s", strerror(-r));
-        reply.result = VM_TOOLS__UPDATE_STORAGE_BALLOON_RESULT__BALLOON_INFLATE_FAILED;
-    }
-    rpc_server_call_reply(call, &reply.base);
+    if (b->next.call)
+        answer(b->next.call, false);
+    b->next.call = call;
+    b->next.host_free = request->free_space_bytes;
+    b->next.empty = (int)request->state == 0;
+    if (!b->call)
+        begin(agent);
 }

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+struct rpc_server_call;
 
 /* ext4 keeps at most that many clusters to itself when nobody asks for more, a small file
  * system fewer. Source: fs/ext4/super.c of Linux 6.1, ext4_set_resv_clusters. */
@@ -20,3 +23,27 @@ struct balloon_space {
 };
 uint64_t balloon_clusters(const struct balloon_space *space, int64_t host_free,
                           bool empty);
+
+/* What we last made of a file system's knob, to tell it from what the kernel did. */
+struct balloon_last {
+    dev_t dev;
+    uint64_t base, set; /* clusters */
+};
+
+/* For the worker that sets the knob. */
+struct balloon_order {
+    int64_t host_free; /* bytes */
+    bool empty;
+    struct balloon_last last;
+};
+
+/* Of the agent; all zeroes is no balloon yet. */
+struct balloon {
+    struct rpc_server_call *call; /* under way, or NULL */
+    struct balloon_order order;
+    struct {
+        struct rpc_server_call *call; /* waits for the one under way, or NULL */
+        int64_t host_free;
+        bool empty;
+    } next;
+};

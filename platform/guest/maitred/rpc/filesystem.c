@@ -24,7 +24,6 @@
 
 #define STATEFUL_DIR "/mnt/stateful"
 #define SYS_BLOCK "/sys/block"
-#define SERIAL_MAX 64
 
 /* Source: Linux 6.1, fs/ext4/ext4.h. */
 #define EXT4_RESIZE_FS _IOW('f', 16, uint64_t)
@@ -75,7 +74,7 @@ disk_by_serial(const char *serial, char *name, size_t cap, struct vmt_err *err)
         if (e->d_name[0] == '.' || strlen(e->d_name) >= cap)
             continue;
         (void)snprintf(path, sizeof(path), SYS_BLOCK "/%s/serial", e->d_name);
-        if (os_read_file(path, SERIAL_MAX, &data, &len, NULL) < 0)
+        if (os_read_file(path, FILESYSTEM_SERIAL_MAX, &data, &len, NULL) < 0)
             continue;
         data[strcspn(data, "\n")] = '\0';
         if (strcmp(data, serial) != 0)

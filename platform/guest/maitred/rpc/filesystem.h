@@ -9,6 +9,7 @@ struct vmt_err;
 
 #define FILESYSTEM_TARGET_MAX 512
 #define FILESYSTEM_DEVICE_MAX 64
+#define FILESYSTEM_SERIAL_MAX 64 /* virtio-blk has 20 bytes */
 
 struct filesystem {
     char device[FILESYSTEM_DEVICE_MAX]; /* "/dev/vdb" */

@@ -3,6 +3,8 @@
 #include "platform/guest/maitred/agent/identity.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +16,15 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 
 #define DISKS_MAX 64u
 /* A plugged disk comes within a second; the machine may be busy. */
 #define DISKS_TIMEOUT_MS 20000u
 #define DISKS_POLL_MS 5u
+/* Names and the zone are on the root file system. */
+#define APPLY_TIMEOUT_MS 10000u
 
 /* A call under way: agent->naming. */
 struct naming {
@@ -58,6 +63,21 @@ finish(struct agent *agent, bool started)
     reply.started = started;
     if (call)
         rpc_server_call_reply(call, &reply.base);
+}
+
+static void __attribute__((format(printf, 3, 4)))
+fail(struct agent *agent, enum rpc_code code, const char *fmt, ...)
+{
+    struct rpc_server_call *call = agent->naming->call;
+    char why[VMT_ERR_MSG_MAX];
+    va_list args;
+
+    naming_cancel(agent);
+    va_start(args, fmt);
+    (void)vsnprintf(why, sizeof(why), fmt, args);
+    va_end(args);
+    if (call)
+        rpc_server_call_fail(call, code, "%s", why);
 }
 
 static void
@@ -103,10 +123,8 @@ on_look(void *arg)
     if (clock->ops->now_ms(clock) < n->deadline_ms &&
         clock->ops->timer_start(clock, DISKS_POLL_MS, on_look, n, &n->timer) == 0)
         return;
-    rpc_server_call_fail(n->call, RPC_DEADLINE_EXCEEDED,
-                         "the disk with serial %s did not come",
-                         vmt_log_escape(shown, sizeof(shown), missing, strlen(missing)));
-    naming_cancel(n->agent);
+    fail(n->agent, RPC_DEADLINE_EXCEEDED, "the disk with serial %s did not come",
+         vmt_log_escape(shown, sizeof(shown), missing, strlen(missing)));
 }
 
 /* While disks are awaited, nothing has begun yet and the next caller may try again;
@@ -121,31 +139,68 @@ on_cancel(void *arg)
         naming_cancel(n->agent);
 }
 
+/* A worker_fn. */
 static int
-begin(struct agent *agent, struct rpc_server_call *call,
-      const Vmt__SetIdentityRequest *req)
+do_apply(void *arg, struct vmt_err *err)
 {
-    VMT_CLEANUP(naming_freep) struct naming *n = calloc(1, sizeof(*n));
+    return identity_apply(arg, err);
+}
+
+/* A worker_done_fn. */
+static void
+on_applied(void *arg, int status, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+    struct naming *n = agent->naming;
     struct vmt_clock *clock = agent->clock;
 
     if (!n)
-        return -ENOMEM;
+        return;
+    if (agent->awaits_identity)
+        report_phase(&agent->boot.report, "identity");
+    n->deadline_ms = clock->ops->now_ms(clock) + DISKS_TIMEOUT_MS;
+    if (status < 0)
+        fail(agent,
+             status == -EINVAL || status == -ENOENT ? RPC_INVALID_ARGUMENT : RPC_INTERNAL,
+             "%s", vmt_err_text(err));
+    else if (!n->call)
+        naming_cancel(agent);
+    else
+        on_look(n);
+}
+
+static int
+begin(struct agent *agent, struct rpc_server_call *call,
+      const Vmt__SetIdentityRequest *req, struct identity *id, struct vmt_err *err)
+{
+    VMT_CLEANUP(naming_freep) struct naming *n = calloc(1, sizeof(*n));
+    const struct worker_spec spec = {.fn = do_apply,
+                                     .fn_arg = id,
+                                     .timeout_ms = APPLY_TIMEOUT_MS,
+                                     .on_done = on_applied,
+                                     .arg = agent};
+    int r;
+
+    if (!n)
+        return vmt_err_set(err, ENOMEM, "set the identity");
     *n = (struct naming){.agent = agent, .call = call};
     for (size_t i = 0; i < req->n_disk_serials; i++)
         vmt_argv_add(&n->serials, req->disk_serials[i]);
-    if (vmt_argv_finish(&n->serials, NULL) < 0 ||
-        clock->ops->timer_start(clock, 0, on_look, n, &n->timer) < 0)
-        return -ENOMEM;
-    n->deadline_ms = clock->ops->now_ms(clock) + DISKS_TIMEOUT_MS;
+    r = vmt_argv_finish(&n->serials, err);
+    if (r == 0)
+        r = worker_start(&agent->procs, &spec, err);
+    if (r < 0)
+        return r;
     rpc_server_call_on_cancel(call, on_cancel, n);
     agent->naming = vmt_take_ptr(&n);
     return 0;
 }
 
-static int
-become(const Vmt__SetIdentityRequest *req, struct vmt_err *err)
+static void
+start(struct agent *agent, struct rpc_server_call *call,
+      const Vmt__SetIdentityRequest *req)
 {
-    const struct identity id = {
+    struct identity id = {
         .wall_time_ns = req->wall_time_ns,
         .entropy = req->entropy.data,
         .nentropy = req->entropy.len,
@@ -155,9 +210,12 @@ become(const Vmt__SetIdentityRequest *req, struct vmt_err *err)
         .mac = req->mac_address.data,
         .nmac = req->mac_address.len,
     };
-    int r = identity_check(&id, err);
+    struct vmt_err err;
 
-    return r < 0 ? r : identity_apply(&id, err);
+    if (identity_check(&id, &err) < 0)
+        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
+    else if (begin(agent, call, req, &id, &err) < 0)
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err.msg);
 }
 
 void
@@ -166,8 +224,6 @@ handle_set_identity(void *ctx, struct rpc_server_call *call,
 {
     const Vmt__SetIdentityRequest *req = (const Vmt__SetIdentityRequest *)request;
     struct agent *agent = ctx;
-    struct vmt_err err;
-    int r;
 
     if (!agent->is_init) {
         rpc_server_call_fail(call, RPC_FAILED_PRECONDITION,
@@ -182,13 +238,5 @@ handle_set_identity(void *ctx, struct rpc_server_call *call,
     }
     if (agent->awaits_identity)
         report_phase(&agent->boot.report, "called");
-    r = become(req, &err);
-    if (agent->awaits_identity)
-        report_phase(&agent->boot.report, "identity");
-    if (r < 0)
-        rpc_server_call_fail(
-            call, r == -EINVAL || r == -ENOENT ? RPC_INVALID_ARGUMENT : RPC_INTERNAL,
-            "%s", err.msg);
-    else if (begin(agent, call, req) < 0)
-        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
+    start(agent, call, req);
 }

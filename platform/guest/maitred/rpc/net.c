@@ -20,6 +20,7 @@
 #include "platform/guest/maitred/init/modules.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/ipv4.h"
+#include "platform/guest/maitred/rpc/net.h"
 #include "platform/guest/maitred/rpc/netlink.h"
 #include "platform/guest/maitred/rpc/resolv.h"
 #include "platform/linux/os/paths.h"
@@ -36,10 +37,8 @@ fail(struct rpc_server_call *call, int r, const struct vmt_err *err)
                          vmt_err_text(err));
 }
 
-/* Images have /etc/resolv.conf as a link to /run; where PID 1 finds something else, it
- * puts the link there, since nobody else will. */
-static void
-link_resolv(void)
+void
+net_link_resolv(void)
 {
     char now[64];
     ssize_t n = readlink(RESOLV_LINK, now, sizeof(now) - 1);
@@ -56,8 +55,7 @@ link_resolv(void)
 }
 
 static int
-write_resolv(const struct agent *agent, const VmTools__ResolvConfig *config,
-             struct vmt_err *err)
+write_resolv(const VmTools__ResolvConfig *config, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_buf_done) struct vmt_buf text = {0};
     int r = resolv_format(config->nameservers, config->n_nameservers,
@@ -68,8 +66,6 @@ write_resolv(const struct agent *agent, const VmTools__ResolvConfig *config,
     r = os_write_file_atomic(RESOLV_FILE, text.data, text.len, 0644, err);
     if (r == -EINVAL) /* not the caller's fault */
         r = -EIO;
-    if (r == 0 && agent->is_init)
-        link_resolv();
     return r;
 }
 
@@ -81,8 +77,9 @@ handle_set_resolv_config(void *ctx, struct rpc_server_call *call,
         (const VmTools__SetResolvConfigRequest *)request;
     const VmTools__ResolvConfig none = VM_TOOLS__RESOLV_CONFIG__INIT;
     struct vmt_err err;
-    int r = write_resolv(ctx, req->resolv_config ? req->resolv_config : &none, &err);
+    int r = write_resolv(req->resolv_config ? req->resolv_config : &none, &err);
 
+    (void)ctx;
     if (r < 0)
         fail(call, r, &err);
     else
@@ -154,7 +151,7 @@ handle_configure_network(void *ctx, struct rpc_server_call *call,
     }
     r = configure(ctx, req->ipv4_config, &err);
     if (r == 0 && req->resolv_config)
-        r = write_resolv(ctx, req->resolv_config, &err);
+        r = write_resolv(req->resolv_config, &err);
     if (r < 0)
         fail(call, r, &err);
     else

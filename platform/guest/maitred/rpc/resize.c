@@ -1,36 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ResizeFilesystem, GetResizeStatus, GetResizeBounds, and the space of a disk. The
- * resizing is done by a worker: it may take minutes. */
-#include <errno.h>
+/* ResizeFilesystem, GetResizeStatus, GetResizeBounds. A worker looks at the file system
+ * before the answer, another one resizes it: that may take minutes. */
 #include <stdio.h>
-#include <string.h>
-#include <sys/statvfs.h>
 
 #include <vm_guest.pb-c.h>
-#include <vmt_agent.pb-c.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/proc/worker.h"
-#include "platform/guest/maitred/rpc/filesystem.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/look.h"
 
 #define RESIZE_TIMEOUT_MS (60u * 60 * 1000)
-
-struct resize_order {
-    struct filesystem fs;
-    uint64_t size;
-};
 
 /* A worker_fn. */
 static int
 do_resize(void *arg, struct vmt_err *err)
 {
-    const struct resize_order *order = arg;
+    const struct look *look = arg;
 
-    return filesystem_resize(&order->fs, order->size, err);
+    return filesystem_resize(&look->found.fs, look->wanted, err);
 }
 
 static void
@@ -49,128 +40,126 @@ on_resized(void *arg, int status, const struct vmt_err *err)
     vmt_log_info("resized to %llu bytes", (unsigned long long)resize->current_size);
 }
 
-static int
-start_resize(struct agent *agent, const VmTools__ResizeFilesystemRequest *rq,
-             struct vmt_err *err)
+static void
+reply_status(struct rpc_server_call *call,
+             VmTools__ResizeFilesystemResponse__ResizeStatus status)
 {
-    struct resize_order order = {.size = rq->size};
-    const struct worker_spec spec = {
-        .fn = do_resize,
-        .fn_arg = &order,
-        .timeout_ms = RESIZE_TIMEOUT_MS,
-        .on_done = on_resized,
-        .arg = agent,
-    };
-    struct resize *resize = &agent->resize;
-    uint64_t min;
-    int r = filesystem_find(rq->serial, &order.fs, err);
+    VmTools__ResizeFilesystemResponse reply = VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__INIT;
 
-    if (r == 0)
-        r = filesystem_size(&order.fs, &resize->current_size, &min, err);
-    if (r == 0)
-        r = worker_start(&agent->procs, &spec, err);
-    if (r < 0)
-        return r;
-    resize->in_progress = true;
-    resize->target_size = rq->size;
-    resize->failure[0] = '\0';
-    return 0;
+    reply.status = status;
+    rpc_server_call_reply(call, &reply.base);
 }
 
+/* A worker_done_fn: the file system is known, and the resize begins. */
 static void
-fail(struct rpc_server_call *call, int r, const struct vmt_err *err)
+on_found(void *arg, int status, const struct vmt_err *err)
 {
-    rpc_server_call_fail(
-        call, r == -ENODEV || r == -ENOTSUP ? RPC_FAILED_PRECONDITION : RPC_INTERNAL,
-        "%s", err->msg);
+    VMT_CLEANUP(vmt_freep) struct look *look = arg;
+    struct resize *resize = &look->agent->resize;
+    const struct worker_spec spec = {
+        .fn = do_resize,
+        .fn_arg = look,
+        .timeout_ms = RESIZE_TIMEOUT_MS,
+        .on_done = on_resized,
+        .arg = look->agent,
+    };
+    struct vmt_err why;
+
+    if (status == 0) {
+        status = worker_start(&look->agent->procs, &spec, &why);
+        err = &why;
+    }
+    if (status < 0) {
+        resize->in_progress = false;
+        look_fail(look->call, status, err);
+        return;
+    }
+    resize->current_size = look->found.size;
+    resize->target_size = look->wanted;
+    resize->failure[0] = '\0';
+    reply_status(look->call,
+                 VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__STARTED);
 }
 
 void
 handle_resize_filesystem(void *ctx, struct rpc_server_call *call,
                          const ProtobufCMessage *request)
 {
-    VmTools__ResizeFilesystemResponse reply = VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__INIT;
+    const VmTools__ResizeFilesystemRequest *rq =
+        (const VmTools__ResizeFilesystemRequest *)request;
     struct agent *agent = ctx;
-    struct vmt_err err;
-    int r;
+    struct look question = {.wanted = rq->size};
 
     if (agent->resize.in_progress) {
-        reply.status =
-            VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__ALREADY_IN_PROGRESS;
-        rpc_server_call_reply(call, &reply.base);
+        reply_status(
+            call,
+            VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__ALREADY_IN_PROGRESS);
         return;
     }
-    r = start_resize(agent, (const VmTools__ResizeFilesystemRequest *)request, &err);
-    if (r < 0) {
-        fail(call, r, &err);
-        return;
-    }
-    reply.status = VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__STARTED;
+    (void)snprintf(question.serial, sizeof(question.serial), "%s", rq->serial);
+    agent->resize.in_progress =
+        look_start(agent, call, &question, look_at_size, on_found) == 0;
+}
+
+static void
+say_status(const struct resize *resize, struct rpc_server_call *call)
+{
+    VmTools__GetResizeStatusResponse reply = VM_TOOLS__GET_RESIZE_STATUS_RESPONSE__INIT;
+
+    reply.resize_in_progress = resize->in_progress;
+    reply.current_size = resize->current_size;
+    reply.target_size = resize->target_size;
+    reply.failure_reason = (char *)(uintptr_t)resize->failure;
     rpc_server_call_reply(call, &reply.base);
+}
+
+/* A worker_done_fn. No disk to resize, or none that answers, has the size 0. */
+static void
+on_size(void *arg, int status, const struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) struct look *look = arg;
+    struct resize *resize = &look->agent->resize;
+
+    (void)err;
+    if (status == 0 && resize->current_size == 0)
+        resize->current_size = look->found.size;
+    say_status(resize, look->call);
 }
 
 void
 handle_get_resize_status(void *ctx, struct rpc_server_call *call,
                          const ProtobufCMessage *request)
 {
-    VmTools__GetResizeStatusResponse reply = VM_TOOLS__GET_RESIZE_STATUS_RESPONSE__INIT;
+    const struct look question = {.serial = ""};
     struct agent *agent = ctx;
-    struct filesystem fs;
-    uint64_t min;
 
     (void)request;
-    /* Before the first resize: what is there. */
-    if (agent->resize.current_size == 0 && filesystem_find("", &fs, NULL) == 0)
-        (void)filesystem_size(&fs, &agent->resize.current_size, &min, NULL);
-    reply.resize_in_progress = agent->resize.in_progress;
-    reply.current_size = agent->resize.current_size;
-    reply.target_size = agent->resize.target_size;
-    reply.failure_reason = agent->resize.failure;
-    rpc_server_call_reply(call, &reply.base);
+    if (agent->resize.in_progress || agent->resize.current_size)
+        say_status(&agent->resize, call);
+    else /* before the first resize: what is there */
+        (void)look_start(agent, call, &question, look_at_size, on_size);
+}
+
+/* A worker_done_fn. */
+static void
+on_bounds(void *arg, int status, const struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) struct look *look = arg;
+    VmTools__GetResizeBoundsResponse reply = VM_TOOLS__GET_RESIZE_BOUNDS_RESPONSE__INIT;
+
+    reply.minimum_size = look->found.min;
+    if (status < 0)
+        look_fail(look->call, status, err);
+    else
+        rpc_server_call_reply(look->call, &reply.base);
 }
 
 void
 handle_get_resize_bounds(void *ctx, struct rpc_server_call *call,
                          const ProtobufCMessage *request)
 {
-    VmTools__GetResizeBoundsResponse reply = VM_TOOLS__GET_RESIZE_BOUNDS_RESPONSE__INIT;
-    struct filesystem fs;
-    struct vmt_err err;
-    uint64_t size;
-    int r = filesystem_find("", &fs, &err);
+    const struct look question = {.serial = ""};
 
-    (void)ctx;
     (void)request;
-    if (r == 0)
-        r = filesystem_size(&fs, &size, &reply.minimum_size, &err);
-    if (r < 0)
-        fail(call, r, &err);
-    else
-        rpc_server_call_reply(call, &reply.base);
-}
-
-/* A file system that cannot be resized still has its space. */
-void
-handle_get_disk_space(void *ctx, struct rpc_server_call *call,
-                      const ProtobufCMessage *request)
-{
-    const Vmt__DiskSpaceRequest *rq = (const Vmt__DiskSpaceRequest *)request;
-    Vmt__DiskSpace reply = VMT__DISK_SPACE__INIT;
-    struct filesystem fs;
-    struct statvfs space = {.f_bavail = 0};
-    struct vmt_err err;
-    int r = filesystem_find(rq->serial, &fs, &err);
-
-    (void)ctx;
-    if (r == 0 && statvfs(fs.target, &space) < 0)
-        r = vmt_err_set(&err, errno, "space of %s", fs.target);
-    if (r < 0) {
-        fail(call, r, &err);
-        return;
-    }
-    reply.filesystem = fs.type;
-    reply.available_bytes = (uint64_t)space.f_bavail * space.f_frsize;
-    reply.size_bytes = (uint64_t)space.f_blocks * space.f_frsize;
-    (void)filesystem_size(&fs, &reply.size_bytes, &reply.min_bytes, NULL);
-    rpc_server_call_reply(call, &reply.base);
+    (void)look_start(ctx, call, &question, look_at_size, on_bounds);
 }

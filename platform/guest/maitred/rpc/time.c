@@ -22,6 +22,8 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/linux/os/paths.h"
 
@@ -30,6 +32,7 @@
 #define LOCALTIME_TMP "/etc/.localtime.maitred"
 #define TIME_MIN 1735689600 /* 2025-01-01: this code is younger than that */
 #define NSEC_PER_SEC 1000000000
+#define ZONE_TIMEOUT_MS 10000u
 
 /* So that the next boot, and a guest kernel without a paravirtual clock, start right. Not
  * every VM has such a clock. */
@@ -178,24 +181,56 @@ time_set_zone(const char *name, bool bind, struct vmt_err *err)
 }
 
 static enum rpc_code
-zone_code(int r, const char *name)
+zone_code(int r)
 {
-    if (r == -ENOENT && name[0])
+    if (r == -ENOENT)
         return RPC_NOT_FOUND;
-    return r == -EINVAL || r == -ENOENT ? RPC_INVALID_ARGUMENT : RPC_INTERNAL;
+    if (r == -ETIMEDOUT)
+        return RPC_DEADLINE_EXCEEDED;
+    return r == -EINVAL ? RPC_INVALID_ARGUMENT : RPC_INTERNAL;
+}
+
+/* A worker_fn: the zones are on the root file system. */
+static int
+do_set_zone(void *arg, struct vmt_err *err)
+{
+    const VmTools__SetTimezoneRequest *req = arg;
+
+    if (!req->timezone_name[0])
+        return vmt_err_setx(err, EINVAL, "no name of a time zone");
+    return time_set_zone(req->timezone_name, req->use_bind_mount, err);
+}
+
+/* A worker_done_fn. */
+static void
+on_zone_set(void *arg, int status, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+    struct rpc_server_call *call = vmt_take_ptr(&agent->setting_zone);
+
+    if (status < 0)
+        rpc_server_call_fail(call, zone_code(status), "%s", vmt_err_text(err));
+    else
+        rpc_reply_empty(call);
 }
 
 void
 handle_set_timezone(void *ctx, struct rpc_server_call *call,
                     const ProtobufCMessage *request)
 {
-    const VmTools__SetTimezoneRequest *req = (const VmTools__SetTimezoneRequest *)request;
+    struct agent *agent = ctx;
+    VmTools__SetTimezoneRequest req = *(const VmTools__SetTimezoneRequest *)request;
+    const struct worker_spec spec = {.fn = do_set_zone,
+                                     .fn_arg = &req,
+                                     .timeout_ms = ZONE_TIMEOUT_MS,
+                                     .on_done = on_zone_set,
+                                     .arg = agent};
     struct vmt_err err;
-    int r = time_set_zone(req->timezone_name, req->use_bind_mount, &err);
 
-    (void)ctx;
-    if (r < 0)
-        rpc_server_call_fail(call, zone_code(r, req->timezone_name), "%s", err.msg);
+    if (agent->setting_zone)
+        rpc_server_call_fail(call, RPC_ABORTED, "another SetTimezone is under way");
+    else if (worker_start(&agent->procs, &spec, &err) < 0)
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err.msg);
     else
-        rpc_reply_empty(call);
+        agent->setting_zone = call;
 }
