@@ -202,6 +202,19 @@ child_exec(const struct child_spec *spec)
     (void)execv(shell, login);
 }
 
+/* maitred keeps vshd from being killed for lack of memory, not what people run in it. As
+ * root still: afterwards the file is not ours. */
+static void
+child_reset_oom(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : write(fd, "0", 1);
+
+    (void)n;
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static enum child_step
 child_set_up(const struct child_spec *spec, const struct child_stdio *io, int status)
 {
@@ -215,6 +228,7 @@ child_set_up(const struct child_spec *spec, const struct child_stdio *io, int st
     if (setrlimit(RLIMIT_NOFILE, &spec->nofile) < 0)
         return STEP_LIMITS;
     (void)umask(022);
+    child_reset_oom();
     if (spec->switch_user && child_become(spec->account) < 0)
         return STEP_USER;
     child_change_directory(spec);

@@ -284,7 +284,7 @@ def load_grpc(folder):
         from grpc_tools import protoc  # pylint: disable=import-outside-toplevel
     except ImportError:
         skip("python3-grpcio and python3-grpc-tools are not installed")
-    names = ("common", "vm_crash", "vm_guest", "vm_host", "vmt_agent")
+    names = ("common", "vm_crash", "vm_guest", "vm_host", "vmt_agent", "vmt_job")
     out = pathlib.Path(folder) / "py"
     out.mkdir()
     args = ["protoc", f"-I{SOURCE}/proto", "-I/usr/include", f"--python_out={out}",
@@ -310,6 +310,8 @@ class Guest(Qemu):
         self.refuse_ready = False
         self.ready = queue.Queue()
         self.failures = []
+        self.events = queue.Queue()  # what the guest reported of itself, if take_events
+        self.take_events = True
         self.vhost = f"{self.folder}/vhost"
         device = ["-object", "memory-backend-memfd,id=mem,size=384M,share=on",
                   "-machine", "memory-backend=mem"]
@@ -336,12 +338,20 @@ class Guest(Qemu):
                 guest.failures.append(request.failed_process)
                 return guest.pb["common"].EmptyMessage()
 
+        class Events(self.stub_modules["vmt_agent"].GuestListenerServicer):
+            def ReportEvent(self, request, context):
+                guest.events.put(request)
+                return guest.pb["common"].EmptyMessage()
+
         pool = concurrent.futures.ThreadPoolExecutor(4)
         self.server = self.grpc.server(pool)
         self.stub_modules["vm_host"].add_StartupListenerServicer_to_server(Listener(),
                                                                            self.server)
         self.stub_modules["vm_crash"].add_CrashListenerServicer_to_server(Crashes(),
                                                                           self.server)
+        if self.take_events:
+            self.stub_modules["vmt_agent"].add_GuestListenerServicer_to_server(Events(),
+                                                                               self.server)
         for port in (7777, 7779):
             self.server.add_insecure_port(f"unix:{self.folder}/vsock_{port}")
         self.server.start()

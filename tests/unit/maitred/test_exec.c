@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,11 +20,12 @@
 #include "core/base/err.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/proc/exec.h"
+#include "platform/guest/maitred/proc/login.h"
 
 #define GIVE_UP_S 60u /* a start that hangs ends the test */
 
 struct groups {
-    char outer[PATH_MAX / 4], inner[PATH_MAX / 2];
+    char outer[PATH_MAX / 8], middle[PATH_MAX / 4], inner[PATH_MAX / 2];
     int inner_fd;
 };
 
@@ -51,8 +53,10 @@ setup(void **state)
         if (access(path, F_OK) < 0)
             continue;
         (void)snprintf(g->outer, sizeof(g->outer), "%s/vmt_exec.%d", roots[i], getpid());
-        (void)snprintf(g->inner, sizeof(g->inner), "%s/inner", g->outer);
-        if (mkdir(g->outer, 0755) == 0 && mkdir(g->inner, 0755) == 0)
+        (void)snprintf(g->middle, sizeof(g->middle), "%s/middle", g->outer);
+        (void)snprintf(g->inner, sizeof(g->inner), "%s/inner", g->middle);
+        if (mkdir(g->outer, 0755) == 0 && mkdir(g->middle, 0755) == 0 &&
+            mkdir(g->inner, 0755) == 0)
             g->inner_fd = open(g->inner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     (void)alarm(GIVE_UP_S);
@@ -68,6 +72,7 @@ teardown(void **state)
     if (g->inner_fd >= 0)
         (void)close(g->inner_fd);
     (void)rmdir(g->inner);
+    (void)rmdir(g->middle);
     (void)rmdir(g->outer);
     free(g);
     return 0;
@@ -126,6 +131,20 @@ a_frozen_group_does_not_keep_a_program_from_running(void **state)
     assert_ends_well(pid);
 }
 
+/* All groups of programs are frozen by the one above them. */
+static void
+a_frozen_group_above_does_not_keep_a_program_from_running(void **state)
+{
+    struct groups *g = *state;
+    pid_t pid = -1;
+
+    if (g->inner_fd < 0)
+        skip();
+    freeze(g->middle, "1");
+    assert_int_equal(start(g, "/bin/true", &pid), 0);
+    assert_ends_well(pid);
+}
+
 /* As when somebody freezes it between our look and the start. */
 static void
 a_program_born_frozen_holds_nobody_and_runs_when_thawed(void **state)
@@ -142,6 +161,61 @@ a_program_born_frozen_holds_nobody_and_runs_when_thawed(void **state)
     assert_ends_well(pid);
 }
 
+static void
+a_program_runs_as_whom_and_where_it_was_told(void **state)
+{
+    static const struct login login = {
+        .uid = 1234, .gid = 5678, .groups = {29, 44}, .ngroups = 2};
+    const struct exec_rlimit rlimits[] = {
+        {.resource = RLIMIT_NOFILE, .limit = {.rlim_cur = 77, .rlim_max = 88}}};
+    char sh[] = "/bin/sh", flag[] = "-c";
+    char script[] =
+        "[ \"$(id -u):$(id -G)\" = '1234:5678 29 44' ] || exit 1\n"
+        "[ \"$(pwd)\" = /usr ] || exit 2\n"
+        "[ \"$(ulimit -n) $(ulimit -Hn)\" = '77 88' ] || exit 3\n"
+        "[ \"$(cat /proc/self/oom_score_adj)\" = 345 ] || exit 4\n"
+        "[ \"$(grep CapEff /proc/self/status | tr -d '0\\t')\" = CapEff: ] || "
+        "exit 5";
+    char path[] = "PATH=/usr/bin:/bin";
+    char *argv[] = {sh, flag, script, NULL}, *env[] = {path, NULL};
+    const struct exec_spec spec = {
+        .argv = argv,
+        .env = env,
+        .cgroup = -1,
+        .as = {.login = &login,
+               .cwd = "/usr",
+               .rlimits = rlimits,
+               .nrlimits = 1,
+               .oom_score_adj = 345},
+    };
+    struct vmt_err err;
+    pid_t pid = -1;
+    int status = -1;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(exec_start(&spec, &pid, &err), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void
+what_the_kernel_refuses_is_told(void **state)
+{
+    char program[] = "/bin/true";
+    char *argv[] = {program, NULL}, *env[] = {NULL};
+    const struct exec_spec spec = {
+        .argv = argv, .env = env, .cgroup = -1, .as = {.cwd = "/not/there"}};
+    struct vmt_err err;
+    pid_t pid = -1;
+
+    (void)state;
+    assert_int_equal(exec_start(&spec, &pid, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, "chdir"));
+    assert_true(waitpid(-1, NULL, 0) > 0);
+}
+
 int
 main(void)
 {
@@ -152,7 +226,11 @@ main(void)
         cmocka_unit_test_setup_teardown(
             a_frozen_group_does_not_keep_a_program_from_running, setup, teardown),
         cmocka_unit_test_setup_teardown(
+            a_frozen_group_above_does_not_keep_a_program_from_running, setup, teardown),
+        cmocka_unit_test_setup_teardown(
             a_program_born_frozen_holds_nobody_and_runs_when_thawed, setup, teardown),
+        cmocka_unit_test(a_program_runs_as_whom_and_where_it_was_told),
+        cmocka_unit_test(what_the_kernel_refuses_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

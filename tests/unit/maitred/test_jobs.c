@@ -13,42 +13,6 @@
 #include "tests/unit/test.h"
 
 static void
-a_job_is_a_launch_request_in_text(void **state)
-{
-    static const char text[] = "argv: \"agetty\" argv: '115200' # comment\n"
-                               "respawn: true use_console: true\n"
-                               "env { key: 'A' value: 'b c' }";
-    VMT_CLEANUP(job_done) struct job job = {0};
-
-    (void)state;
-    assert_int_equal(job_parse(text, strlen(text), &job, NULL), 0);
-    assert_int_equal(job.argv.n, 2);
-    assert_string_equal(job.argv.v[1], "115200");
-    assert_string_equal(job.env.v[0], "A=b c");
-    assert_true(job.respawn && job.use_console && !job.wait_for_exit);
-}
-
-static void
-assert_refused(const char *text, const char *words)
-{
-    struct vmt_err err = {0};
-    struct job job;
-
-    assert_int_equal(job_parse(text, strlen(text), &job, &err), -EINVAL);
-    assert_non_null(strstr(err.msg, words));
-}
-
-static void
-jobs_that_make_no_sense_are_refused(void **state)
-{
-    (void)state;
-    assert_refused("", "no argv");
-    assert_refused("argv: ''", "no argv");
-    assert_refused("argv: 'x' respawn: true wait_for_exit: true", "exclude");
-    assert_refused("argv: 'x' cwd: '/'", "line 1, column 11");
-}
-
-static void
 touch(const char *dir, const char *name)
 {
     char path[256];
@@ -116,8 +80,6 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_job_is_a_launch_request_in_text),
-        cmocka_unit_test(jobs_that_make_no_sense_are_refused),
         cmocka_unit_test(files_run_in_byte_order_of_their_path),
         cmocka_unit_test(no_folder_means_no_jobs),
         cmocka_unit_test(a_folder_without_end_is_refused),

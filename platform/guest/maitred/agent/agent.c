@@ -17,16 +17,21 @@
 #include "core/base/log.h"
 #include "core/rpc/health.h"
 #include "core/rpc/server.h"
+#include "platform/guest/maitred/agent/application.h"
+#include "platform/guest/maitred/agent/events.h"
 #include "platform/guest/maitred/agent/failures.h"
 #include "platform/guest/maitred/agent/freezer.h"
 #include "platform/guest/maitred/agent/jobs.h"
 #include "platform/guest/maitred/agent/link_watch.h"
+#include "platform/guest/maitred/agent/memory.h"
+#include "platform/guest/maitred/agent/memory_watch.h"
 #include "platform/guest/maitred/agent/power_button.h"
 #include "platform/guest/maitred/agent/ready.h"
 #include "platform/guest/maitred/agent/shutdown.h"
 #include "platform/guest/maitred/agent/template.h"
 #include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/net.h"
 #include "platform/linux/os/loop.h"
@@ -40,6 +45,12 @@
 #define LATE_ANYWAY_MS 3000u
 #define CONNECTIONS_MAX 32 /* the host's daemons need one each */
 #define LINE_BYTES 512
+/* Less likely to be killed for lack of memory than any program of the user. vshd gives
+ * its sessions the usual value again. */
+#define DAEMON_OOM_SCORE_ADJ (-900)
+#define DAEMON_GROUP "agent"
+/* Of programs that nobody wants to limit. */
+#define COMMON_GROUP "programs"
 
 /* Daemons of ours, in start order. The log daemon is part of larger images only. */
 static const struct {
@@ -125,6 +136,14 @@ on_given_up(void *arg, const char *program)
     report_degraded(&agent->boot.report, "%s does not stay up", program);
 }
 
+static void
+on_unlimited(void *arg, const char *program, const char *why)
+{
+    struct agent *agent = arg;
+
+    report_degraded(&agent->boot.report, "%s: %s", program, why);
+}
+
 static void begin_late(struct agent *agent, uint64_t delay_ms);
 
 static void
@@ -133,9 +152,12 @@ on_late(void *arg)
     struct agent *agent = arg;
 
     agent->late = NULL;
-    if (boot_late_step(&agent->boot))
+    if (boot_late_step(&agent->boot)) {
         begin_late(agent, 0);
-    else if (agent->awaits_identity)
+        return;
+    }
+    memory_start(agent);
+    if (agent->awaits_identity)
         template_settle(agent);
 }
 
@@ -259,7 +281,8 @@ listen_vsock(struct agent *agent, struct vmt_err *err)
     if (r < 0)
         return r;
     t = agent->transport;
-    if (failures_new(agent->clock, t, &agent->failures) < 0)
+    if (failures_new(agent->clock, t, &agent->failures) < 0 ||
+        events_new(agent->clock, t, agent->boot.cmdline.host_port, &agent->events) < 0)
         return vmt_err_set(err, ENOMEM, "listen for the host");
     r = t->ops->vm_add(t, VMT_CID_HOST, NULL, err);
     if (r == 0)
@@ -292,18 +315,32 @@ listen_unix(struct agent *agent, const char *path, struct vmt_err *err)
     return 0;
 }
 
+/* What it takes to look after a guest that has no memory left. */
+static struct proc_extra *
+daemon_extra(void)
+{
+    struct proc_extra *x = proc_extra_new();
+
+    if (x) {
+        x->oom_score_adj = DAEMON_OOM_SCORE_ADJ;
+        group_name(x->cgroup, "", DAEMON_GROUP);
+    }
+    return x;
+}
+
 static void
 start_daemons(struct agent *agent)
 {
     for (size_t i = 0; i < VMT_ARRAY_SIZE(daemons); i++) {
         char path[64];
         char *const argv[] = {path, NULL};
-        const struct proc_spec spec = {.argv = argv, .respawn = true};
+        struct proc_spec spec = {.argv = argv, .respawn = true};
         struct vmt_err err;
 
         (void)snprintf(path, sizeof(path), "%s", daemons[i].path);
         if (daemons[i].optional && access(path, X_OK) < 0)
             continue;
+        spec.extra = daemon_extra();
         if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
             report_degraded(&agent->boot.report, "%s", err.msg);
     }
@@ -331,16 +368,24 @@ on_first_job(void *arg)
 }
 
 static void
+on_application(void *arg, const char *program, const struct proc_exit *how)
+{
+    application_ended(arg, program, how);
+}
+
+static void
 start_jobs(struct agent *agent)
 {
     const struct jobs_config config = {
         .procs = &agent->procs,
         .report = &agent->boot.report,
         .dir = JOBS_DIR,
+        .skip = agent->boot.cmdline.skip_jobs,
         .timeout_ms = agent->boot.cmdline.job_timeout_s * 1000,
         .hold_ms = JOBS_HOLD_MS,
         .provision = agent->boot.cmdline.provision_stateful,
         .on_first = on_first_job,
+        .on_application = on_application,
         .on_done = on_jobs_done,
         .arg = agent,
     };
@@ -365,6 +410,19 @@ agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
     start_jobs(agent);
 }
 
+/* Programs are one level below the guest's group: a group that hands controllers down may
+ * have no process of its own. */
+static void
+open_groups(struct agent *agent)
+{
+    struct vmt_err err;
+
+    agent->procs.cgroups = cgroup_open_guest(&agent->boot.report);
+    if (agent->procs.cgroups >= 0 &&
+        group_open(agent->procs.cgroups, COMMON_GROUP, &agent->procs.cgroup, &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+}
+
 static void
 start_init(struct agent *agent)
 {
@@ -384,7 +442,7 @@ start_init(struct agent *agent)
     if (link_watch_new(os_loop_base(agent->loop), on_link_changed, agent, &agent->link,
                        &err) < 0)
         report_degraded(&agent->boot.report, "%s", err.msg);
-    agent->procs.cgroup = cgroup_open_guest(&agent->boot.report);
+    open_groups(agent);
     net_link_resolv();
     if (agent->awaits_identity)
         begin_late(agent, 0);
@@ -408,6 +466,7 @@ agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
     proc_table_init(&agent->procs, agent->clock);
     agent->procs.on_failed = on_failed;
     agent->procs.on_given_up = on_given_up;
+    agent->procs.on_degraded = on_unlimited;
     agent->procs.arg = agent;
     (void)prctl(PR_SET_CHILD_SUBREAPER,
                 1); /* orphans of ours come to us as a service too */
@@ -433,7 +492,10 @@ agent_done(struct agent *agent)
     naming_cancel(agent);
     freezer_free(agent->freezer);
     link_watch_free(agent->link);
+    memory_watch_free(agent->memory);
     failures_free(agent->failures);
+    events_free(agent->events);
+    application_free(agent->application);
     ready_free(agent->ready);
     jobs_free(agent->jobs);
     power_button_free(agent->button);
@@ -441,7 +503,8 @@ agent_done(struct agent *agent)
     rpc_server_free(agent->server);
     if (agent->transport)
         agent->transport->ops->free(agent->transport);
-    vmt_closep(&agent->procs.cgroup);
     proc_table_done(&agent->procs);
+    vmt_closep(&agent->procs.cgroup);
+    vmt_closep(&agent->procs.cgroups);
     cmdline_done(&agent->boot.cmdline);
 }

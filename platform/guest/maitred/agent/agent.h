@@ -10,10 +10,13 @@
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/rpc/balloon.h"
 
+struct application;
+struct events;
 struct failures;
 struct freezer;
 struct jobs;
 struct link_watch;
+struct memory_watch;
 struct naming;
 struct os_listener;
 struct os_loop;
@@ -42,15 +45,19 @@ struct agent {
     struct boot boot;        /* as a service: only cmdline defaults and the report */
     bool is_init;            /* PID 1: the whole system is ours */
     struct proc_table procs;
-    struct transport *transport; /* owned; NULL without vsock */
-    struct rpc_server *server;   /* owned */
-    struct failures *failures;   /* owned; NULL without vsock */
-    struct jobs *jobs;           /* owned; NULL when there is none to start */
-    struct ready *ready;         /* owned; NULL once acknowledged, and as a service */
-    struct shutdown *shutdown;   /* owned; NULL until it begins */
-    struct power_button *button; /* owned; NULL where nothing can be watched */
+    struct transport *transport;     /* owned; NULL without vsock */
+    struct rpc_server *server;       /* owned */
+    struct failures *failures;       /* owned; NULL without vsock */
+    struct events *events;           /* owned; NULL without vsock */
+    struct application *application; /* owned; NULL until it ended */
+    unsigned launches;               /* programs that got a group of their own */
+    struct jobs *jobs;               /* owned; NULL when there is none to start */
+    struct ready *ready;             /* owned; NULL once acknowledged, and as a service */
+    struct shutdown *shutdown;       /* owned; NULL until it begins */
+    struct power_button *button;     /* owned; NULL where nothing can be watched */
     struct os_listener *unix_listener; /* owned; NULL without --listen */
     struct vmt_timer *late;            /* owned by the clock: the next late step */
+    struct memory_watch *memory;       /* owned; NULL until the late part of the boot */
     struct link_watch *link;           /* owned; NULL without device events */
     bool awaits_identity;              /* a template: no program was started yet */
     bool was_acked;                    /* the host has taken VmReady once */

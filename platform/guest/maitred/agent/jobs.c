@@ -11,86 +11,55 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <vm_guest.pb-c.h>
-
 #include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/base/list.h"
 #include "core/base/log.h"
-#include "core/text/text.h"
+#include "platform/guest/maitred/agent/job.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/report.h"
+#include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/linux/os/dir.h"
 
 #define JOB_FILE_MAX 65536
 #define PROVISION_PROGRAM "/etc/init.d/mount-stateful"
 
+/* A job that somebody wants to know the end of. */
+struct job_run {
+    struct vmt_list node;
+    struct jobs *jobs; /* borrowed */
+    struct proc *proc; /* borrowed from the table */
+    const char *path;  /* borrowed from jobs */
+    char *program;     /* owned */
+    bool is_application;
+};
+
 struct jobs {
     struct jobs_config config;
     struct vmt_argv paths; /* owned */
     size_t next;
-    struct proc *waiting;    /* borrowed from the table; NULL while none holds us */
+    struct vmt_list runs;    /* of job_run */
+    struct job_run *waiting; /* one of runs; NULL while none holds us */
+    unsigned timeout_ms;     /* of that one */
     struct vmt_timer *timer; /* owned by the clock: the waiting job, or the next turn */
     struct vmt_timer *hold;  /* owned by the clock */
     bool is_told;            /* on_done ran */
 };
 
-void
-job_done(struct job *job)
-{
-    vmt_argv_done(&job->argv);
-    vmt_argv_done(&job->env);
-}
-
 static void
-message_freep(ProtobufCMessage **message)
+run_free(struct job_run *run)
 {
-    protobuf_c_message_free_unpacked(*message, NULL);
+    if (!run)
+        return;
+    if (run->node.next)
+        vmt_list_remove(&run->node);
+    proc_forget(run->proc);
+    free(run->program);
+    free(run);
 }
-
-static int
-check_request(const VmTools__LaunchProcessRequest *request, struct vmt_err *err)
-{
-    if (request->n_argv == 0 || !request->argv[0][0])
-        return vmt_err_setx(err, EINVAL, "no argv");
-    if (request->respawn && request->wait_for_exit)
-        return vmt_err_setx(err, EINVAL, "respawn and wait_for_exit exclude each other");
-    return 0;
-}
-
-int
-job_parse(const char *text, size_t len, struct job *ret_job, struct vmt_err *err)
-{
-    VMT_CLEANUP(message_freep) ProtobufCMessage *message = NULL;
-    const VmTools__LaunchProcessRequest *request;
-    struct job job = {0};
-    int r = text_parse(&vm_tools__launch_process_request__descriptor, text, len, &message,
-                       err);
-
-    if (r < 0)
-        return r;
-    request = (const VmTools__LaunchProcessRequest *)message;
-    r = check_request(request, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < request->n_argv; i++)
-        vmt_argv_add(&job.argv, request->argv[i]);
-    for (size_t i = 0; i < request->n_env; i++)
-        vmt_argv_addf(&job.env, "%s=%s", request->env[i]->key, request->env[i]->value);
-    r = vmt_argv_finish(&job.argv, err);
-    if (r == 0)
-        r = vmt_argv_finish(&job.env, err);
-    if (r < 0) {
-        job_done(&job);
-        return r;
-    }
-    job.respawn = request->respawn;
-    job.use_console = request->use_console;
-    job.wait_for_exit = request->wait_for_exit;
-    *ret_job = job;
-    return 0;
-}
+VMT_DEFINE_FREEP(struct job_run, run_free)
 
 static int
 list_dir(const char *dir, unsigned depth, struct vmt_argv *paths, struct vmt_err *err)
@@ -185,29 +154,38 @@ on_hold(void *arg)
 static void
 on_job_exit(void *arg, const struct proc_exit *how)
 {
-    struct jobs *jobs = arg;
+    VMT_CLEANUP(run_freep) struct job_run *run = arg;
+    struct jobs *jobs = run->jobs;
     struct vmt_clock *clock = jobs->config.procs->clock;
+    bool was_waited_for = run == jobs->waiting;
 
-    jobs->waiting = NULL;
-    clock->ops->timer_cancel(clock, jobs->timer);
-    jobs->timer = NULL;
-    if (how->kind == PROC_SIGNALED || how->code != 0)
-        report_degraded(jobs->config.report, "startup job %s: %s %d",
-                        jobs->paths.v[jobs->next - 1],
+    run->proc = NULL;
+    if (was_waited_for) {
+        jobs->waiting = NULL;
+        clock->ops->timer_cancel(clock, jobs->timer);
+        jobs->timer = NULL;
+    }
+    if (was_waited_for && (how->kind == PROC_SIGNALED || how->code != 0))
+        report_degraded(jobs->config.report, "startup job %s: %s %d", run->path,
                         how->kind == PROC_EXITED ? "status" : "signal", how->code);
-    jobs_run(jobs);
+    if (run->is_application)
+        jobs->config.on_application(jobs->config.arg, run->program, how);
+    if (was_waited_for)
+        jobs_run(jobs);
 }
 
 static void
 on_job_timeout(void *arg)
 {
     struct jobs *jobs = arg;
+    struct job_run *run = jobs->waiting;
 
     jobs->timer = NULL;
-    proc_forget(jobs->waiting);
     jobs->waiting = NULL;
     report_degraded(jobs->config.report, "startup job %s did not end within %u ms",
-                    jobs->paths.v[jobs->next - 1], jobs->config.timeout_ms);
+                    run->path, jobs->timeout_ms);
+    if (!run->is_application)
+        run_free(run);
     jobs_run(jobs);
 }
 
@@ -228,37 +206,105 @@ load_job(const struct jobs *jobs, const char *path, struct job *ret_job,
     return r;
 }
 
-/* Start the job of a file. *ret_waits: the next one has to wait for it. */
+static struct job_run *
+run_new(struct jobs *jobs, const char *path, const struct job *job)
+{
+    VMT_CLEANUP(run_freep) struct job_run *run = calloc(1, sizeof(*run));
+
+    if (!run)
+        return NULL;
+    run->jobs = jobs;
+    run->path = path;
+    run->is_application = job->poweroff_on_exit;
+    run->program = strdup(job->argv.v[0]);
+    if (!run->program)
+        return NULL;
+    vmt_list_append(&jobs->runs, &run->node);
+    return vmt_take_ptr(&run);
+}
+
+/* The machine is there for a program that cannot be started: shells say 127. */
+static void
+application_failed(struct jobs *jobs, const char *program)
+{
+    const struct proc_exit how = {.kind = PROC_EXITED, .code = 127};
+
+    jobs->config.on_application(jobs->config.arg, program, &how);
+}
+
 static int
-start_job(struct jobs *jobs, const char *path, bool *ret_waits, struct vmt_err *err)
+wait_for(struct jobs *jobs, struct job_run *run, const struct job *job)
+{
+    struct vmt_clock *clock = jobs->config.procs->clock;
+    int r;
+
+    jobs->timeout_ms = job->timeout_s ? job->timeout_s * 1000 : jobs->config.timeout_ms;
+    r = clock->ops->timer_start(clock, jobs->timeout_ms, on_job_timeout, jobs,
+                                &jobs->timer);
+    if (r == 0)
+        jobs->waiting = run;
+    return r;
+}
+
+static int
+run_job(struct jobs *jobs, const char *path, struct job *job, struct vmt_err *err)
+{
+    VMT_CLEANUP(run_freep) struct job_run *run = NULL;
+    const char *name = strrchr(path, '/');
+    struct proc_spec spec = {
+        .argv = job->argv.v,
+        .env = job->env.v,
+        .respawn = job->respawn,
+        .use_console = job->use_console,
+        .extra = vmt_take_ptr(&job->extra),
+    };
+    int r;
+
+    group_name(spec.extra->cgroup, "job-", name ? name + 1 : path);
+    if (job->wait_for_exit || job->poweroff_on_exit) {
+        run = run_new(jobs, path, job);
+        if (!run) {
+            proc_extra_free(spec.extra);
+            return vmt_err_set(err, ENOMEM, "start the job");
+        }
+        spec.on_exit = on_job_exit;
+        spec.arg = run;
+    }
+    r = proc_start(jobs->config.procs, &spec, run ? &run->proc : NULL, err);
+    if (r == 0 && job->wait_for_exit)
+        r = wait_for(jobs, run, job);
+    if (r == 0)
+        run = NULL; /* its exit frees it */
+    return r;
+}
+
+static bool
+is_skipped(const struct jobs *jobs, const char *path, const struct job *job)
+{
+    const char *base = strrchr(path, '/') + 1, *at = jobs->config.skip;
+    size_t len = strlen(base);
+
+    for (; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == len && strncmp(at, base, len) == 0)
+            return true;
+    return job->skip;
+}
+
+static int
+start_job(struct jobs *jobs, const char *path, struct vmt_err *err)
 {
     VMT_CLEANUP(job_done) struct job job = {0};
-    struct vmt_clock *clock = jobs->config.procs->clock;
-    struct proc_spec spec;
     int r = load_job(jobs, path, &job, err);
 
     if (r < 0)
         return r;
-    spec = (struct proc_spec){
-        .argv = job.argv.v,
-        .env = job.env.v,
-        .respawn = job.respawn,
-        .use_console = job.use_console,
-        .on_exit = job.wait_for_exit ? on_job_exit : NULL,
-        .arg = jobs,
-    };
-    r = proc_start(jobs->config.procs, &spec, job.wait_for_exit ? &jobs->waiting : NULL,
-                   err);
-    if (r < 0 || !job.wait_for_exit)
-        return r;
-    *ret_waits = true;
-    r = clock->ops->timer_start(clock, jobs->config.timeout_ms, on_job_timeout, jobs,
-                                &jobs->timer);
-    if (r < 0) {
-        proc_forget(jobs->waiting);
-        jobs->waiting = NULL;
-        *ret_waits = false;
+    if (is_skipped(jobs, path, &job)) {
+        vmt_log_info("startup job %s is skipped", path);
+        return 0;
     }
+    r = run_job(jobs, path, &job, err);
+    if (r < 0 && job.poweroff_on_exit)
+        application_failed(jobs, job.argv.v[0]);
     return r;
 }
 
@@ -267,14 +313,13 @@ jobs_run(struct jobs *jobs)
 {
     while (jobs->next < jobs->paths.n) {
         const char *path = jobs->paths.v[jobs->next++];
-        bool waits = false;
         struct vmt_err err;
 
         if (jobs->next == 1)
             jobs->config.on_first(jobs->config.arg);
-        if (start_job(jobs, path, &waits, &err) < 0)
+        if (start_job(jobs, path, &err) < 0)
             report_degraded(jobs->config.report, "startup job %s: %s", path, err.msg);
-        if (waits)
+        if (jobs->waiting)
             return;
     }
     tell_done(jobs);
@@ -290,6 +335,7 @@ jobs_start(const struct jobs_config *config, struct jobs **ret_jobs)
     if (!jobs)
         return -ENOMEM;
     jobs->config = *config;
+    vmt_list_init(&jobs->runs);
     if (jobs_list(config->dir, &jobs->paths, &err) < 0)
         report_degraded(config->report, "startup jobs: %s", err.msg);
     if (clock->ops->timer_start(clock, 0, on_next, jobs, &jobs->timer) < 0 ||
@@ -309,7 +355,8 @@ jobs_free(struct jobs *jobs)
     if (!jobs)
         return;
     clock = jobs->config.procs->clock;
-    proc_forget(jobs->waiting);
+    VMT_LIST_FOREACH(at, following, &jobs->runs)
+    run_free(VMT_CONTAINER_OF(at, struct job_run, node));
     clock->ops->timer_cancel(clock, jobs->timer);
     clock->ops->timer_cancel(clock, jobs->hold);
     vmt_argv_done(&jobs->paths);

@@ -9,6 +9,7 @@
 #include "core/base/argv.h"
 
 struct jobs;
+struct proc_exit;
 struct proc_table;
 struct report;
 struct vmt_err;
@@ -17,30 +18,23 @@ struct vmt_err;
 #define JOBS_FILES_MAX 512
 #define JOBS_DEPTH_MAX 8
 
-/* One LaunchProcessRequest of a file. All zeroes is empty; job_done releases. */
-struct job {
-    struct vmt_argv argv, env; /* owned */
-    bool respawn, use_console, wait_for_exit;
-};
-
-/* Parse a startup file. Returns 0; -EINVAL for bad text, an empty argv, or respawn
- * together with wait_for_exit; -ENOMEM. Source: platform2 vm_tools/maitred/init.cc. */
-int job_parse(const char *text, size_t len, struct job *ret_job, struct vmt_err *err);
-void job_done(struct job *job);
-
 /* All regular files below dir, in byte order of their whole path. A missing dir is no
  * file. Deeper than JOBS_DEPTH_MAX or more than JOBS_FILES_MAX: -E2BIG. Links are not
  * followed. */
 int jobs_list(const char *dir, struct vmt_argv *ret_paths, struct vmt_err *err);
 
 struct jobs_config {
-    struct proc_table *procs;    /* borrowed */
-    struct report *report;       /* borrowed */
-    const char *dir;             /* borrowed for the call */
-    unsigned timeout_ms;         /* of one job with wait_for_exit */
-    unsigned hold_ms;            /* on_done runs after that even if jobs are left */
-    bool provision;              /* "provision" is added to the mount-stateful job */
+    struct proc_table *procs; /* borrowed */
+    struct report *report;    /* borrowed */
+    const char *dir;          /* borrowed for the call */
+    const char *skip;    /* names of files that are left out, with commas; borrowed */
+    unsigned timeout_ms; /* of one job with wait_for_exit that names none */
+    unsigned hold_ms;    /* on_done runs after that even if jobs are left */
+    bool provision;      /* "provision" is added to the mount-stateful job */
     void (*on_first)(void *arg); /* runs before the first job; not if there is none */
+    /* The job that the machine is there for ended, or could not be started: status 127.
+     */
+    void (*on_application)(void *arg, const char *program, const struct proc_exit *how);
     void (*on_done)(void *arg);
     void *arg; /* borrowed */
 };

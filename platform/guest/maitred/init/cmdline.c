@@ -185,6 +185,7 @@ static const struct {
     {"maitred.listen_port", set_port, offsetof(struct cmdline, host_port)},
     {"maitred.host_port", set_port, offsetof(struct cmdline, host_port)},
     {"maitred.port", set_port, offsetof(struct cmdline, port)},
+    {"maitred.skip_jobs", set_text, offsetof(struct cmdline, skip_jobs)},
     {"maitred.job_timeout", set_seconds, offsetof(struct cmdline, job_timeout_s)},
     {"maitred.root_timeout", set_seconds, offsetof(struct cmdline, root_timeout_s)},
     {"maitred.thaw_timeout", set_seconds, offsetof(struct cmdline, thaw_timeout_s)},

@@ -33,7 +33,8 @@ struct cmdline {
     enum cmdline_poweroff poweroff;
     bool root_rw;      /* "rw": no overlay over the root */
     bool root_overlay; /* a tmpfs over a read-only root; off by maitred.overlay=none */
-    char root[CMDLINE_VALUE_MAX]; /* "" if not given: stay in the initramfs */
+    char skip_jobs[CMDLINE_VALUE_MAX]; /* names of startup files, with commas */
+    char root[CMDLINE_VALUE_MAX];      /* "" if not given: stay in the initramfs */
     char rootfstype[CMDLINE_VALUE_MAX];
     char rootflags[CMDLINE_VALUE_MAX];
     struct vmt_argv

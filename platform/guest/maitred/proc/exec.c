@@ -18,6 +18,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "platform/guest/maitred/proc/login.h"
 
 extern char **environ;
 
@@ -56,6 +57,58 @@ child_fail(struct exec_shared *s, const char *stage)
     _exit(127);
 }
 
+/* Digits of n, made by hand: a vfork child leaves the library alone. */
+static size_t
+format_int(char text[12], int n)
+{
+    unsigned left = n < 0 ? 0u - (unsigned)n : (unsigned)n;
+    char *at = text + 12;
+    size_t len;
+
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (n < 0)
+        *--at = '-';
+    len = (size_t)(text + 12 - at);
+    memmove(text, at, len);
+    return len;
+}
+
+/* A kernel without the file kills whom it likes. */
+static void
+child_set_oom(int adj)
+{
+    char text[12];
+    size_t len = format_int(text, adj);
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : write(fd, text, len);
+
+    (void)n;
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* The calls of the kernel, not those of libc, which would tell its other threads. */
+static void
+child_become(struct exec_shared *s)
+{
+    const struct exec_as *as = &s->spec->as;
+    const struct login *l = as->login;
+
+    for (size_t i = 0; i < as->nrlimits; i++)
+        if (setrlimit(as->rlimits[i].resource, &as->rlimits[i].limit) < 0)
+            child_fail(s, "setrlimit");
+    if (as->oom_score_adj)
+        child_set_oom(as->oom_score_adj);
+    if (l && (syscall(SYS_setgroups, l->ngroups, l->groups) < 0 ||
+              syscall(SYS_setresgid, l->gid, l->gid, l->gid) < 0 ||
+              syscall(SYS_setresuid, l->uid, l->uid, l->uid) < 0))
+        child_fail(s, "change user");
+    if (as->cwd && chdir(as->cwd) < 0)
+        child_fail(s, "chdir");
+}
+
 /* In the vfork child: system calls only; no memory of the parent but shared is changed.
  */
 static void
@@ -74,6 +127,7 @@ child_run(struct exec_shared *s)
         child_fail(s, "dup3");
     (void)syscall(SYS_close_range, s->alive >= 0 ? CHILD_ALIVE_FD + 1u : 3u, ~0u, 0u);
     (void)umask(022);
+    child_become(s);
     exec_reset_signals();
     (void)execve(s->path, s->spec->argv, s->spec->env);
     child_fail(s, "exec");
@@ -130,13 +184,19 @@ static pid_t __attribute__((noinline)) vfork_child(struct exec_shared *shared)
 /* Would a child of this group stand still before exec? A group that cannot tell does not
  * stop it. Source: Linux 6.1, Documentation/admin-guide/cgroup-v2.rst, cgroup.freeze. */
 static bool
-group_is_frozen(int cgroup)
+group_says_frozen(int cgroup, const char *file)
 {
-    VMT_CLEANUP(vmt_closep)
-    int fd = openat(cgroup, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
+    VMT_CLEANUP(vmt_closep) int fd = openat(cgroup, file, O_RDONLY | O_CLOEXEC);
     char c = '0';
 
     return fd >= 0 && read(fd, &c, 1) == 1 && c == '1';
+}
+
+static bool
+group_is_frozen(int cgroup)
+{
+    return group_says_frozen(cgroup, "cgroup.freeze") ||
+           group_says_frozen(cgroup, "../cgroup.freeze");
 }
 
 /* To be born in the group costs less than to move there, for which the kernel waits until

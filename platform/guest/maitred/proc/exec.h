@@ -3,9 +3,26 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
+struct login;
 struct vmt_err;
+
+struct exec_rlimit {
+    int resource;
+    struct rlimit limit;
+};
+
+/* Where a program differs from us. All zeroes: nowhere. */
+struct exec_as {
+    const struct login *login; /* NULL: our user */
+    const char *cwd;           /* NULL: our working directory */
+    const struct exec_rlimit *rlimits;
+    size_t nrlimits;
+    int oom_score_adj; /* 0: ours */
+};
 
 struct exec_spec {
     char *const *argv; /* at least one; argv[0] is searched in PATH of env */
@@ -13,6 +30,7 @@ struct exec_spec {
     bool use_console;  /* 0 to 2 are /dev/console if there is one, else /dev/null */
     bool own_terminal; /* the console becomes the controlling terminal: for a shell */
     int cgroup;        /* directory of the control group to be born in; -1: ours */
+    struct exec_as as;
 };
 
 /* Start it in a session of its own, with umask 022, default signals, none blocked, and no

@@ -9,9 +9,13 @@
 
 #include "core/adapter/clock.h"
 #include "core/base/argv.h"
+#include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/proc/exec.h"
+#include "platform/guest/maitred/proc/extra.h"
+#include "platform/guest/maitred/proc/group.h"
+#include "platform/guest/maitred/proc/login.h"
 #include "platform/guest/maitred/proc/respawn.h"
 
 /* A frozen table tries again after so long. */
@@ -26,9 +30,12 @@ struct proc {
     bool respawn, use_console, own_terminal;
     bool abandoned;
     struct respawn starts;
-    struct vmt_timer *timer; /* owned by the clock */
-    proc_exit_fn *on_exit;   /* NULL: forgotten, or nobody asked */
-    void *arg;               /* borrowed */
+    struct vmt_timer *timer;  /* owned by the clock */
+    proc_exit_fn *on_exit;    /* NULL: forgotten, or nobody asked */
+    void *arg;                /* borrowed */
+    struct proc_extra *extra; /* owned; NULL: nothing special */
+    int cgroup;               /* owned: a group of its own; -1: none */
+    uint64_t note;            /* see proc_table_each_group */
 };
 
 static void
@@ -43,6 +50,14 @@ proc_free(struct proc *p)
     if (p->abandoned)
         p->table->abandoned--;
     p->table->clock->ops->timer_cancel(p->table->clock, p->timer);
+    if (p->cgroup >= 0) {
+        if (p->table->on_group_over)
+            p->table->on_group_over(p->table->group_arg, p->extra->cgroup, p->cgroup,
+                                    &p->note);
+        group_remove(p->table->cgroups, p->extra->cgroup);
+    }
+    vmt_closep(&p->cgroup);
+    proc_extra_free(p->extra);
     vmt_argv_done(&p->argv);
     vmt_argv_done(&p->env);
     free(p);
@@ -52,7 +67,7 @@ VMT_DEFINE_FREEP(struct proc, proc_free)
 void
 proc_table_init(struct proc_table *table, struct vmt_clock *clock)
 {
-    *table = (struct proc_table){.clock = clock, .cgroup = -1};
+    *table = (struct proc_table){.clock = clock, .cgroup = -1, .cgroups = -1};
     vmt_list_init(&table->procs);
 }
 
@@ -63,22 +78,102 @@ proc_table_done(struct proc_table *table)
     proc_free(VMT_CONTAINER_OF(at, struct proc, node));
 }
 
-static int
-proc_exec(struct proc *p, struct vmt_err *err)
+static void
+degraded(const struct proc *p, const struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_freep) char **env = exec_env(p->env.v);
-    struct exec_spec spec = {
+    vmt_log_error("%s: %s", p->argv.v[0], err->msg);
+    if (p->table->on_degraded)
+        p->table->on_degraded(p->table->arg, p->argv.v[0], err->msg);
+}
+
+/* A program without its group or a limit is better than none. */
+static void
+proc_make_group(struct proc *p)
+{
+    struct vmt_err err;
+
+    if (!p->extra || !*p->extra->cgroup || p->cgroup >= 0 || p->table->cgroups < 0)
+        return;
+    if (group_open(p->table->cgroups, p->extra->cgroup, &p->cgroup, &err) < 0 ||
+        group_limit(p->table->cgroups, p->cgroup, &p->extra->limits, &err) < 0)
+        degraded(p, &err);
+}
+
+static bool
+has_variable(const struct vmt_argv *env, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < env->n; i++)
+        if (strncmp(env->v[i], name, len) == 0 && env->v[i][len] == '=')
+            return true;
+    return false;
+}
+
+/* What login(1) sets, unless it was given. Returns 0 or -ENOMEM. */
+static int
+add_login_env(const struct proc *p, const struct login *l, struct vmt_argv *env)
+{
+    for (size_t i = 0; i < p->env.n; i++)
+        vmt_argv_add(env, p->env.v[i]);
+    if (l && *l->name) {
+        const char *const rows[][2] = {
+            {"HOME", *l->home ? l->home : "/"},
+            {"USER", l->name},
+            {"LOGNAME", l->name},
+            {"SHELL", *l->shell ? l->shell : "/bin/sh"},
+        };
+
+        for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)
+            if (!has_variable(&p->env, rows[i][0]))
+                vmt_argv_addf(env, "%s=%s", rows[i][0], rows[i][1]);
+    }
+    return vmt_argv_finish(env, NULL);
+}
+
+static int
+proc_exec_as(struct proc *p, const struct login *login, struct vmt_err *err)
+{
+    static const struct proc_extra nothing;
+    const struct proc_extra *x = p->extra ? p->extra : &nothing;
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv pairs = {0};
+    int r = add_login_env(p, login, &pairs);
+    VMT_CLEANUP(vmt_freep) char **env = r < 0 ? NULL : exec_env(pairs.v);
+    const struct exec_spec spec = {
         .argv = p->argv.v,
         .env = env,
         .use_console = p->use_console,
         .own_terminal = p->own_terminal,
-        .cgroup = p->table->cgroup,
+        .cgroup = p->cgroup >= 0 ? p->cgroup : p->table->cgroup,
+        .as = {.login = login,
+               .cwd = x->cwd,
+               .rlimits = x->rlimits,
+               .nrlimits = x->nrlimits,
+               .oom_score_adj = x->oom_score_adj},
     };
 
     if (!env)
         return vmt_err_set(err, ENOMEM, "start %s", p->argv.v[0]);
-    respawn_started(&p->starts, p->table->clock->ops->now_ms(p->table->clock));
     return exec_start(&spec, &p->pid, err);
+}
+
+static int
+proc_exec(struct proc *p, struct vmt_err *err)
+{
+    const struct proc_extra *x = p->extra;
+    struct login login;
+    int r;
+
+    respawn_started(&p->starts, p->table->clock->ops->now_ms(p->table->clock));
+    if (!x || (!x->user && !x->group)) {
+        proc_make_group(p);
+        return proc_exec_as(p, NULL, err);
+    }
+    r = login_find(x->user ? x->user : "", x->group ? x->group : "", &login, err);
+    if (r < 0)
+        return vmt_err_wrap(err, r, "start %s", p->argv.v[0]);
+    proc_make_group(p);
+    return proc_exec_as(p, &login, err);
 }
 
 static void proc_on_timer(void *arg);
@@ -158,7 +253,11 @@ proc_ended(struct proc *p, const struct proc_exit *how)
     void *arg = p->arg;
 
     log_exit(p, how);
+    if (p->extra && p->extra->respawn_on_failure && !is_failure(how))
+        p->respawn = false;
     if (p->respawn) {
+        if (p->extra && p->extra->kill_children && p->cgroup >= 0)
+            (void)group_kill(p->cgroup);
         if (p->table->on_failed && is_failure(how))
             p->table->on_failed(p->table->arg, p->argv.v[0]);
         proc_restart(p);
@@ -238,7 +337,8 @@ proc_new(struct proc_table *table, const struct proc_spec *spec)
                        .use_console = spec->use_console,
                        .own_terminal = spec->own_terminal,
                        .on_exit = spec->on_exit,
-                       .arg = spec->arg};
+                       .arg = spec->arg,
+                       .cgroup = -1};
     for (size_t i = 0; spec->argv && spec->argv[i]; i++)
         vmt_argv_add(&p->argv, spec->argv[i]);
     for (size_t i = 0; spec->env && spec->env[i]; i++)
@@ -256,6 +356,13 @@ table_add(struct proc_table *table, struct proc *p)
     return p;
 }
 
+/* A program that cannot be there is not waited for. */
+static bool
+is_hopeless(const struct proc *p, int r)
+{
+    return !p->respawn || r == -ENOENT || r == -EACCES;
+}
+
 int
 proc_start(struct proc_table *table, const struct proc_spec *spec, struct proc **ret_proc,
            struct vmt_err *err)
@@ -264,13 +371,15 @@ proc_start(struct proc_table *table, const struct proc_spec *spec, struct proc *
     struct proc *added;
     int r = check_room(table, err);
 
-    if (r < 0)
-        return r;
-    p = proc_new(table, spec);
-    if (!p)
-        return vmt_err_set(err, ENOMEM, "start a process");
+    if (r == 0)
+        p = proc_new(table, spec);
+    if (!p) {
+        proc_extra_free(spec->extra);
+        return r < 0 ? r : vmt_err_set(err, ENOMEM, "start a process");
+    }
+    p->extra = spec->extra;
     r = proc_exec(p, err);
-    if (r < 0 && (!p->respawn || r == -ENOENT || r == -EACCES))
+    if (r < 0 && is_hopeless(p, r))
         return r;
     added = table_add(table, vmt_take_ptr(&p));
     if (r < 0)
@@ -313,4 +422,16 @@ pid_t
 proc_pid(const struct proc *proc)
 {
     return proc->pid;
+}
+
+void
+proc_table_each_group(struct proc_table *table, proc_group_fn *fn, void *arg)
+{
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+
+        if (p->cgroup >= 0)
+            fn(arg, p->extra->cgroup, p->cgroup, &p->note);
+    }
 }

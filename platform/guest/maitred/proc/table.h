@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "core/base/list.h"
@@ -12,6 +13,7 @@
 #define PROC_MAX 4096 /* entries; a host that wants more has lost its way */
 
 struct proc;
+struct proc_extra;
 struct vmt_clock;
 struct vmt_err;
 
@@ -35,7 +37,13 @@ struct proc_spec {
     bool own_terminal;     /* see exec.h */
     proc_exit_fn *on_exit; /* may be NULL; not with respawn */
     void *arg;             /* borrowed until on_exit or proc_forget */
+    /* Or NULL. proc_start takes it over, also when it fails. */
+    struct proc_extra *extra;
 };
+
+/* A control group of one program: its name and its directory; note is a number that is
+ * kept with it, 0 at first. */
+typedef void proc_group_fn(void *arg, const char *group, int cgroup, uint64_t *note);
 
 /* One per process; PID 1 reaps orphans with it, a service only its own children. */
 struct proc_table {
@@ -44,14 +52,20 @@ struct proc_table {
     size_t n;
     size_t abandoned; /* of them, see proc_abandon */
     bool stopped;     /* no more starts */
-    /* Directory of the control group that programs are started in; borrowed, -1: none. */
-    int cgroup;
+    /* Directories of control groups; borrowed, -1: none. That of programs without one of
+     * their own, and the one above it, where the others are. */
+    int cgroup, cgroups;
     bool frozen; /* it is: no starts until it is not */
     /* A program that is to be respawned ended with an error or a signal; it is given up.
      * Both may be NULL. */
     void (*on_failed)(void *arg, const char *program);
     void (*on_given_up)(void *arg, const char *program);
+    /* A program runs without something that it was to have. May be NULL. */
+    void (*on_degraded)(void *arg, const char *program, const char *why);
     void *arg; /* borrowed */
+    /* The program of a group is over. May be NULL. */
+    proc_group_fn *on_group_over;
+    void *group_arg; /* borrowed */
 };
 
 void proc_table_init(struct proc_table *table, struct vmt_clock *clock);
@@ -64,9 +78,11 @@ void proc_table_reap(struct proc_table *table);
 /* Shutdown begins: nothing is started or respawned any more. Workers still are. */
 void proc_table_stop(struct proc_table *table);
 
-/* Start a program. Returns 0; -ESHUTDOWN after proc_table_stop; -EAGAIN for a full table
- * or a frozen one; -ENOMEM; what exec_start says: with respawn it is then tried again as
- * after an exit, unless the program is not there. ret_proc may be NULL. */
+/* Start a program. What is in its control group and how it is limited is decided then; a
+ * limit that the kernel refuses is told by on_degraded. Returns 0; -ESHUTDOWN after
+ * proc_table_stop; -EAGAIN for a full table or a frozen one; -ENOMEM; what exec_start
+ * says: with respawn it is then tried again as after an exit, unless the program is not
+ * there. ret_proc may be NULL. */
 int proc_start(struct proc_table *table, const struct proc_spec *spec,
                struct proc **ret_proc, struct vmt_err *err);
 
@@ -83,3 +99,6 @@ void proc_abandon(struct proc *proc);
 
 /* 0 while it waits for its respawn. */
 pid_t proc_pid(const struct proc *proc);
+
+/* Each process of the table that has a control group of its own. */
+void proc_table_each_group(struct proc_table *table, proc_group_fn *fn, void *arg);

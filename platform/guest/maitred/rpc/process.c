@@ -1,22 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* LaunchProcess. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <vm_guest.pb-c.h>
 
-#include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/agent/application.h"
+#include "platform/guest/maitred/agent/job.h"
+#include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 
-/* A call that waits for the end of its process. */
+/* A program whose end somebody wants to know. */
 struct launch {
-    struct rpc_server_call *call; /* finished by us; NULL when the caller went away */
+    struct agent *agent; /* borrowed */
+    struct rpc_server_call
+        *call;     /* finished by us; NULL: nobody waits, or not any more */
+    char *program; /* owned; NULL: the machine does not go off with it */
 };
+
+static void
+launch_free(struct launch *launch)
+{
+    if (launch)
+        free(launch->program);
+    free(launch);
+}
+VMT_DEFINE_FREEP(struct launch, launch_free)
 
 static void
 reply(struct rpc_server_call *call, VmTools__ProcessStatus status, int code)
@@ -31,13 +46,15 @@ reply(struct rpc_server_call *call, VmTools__ProcessStatus status, int code)
 static void
 on_exit_of_process(void *arg, const struct proc_exit *how)
 {
-    VMT_CLEANUP(vmt_freep) struct launch *launch = arg;
+    VMT_CLEANUP(launch_freep) struct launch *launch = arg;
 
     if (launch->call)
         reply(launch->call,
               how->kind == PROC_EXITED ? VM_TOOLS__PROCESS_STATUS__EXITED
                                        : VM_TOOLS__PROCESS_STATUS__SIGNALED,
               how->code);
+    if (launch->program)
+        application_ended(launch->agent, launch->program, how);
 }
 
 /* The process runs on; nobody is told how it ended. */
@@ -49,45 +66,50 @@ on_cancel(void *arg)
     launch->call = NULL;
 }
 
-static int
-check_request(const VmTools__LaunchProcessRequest *req, struct vmt_err *err)
+static struct launch *
+launch_new(struct agent *agent, const struct job *job)
 {
-    if (req->n_argv == 0 || !req->argv[0][0])
-        return vmt_err_setx(err, EINVAL, "argv is empty");
-    if (req->respawn && req->wait_for_exit)
-        return vmt_err_setx(err, EINVAL, "respawn and wait_for_exit exclude each other");
-    for (size_t i = 0; i < req->n_env; i++) {
-        if (!req->env[i]->key[0] || strchr(req->env[i]->key, '='))
-            return vmt_err_setx(err, EINVAL, "a name in env is empty or has a '='");
+    VMT_CLEANUP(launch_freep) struct launch *launch = calloc(1, sizeof(*launch));
+
+    if (!launch)
+        return NULL;
+    launch->agent = agent;
+    if (job->poweroff_on_exit) {
+        launch->program = strdup(job->argv.v[0]);
+        if (!launch->program)
+            return NULL;
     }
-    return 0;
+    return vmt_take_ptr(&launch);
+}
+
+/* A group of its own for what has limits or is started again; the rest shares one, since
+ * a group costs more than a small program. */
+static void
+choose_group(struct agent *agent, const struct job *job)
+{
+    const char *base = strrchr(job->argv.v[0], '/');
+    char prefix[32];
+
+    if (!job->has_limits && !job->respawn)
+        return;
+    (void)snprintf(prefix, sizeof(prefix), "call-%u-", ++agent->launches);
+    group_name(job->extra->cgroup, prefix, base ? base + 1 : job->argv.v[0]);
 }
 
 static int
-launch(struct agent *agent, const VmTools__LaunchProcessRequest *req,
-       struct launch *waiting, struct vmt_err *err)
+launch(struct agent *agent, struct job *job, struct launch *watching, struct vmt_err *err)
 {
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv env = {0};
     struct proc_spec spec = {
-        .respawn = req->respawn,
-        .use_console = req->use_console,
-        .on_exit = waiting ? on_exit_of_process : NULL,
-        .arg = waiting,
+        .argv = job->argv.v,
+        .env = job->env.v,
+        .respawn = job->respawn,
+        .use_console = job->use_console,
+        .on_exit = watching ? on_exit_of_process : NULL,
+        .arg = watching,
     };
-    int r;
 
-    for (size_t i = 0; i < req->n_argv; i++)
-        vmt_argv_add(&argv, req->argv[i]);
-    for (size_t i = 0; i < req->n_env; i++)
-        vmt_argv_addf(&env, "%s=%s", req->env[i]->key, req->env[i]->value);
-    r = vmt_argv_finish(&argv, err);
-    if (r == 0)
-        r = vmt_argv_finish(&env, err);
-    if (r < 0)
-        return r;
-    spec.argv = argv.v;
-    spec.env = env.v;
+    choose_group(agent, job);
+    spec.extra = vmt_take_ptr(&job->extra);
     return proc_start(&agent->procs, &spec, NULL, err);
 }
 
@@ -104,14 +126,41 @@ answer_failure(struct rpc_server_call *call, int r, const struct vmt_err *err)
     vmt_log_warning("LaunchProcess failed: %s", err->msg);
 }
 
+/* Start job for call; the answer is given now or when it ends. */
+static void
+serve(struct agent *agent, struct rpc_server_call *call, struct job *job)
+{
+    VMT_CLEANUP(launch_freep) struct launch *watching = NULL;
+    struct vmt_err err;
+    int r;
+
+    if (job->wait_for_exit || job->poweroff_on_exit) {
+        watching = launch_new(agent, job);
+        if (!watching) {
+            rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
+            return;
+        }
+    }
+    r = launch(agent, job, watching, &err);
+    if (r < 0) {
+        answer_failure(call, r, &err);
+        return;
+    }
+    if (job->wait_for_exit) {
+        watching->call = call;
+        rpc_server_call_on_cancel(call, on_cancel, watching);
+    } else {
+        reply(call, VM_TOOLS__PROCESS_STATUS__LAUNCHED, 0);
+    }
+    watching = NULL; /* on_exit_of_process frees it */
+}
+
 void
 handle_launch_process(void *ctx, struct rpc_server_call *call,
                       const ProtobufCMessage *request)
 {
-    const VmTools__LaunchProcessRequest *req =
-        (const VmTools__LaunchProcessRequest *)request;
-    VMT_CLEANUP(vmt_freep) struct launch *waiting = NULL;
-    const struct agent *agent = ctx;
+    VMT_CLEANUP(job_done) struct job job = {0};
+    struct agent *agent = ctx;
     struct vmt_err err;
     int r;
 
@@ -121,27 +170,11 @@ handle_launch_process(void *ctx, struct rpc_server_call *call,
             "this guest does not know who it is: SetIdentity comes first");
         return;
     }
-    if (check_request(req, &err) < 0) {
-        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
-        return;
-    }
-    if (req->wait_for_exit) {
-        waiting = calloc(1, sizeof(*waiting));
-        if (!waiting) {
-            rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
-            return;
-        }
-        waiting->call = call;
-    }
-    r = launch(ctx, req, waiting, &err);
-    if (r < 0) {
-        answer_failure(call, r, &err);
-        return;
-    }
-    if (!waiting) {
-        reply(call, VM_TOOLS__PROCESS_STATUS__LAUNCHED, 0);
-        return;
-    }
-    rpc_server_call_on_cancel(call, on_cancel, waiting);
-    (void)vmt_take_ptr(&waiting); /* on_exit_of_process frees it */
+    r = job_from_request((const VmTools__LaunchProcessRequest *)request, &job, &err);
+    if (r < 0)
+        rpc_server_call_fail(call,
+                             r == -ENOMEM ? RPC_RESOURCE_EXHAUSTED : RPC_INVALID_ARGUMENT,
+                             "%s", err.msg);
+    else
+        serve(agent, call, &job);
 }
