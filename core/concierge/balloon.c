@@ -21,8 +21,9 @@
 #define PASS_SHIFT_MAX 4u
 
 /* Not 0: until the first look at a VM its balloon may hold something, so a look is due.
- */
+ * The daemon before, or the VM that a snapshot was made of, may have wanted something. */
 #define NOT_LOOKED_AT 1u
+#define NOT_KNOWN 1u
 
 void
 balloons_init(struct concierge *c)
@@ -46,6 +47,7 @@ vm_balloon_init(struct concierge_vm *vm)
     vmt_list_init(&vm->balloon.waiters);
     vm->balloon.guest.ram = (uint64_t)vm->mem_mib << 20;
     vm->balloon.guest.balloon = NOT_LOOKED_AT;
+    vm->balloon.guest.target = NOT_KNOWN;
 }
 
 /* The round goes on without vm. */
@@ -71,9 +73,11 @@ on_set(void *arg, int result, const struct vmt_err *err)
     struct concierge_vm *vm = arg;
 
     vm->balloon.setting = false;
-    if (result < 0)
-        vmt_log_debug("balloon not set: %s vm=%s cid=%u", vmt_err_text(err), vm->key,
-                      vm->cid);
+    if (result == 0)
+        return;
+    vm->balloon.guest.target = NOT_KNOWN;
+    vmt_log_debug("balloon not set: %s vm=%s cid=%u", vmt_err_text(err), vm->key,
+                  vm->cid);
 }
 
 static void
@@ -84,8 +88,9 @@ set_balloon(struct concierge_vm *vm, uint64_t bytes)
     vmt_log_debug("balloon from %llu to %llu MiB vm=%s cid=%u",
                   (unsigned long long)(vm->balloon.sample.balloon >> 20),
                   (unsigned long long)(bytes >> 20), vm->key, vm->cid);
-    if (hv->ops->balloon_set(vm->hv, bytes, on_set, vm) == 0)
-        vm->balloon.setting = true;
+    vm->balloon.setting = hv->ops->balloon_set(vm->hv, bytes, on_set, vm) == 0;
+    if (!vm->balloon.setting)
+        vm->balloon.guest.target = NOT_KNOWN;
 }
 
 static void

@@ -98,7 +98,8 @@ balloon_wants_look(const struct balloon_budget *budget, const struct balloon_gue
 {
     int64_t most = bytes(guest->ram) - bytes(guest_floor(guest->ram));
 
-    return guest->balloon > 0 || budget->above < (int64_t)NEAR || most > budget->above;
+    return guest->balloon > 0 || guest->target > 0 || budget->above < (int64_t)NEAR ||
+           most > budget->above;
 }
 
 /* A guest that lives below the mark with no balloon to blame has a mark of its own. */
@@ -198,7 +199,8 @@ balloon_decide(struct balloon_budget *budget, struct balloon_guest *guest,
         budget->above += bytes(guest->target) - bytes(actual);
         return false;
     }
-    if (!is_worth(delta, guest_above, budget->above) || target == bytes(actual))
+    if (!is_worth(delta, guest_above, budget->above) ||
+        (target == bytes(actual) && target == bytes(guest->target)))
         return false;
     budget->above += target - bytes(actual);
     guest->target = *ret_target = (uint64_t)target;

@@ -34,7 +34,7 @@ struct balloon_guest {
     uint64_t critical; /* available below this hurts it; 0: not looked at yet */
     uint64_t previous; /* available at the last look */
     uint64_t balloon;  /* at the last look */
-    uint64_t target;   /* that was set last */
+    uint64_t target;   /* that was set last, or not 0 if nobody knows what was */
     uint64_t said;     /* available as the guest reported it */
     uint64_t said_at;  /* what the balloon held when it began to say so */
     unsigned repeats;  /* looks that found the same */
@@ -45,12 +45,14 @@ struct balloon_guest {
 /* Begin a step: what is there to share. */
 void balloon_budget_begin(struct balloon_budget *budget, const struct balloon_host *host);
 
-/* Could a look at this guest lead to any change? No while it holds nothing and the host
- * has more to spare than the guest could even have free: then nobody is asked. */
+/* Could a look at this guest lead to any change? No while it neither holds nor shall hold
+ * anything and the host has more to spare than the guest could even have free: then
+ * nobody is asked. */
 bool balloon_wants_look(const struct balloon_budget *budget,
                         const struct balloon_guest *guest);
 
 /* Decide about one guest, and charge the change to the budget. Returns whether the
- * balloon is to be set to *ret_target bytes. */
+ * balloon is to be set to *ret_target bytes: also to what it holds already, if it was set
+ * to something that the guest has not come to yet. */
 bool balloon_decide(struct balloon_budget *budget, struct balloon_guest *guest,
                     const struct balloon_sample *sample, uint64_t *ret_target);

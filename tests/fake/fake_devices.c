@@ -432,6 +432,14 @@ fake_process_balloon(const struct fake_process *process)
     return process->devices.balloon;
 }
 
+void
+fake_process_stick_balloon(struct fake_process *process, bool stuck)
+{
+    if (stuck && !process->devices.stuck)
+        process->devices.inflated = process->devices.balloon;
+    process->devices.stuck = stuck;
+}
+
 int
 fake_process_saved(const struct fake_process *process)
 {

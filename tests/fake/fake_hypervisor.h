@@ -135,6 +135,9 @@ int fake_process_usb(const struct fake_process *process, unsigned port);
 #define FAKE_STATE_BYTES 40
 /* Bytes that the balloon was last set to. */
 uint64_t fake_process_balloon(const struct fake_process *process);
+/* The guest's driver is busy: its balloon holds what it does now, until it no longer is.
+ */
+void fake_process_stick_balloon(struct fake_process *process, bool stuck);
 /* The number of the descriptor that it was last saved to, or -1. */
 int fake_process_saved(const struct fake_process *process);
 /* What memory answers from now on, but for balloon, which follows balloon_set. NULL:

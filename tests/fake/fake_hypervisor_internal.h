@@ -34,7 +34,9 @@ struct fake_devices {
     unsigned usb_slot; /* 0: no controller yet */
     char vsock[FAKE_TEXT_MAX];
     bool has_vsock, stubborn;
-    uint64_t balloon;
+    uint64_t balloon;  /* that it shall hold */
+    uint64_t inflated; /* that it holds, while stuck */
+    bool stuck;
     struct hypervisor_memory memory;
     bool has_memory;
     int saved;

@@ -57,7 +57,8 @@ fake_call_fire(void *arg)
         result = c->apply(vm->process, c);
     if (vm->process) {
         memory = vm->process->devices.memory;
-        memory.balloon = vm->process->devices.balloon;
+        memory.balloon = vm->process->devices.stuck ? vm->process->devices.inflated
+                                                    : vm->process->devices.balloon;
     }
     fake_call_free(c);
     (void)vmt_err_setx(&err, result < 0 ? -result : EINVAL, "scripted failure");

@@ -108,6 +108,81 @@ a_host_in_need_takes_memory_and_gives_it_back(void **state)
     world_done(&w);
 }
 
+/* Its guest is about to give, and has not begun. Returns what it shall give. */
+static uint64_t
+want_of_a_slow_guest(struct world *w)
+{
+    guest_has(w, "a", 200 * MIB);
+    fake_process_stick_balloon(process_of(w, "a"), true);
+    fake_host_set_memory(w->host, &poor);
+    for (int i = 0; i < 30 && fake_process_balloon(process_of(w, "a")) == 0; i++)
+        world_run(w, 1000);
+    return fake_process_balloon(process_of(w, "a"));
+}
+
+static void
+a_need_that_is_over_before_the_guest_gives_is_called_off(void **state)
+{
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "a");
+    assert_true(want_of_a_slow_guest(&w) > 0);
+    fake_host_set_memory(w.host, &rich);
+    world_run(&w, 500);
+    fake_process_stick_balloon(process_of(&w, "a"), false); /* it gives it all at once */
+    world_run(&w, 60000);
+    assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
+    assert_true(want_of_a_slow_guest(&w) > 0);
+    fake_host_set_memory(w.host, &rich);
+    world_run(&w, 60000); /* it still has not begun */
+    assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
+    stop_and_free(&w, "a", g);
+    world_done(&w);
+}
+
+static void
+the_next_daemon_calls_off_what_the_last_asked_for(void **state)
+{
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "a");
+    assert_true(want_of_a_slow_guest(&w) > 0);
+    world_kill_daemon(&w);
+    fake_host_set_memory(w.host, &rich);
+    world_start_daemon(&w);
+    world_run(&w, 60000);
+    assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
+    stop_and_free(&w, "a", g);
+    world_done(&w);
+}
+
+static void
+what_the_hypervisor_did_not_do_is_asked_for_again(void **state)
+{
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "a");
+    assert_true(want_of_a_slow_guest(&w) > 0);
+    fake_hypervisor_behaviour(w.hv)->fail[FAKE_OP_BALLOON_SET] = EIO;
+    fake_host_set_memory(w.host, &rich);
+    world_run(&w, 60000);
+    assert_true(fake_process_balloon(process_of(&w, "a")) > 0);
+    fake_hypervisor_behaviour(w.hv)->fail[FAKE_OP_BALLOON_SET] = 0;
+    world_run(&w, 60000);
+    assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
+    stop_and_free(&w, "a", g);
+    world_done(&w);
+}
+
 static void
 a_rich_host_asks_a_small_guest_once_and_an_empty_daemon_nobody(void **state)
 {
@@ -342,6 +417,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_in_need_takes_memory_and_gives_it_back),
+        cmocka_unit_test(a_need_that_is_over_before_the_guest_gives_is_called_off),
+        cmocka_unit_test(the_next_daemon_calls_off_what_the_last_asked_for),
+        cmocka_unit_test(what_the_hypervisor_did_not_do_is_asked_for_again),
         cmocka_unit_test(a_rich_host_asks_a_small_guest_once_and_an_empty_daemon_nobody),
         cmocka_unit_test(a_guest_without_statistics_is_asked_more_and_more_rarely),
         cmocka_unit_test(a_hypervisor_that_hangs_is_asked_once_and_delays_nobody),

@@ -163,6 +163,32 @@ nobody_is_asked_while_the_host_has_more_than_guests_could_have(void **state)
 }
 
 static void
+what_a_guest_has_not_begun_to_give_is_called_off(void **state)
+{
+    struct balloon_host host = {.total = 8 * GIB, .available = 0};
+    struct balloon_guest guest = {.ram = GIB};
+    struct balloon_sample sample = {900 * MIB, 0};
+    struct balloon_budget budget = {0};
+    uint64_t target = 0;
+    unsigned looks = 0;
+
+    (void)state;
+    balloon_budget_begin(&budget, &host);
+    assert_true(balloon_decide(&budget, &guest, &sample, &target));
+    assert_true(target > 400 * MIB);
+    balloon_budget_begin(&budget, &roomy); /* and the guest has not moved yet */
+    assert_true(balloon_wants_look(&budget, &guest));
+    while (!balloon_decide(&budget, &guest, &sample, &target)) {
+        assert_true(balloon_wants_look(&budget, &guest));
+        assert_true(++looks < 10);
+        balloon_budget_begin(&budget, &roomy);
+    }
+    assert_int_equal(target, 0);
+    balloon_budget_begin(&budget, &roomy);
+    assert_false(balloon_wants_look(&budget, &guest));
+}
+
+static void
 the_look_that_is_spared_would_have_changed_nothing(void **state)
 {
     (void)state;
@@ -445,6 +471,7 @@ main(void)
         cmocka_unit_test(the_critical_mark_follows_a_small_guest_but_not_to_nothing),
         cmocka_unit_test(a_host_that_stalls_counts_as_poorer_and_recovers_slowly),
         cmocka_unit_test(nobody_is_asked_while_the_host_has_more_than_guests_could_have),
+        cmocka_unit_test(what_a_guest_has_not_begun_to_give_is_called_off),
         cmocka_unit_test(the_look_that_is_spared_would_have_changed_nothing),
         cmocka_unit_test(an_old_report_is_corrected_by_what_the_balloon_took_since),
         cmocka_unit_test(absurd_numbers_stay_within_bounds),
