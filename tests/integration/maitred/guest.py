@@ -105,7 +105,7 @@ def make_initrd(out):
     cpio(entries, out)
 
 
-def make_root(out, files, without=()):
+def make_root(out, files, without=(), more_modules=()):
     """A squashfs with busybox, the modules of IN_ROOT, and files: {path: text or bytes}, of which
     programs are executable; without names applets that busybox shall not play."""
     modules = Modules()
@@ -120,7 +120,7 @@ def make_root(out, files, without=()):
             if applet not in ("busybox", *without):
                 (top / "bin" / applet).symlink_to("busybox")
         target = top / "lib/modules" / modules.release
-        for path in modules.resolve(IN_ROOT, set()):
+        for path in modules.resolve([*IN_ROOT, *more_modules], set()):
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(modules.top / path, target / path)
         for name in ("modules.dep", "modules.alias", "modules.symbols"):

@@ -253,7 +253,10 @@ def the_rest(vm):
     vm.call("PrepareToSuspend", empty)
     vm.call("ConfigureContainerGuest", pb.ConfigureContainerGuestRequest(container_token="t0k"))
     assert vm.sh("cat /dev/.container_token; echo") == "t0k\n"
-    vm.call("StartTermina", pb.StartTerminaRequest(), "UNIMPLEMENTED")
+    # This root has no programs for containers.
+    text = vm.call("StartTermina", pb.StartTerminaRequest(lxd_ipv4_subnet="100.115.92.193/28"),
+                   "FAILED_PRECONDITION")
+    assert "lxcfs" in text, text
     report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
                                      timeout=guest.PATIENCE)
     names = [p.name for p in report.phases]

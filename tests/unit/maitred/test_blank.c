@@ -36,6 +36,11 @@ a_disk_with_a_superblock_anywhere_is_not_blank(void **state)
     assert_int_equal(check_with_byte(8 * MIB, 2 * MIB - 1), 0); /* the end of the head */
     assert_int_equal(check_with_byte(8 * MIB, 8 * MIB - 512), 0); /* the second GPT */
     assert_int_equal(check_with_byte(8 * MIB, 8 * MIB - 1), 0);
+    /* Without their first superblock: trees of a btrfs, the copy of its superblock. */
+    assert_int_equal(check_with_byte(1024 * MIB, -1), 1);
+    assert_int_equal(check_with_byte(1024 * MIB, 30408704), 0);
+    assert_int_equal(check_with_byte(1024 * MIB, 64 * MIB + 64), 0);
+    assert_int_equal(check_with_byte(1024 * MIB, 1024 * MIB - MIB), 0);
 }
 
 static void

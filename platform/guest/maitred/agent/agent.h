@@ -9,6 +9,7 @@
 #include "platform/guest/maitred/init/boot.h"
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/rpc/balloon.h"
+#include "platform/guest/maitred/rpc/termina.h"
 
 struct application;
 struct events;
@@ -74,6 +75,7 @@ struct agent {
     size_t nwaiting;
     struct resize resize;
     struct balloon balloon;
+    struct termina termina;
 };
 
 /* Serve the host on vsock; as PID 1 also start the services and jobs and report ready.

@@ -299,6 +299,19 @@ proc_table_reap(struct proc_table *table)
     }
 }
 
+bool
+proc_table_has(struct proc_table *table, const char *program)
+{
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        const struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+
+        if (p->respawn && strcmp(p->argv.v[0], program) == 0)
+            return true;
+    }
+    return false;
+}
+
 void
 proc_table_stop(struct proc_table *table)
 {

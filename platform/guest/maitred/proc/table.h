@@ -93,6 +93,9 @@ int proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void 
 /* on_exit will not run; the process is still reaped. NULL is legal. */
 void proc_forget(struct proc *proc);
 
+/* Is a program that is to be respawned started under this name, or waits for that? */
+bool proc_table_has(struct proc_table *table, const char *program);
+
 /* As proc_forget, for one that was killed and may hang in the kernel for a long time:
  * until it ends it is counted in table->abandoned. */
 void proc_abandon(struct proc *proc);

@@ -27,6 +27,7 @@
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/look.h"
+#include "platform/guest/maitred/rpc/stateful.h"
 
 #define HOST_KEEPS (INT64_C(1) << 30)
 
@@ -105,7 +106,7 @@ update(struct balloon_order *order)
     char path[320];
     int r;
 
-    if (statfs(LOOK_STATEFUL_DIR, &fs) < 0 || stat(LOOK_STATEFUL_DIR, &st) < 0)
+    if (statfs(STATEFUL_DIR, &fs) < 0 || stat(STATEFUL_DIR, &st) < 0)
         return -errno;
     if (fs.f_type != EXT4_SUPER_MAGIC)
         return -EOPNOTSUPP;

@@ -5,6 +5,7 @@
 
 struct vmt_err;
 
-/* 1 when the first 2 MiB and the last 1 MiB of the device are zero: every file system,
- * partition table, RAID and LVM keeps a superblock in one of them. 0 when not; -errno. */
+/* 1 when the device is zero at the front (64 MiB and a little), in samples all over it,
+ * and at its end: where every file system, partition table, RAID and LVM keeps something,
+ * be it after the loss of its superblock. 0 when not; -errno. */
 int blank_check(const char *device, struct vmt_err *err);

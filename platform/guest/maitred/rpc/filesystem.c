@@ -20,9 +20,9 @@
 #include "core/base/err.h"
 #include "core/base/str.h"
 #include "platform/guest/maitred/agent/mountinfo.h"
+#include "platform/guest/maitred/rpc/stateful.h"
 #include "platform/linux/os/paths.h"
 
-#define STATEFUL_DIR "/mnt/stateful"
 #define SYS_BLOCK "/sys/block"
 
 /* Source: Linux 6.1, fs/ext4/ext4.h. */
@@ -98,13 +98,25 @@ take_mount(const struct mountinfo *m, struct filesystem *fs)
     return true;
 }
 
+/* Are these the same block device? It has several names. */
+static bool
+is_device(const char *source, const char *device)
+{
+    struct stat a, b;
+
+    if (strcmp(source, device) == 0)
+        return true;
+    return vmt_str_has_prefix(source, "/dev/") && stat(source, &a) == 0 &&
+           stat(device, &b) == 0 && S_ISBLK(a.st_mode) && a.st_rdev == b.st_rdev;
+}
+
 /* Is this the mount that is looked for? device "" looks for the stateful disk: then 2 is
  * surely it, and 1 only if there is nothing better. */
 static int
 rate_mount(const struct mountinfo *m, const char *device)
 {
     if (*device)
-        return strcmp(m->source, device) == 0 ? 2 : 0;
+        return is_device(m->source, device) ? 2 : 0;
     if (strcmp(m->target, STATEFUL_DIR) == 0)
         return 2;
     return vmt_str_has_prefix(m->source, "/dev/vd") && strcmp(m->target, "/") != 0 &&
@@ -142,6 +154,25 @@ filesystem_find(const char *serial, struct filesystem *ret_fs, struct vmt_err *e
         return vmt_err_setx(err, ENODEV, "%s%s is not mounted", *serial ? "disk " : "",
                             *serial ? serial : "a stateful disk");
     return 0;
+}
+
+int
+filesystem_at(const char *target, struct filesystem *ret_fs)
+{
+    VMT_CLEANUP(vmt_fclosep) FILE *f = fopen("/proc/self/mountinfo", "re");
+    VMT_CLEANUP(vmt_freep) char *line = NULL;
+    struct mountinfo m;
+    size_t cap = 0;
+    int r = -ENODEV;
+
+    if (!f)
+        return -errno;
+    while (getline(&line, &cap, f) >= 0) {
+        line[strcspn(line, "\n")] = '\0';
+        if (mountinfo_parse(line, &m) && strcmp(m.target, target) == 0)
+            r = take_mount(&m, ret_fs) ? 0 : -ENAMETOOLONG;
+    }
+    return r;
 }
 
 static uint64_t

@@ -23,6 +23,10 @@ struct filesystem {
  * mounted. */
 int filesystem_find(const char *serial, struct filesystem *ret_fs, struct vmt_err *err);
 
+/* The file system that is mounted at target, of several the last one, which hides the
+ * others. Returns 0, -ENODEV, -errno. */
+int filesystem_at(const char *target, struct filesystem *ret_fs);
+
 /* Bytes that the file system takes of its disk, and the least it can have while it is
  * mounted. Returns 0, -ENOTSUP for a type that cannot be resized, -errno. */
 int filesystem_size(const struct filesystem *fs, uint64_t *ret_size, uint64_t *ret_min,

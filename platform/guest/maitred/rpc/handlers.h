@@ -30,6 +30,7 @@ rpc_handler_fn handle_set_time;
 rpc_handler_fn handle_set_timezone;
 rpc_handler_fn handle_set_up_user;
 rpc_handler_fn handle_shutdown;
+rpc_handler_fn handle_start_termina;
 rpc_handler_fn handle_update_storage_balloon;
 rpc_handler_fn handle_thaw;
 

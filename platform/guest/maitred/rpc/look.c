@@ -11,6 +11,7 @@
 #include "core/rpc/server.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/proc/worker.h"
+#include "platform/guest/maitred/rpc/stateful.h"
 
 static int
 take_space(const char *path, struct look_found *found, struct vmt_err *err)
@@ -59,10 +60,10 @@ look_at_stateful_space(void *arg, struct vmt_err *err)
     struct look *look = arg;
     struct stat own, above;
 
-    if (stat(LOOK_STATEFUL_DIR, &own) < 0 || stat(LOOK_STATEFUL_DIR "/..", &above) < 0 ||
+    if (stat(STATEFUL_DIR, &own) < 0 || stat(STATEFUL_DIR "/..", &above) < 0 ||
         own.st_dev == above.st_dev)
-        return vmt_err_setx(err, ENODEV, "nothing is mounted at " LOOK_STATEFUL_DIR);
-    return take_space(LOOK_STATEFUL_DIR, &look->found, err);
+        return vmt_err_setx(err, ENODEV, "nothing is mounted at " STATEFUL_DIR);
+    return take_space(STATEFUL_DIR, &look->found, err);
 }
 
 int

@@ -13,9 +13,6 @@ struct vmt_err;
 
 /* The host waits 20 s for most of these calls. */
 #define LOOK_TIMEOUT_MS 10000u
-/* Where the original has it. Source: platform2 vm_tools/maitred/service_impl.cc,
- * kStatefulMount. */
-#define LOOK_STATEFUL_DIR "/mnt/stateful"
 
 /* One call under way. What the worker finds stands in found. */
 struct look {
@@ -33,7 +30,7 @@ struct look {
 /* The functions that look: worker_fn, with a struct look. */
 int look_at_size(void *arg, struct vmt_err *err);
 int look_at_space(void *arg, struct vmt_err *err);          /* of a disk */
-int look_at_stateful_space(void *arg, struct vmt_err *err); /* of LOOK_STATEFUL_DIR */
+int look_at_stateful_space(void *arg, struct vmt_err *err); /* of STATEFUL_DIR */
 
 /* Start fn in a worker for a call. on_done (a worker_done_fn) gets the struct look, which
  * it frees. When that cannot be started the call has failed, and -errno is returned. */

@@ -9,7 +9,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <vm_guest.pb-c.h>
@@ -18,12 +17,13 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/init/modules.h"
 #include "platform/guest/maitred/init/mounts.h"
-#include "platform/guest/maitred/proc/exec.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/blank.h"
+#include "platform/guest/maitred/rpc/format.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 
 /* The host waits 20 s for these calls. */
@@ -34,6 +34,7 @@
  */
 #define MSIZE_9P "262144"
 #define PERMISSIONS_MAX 07777
+#define FSTYPE_DEFAULT "btrfs" /* as in the original */
 /* What a worker returns when mount(2) failed: that errno is data for the host, while
  * other failures fail the call. */
 #define MOUNT_FAILED (-4096)
@@ -46,35 +47,10 @@ check_target(const char *target, struct vmt_err *err)
     return 0;
 }
 
-/* Run mkfs.<type> and wait; in the worker. */
 static int
-run_mkfs(const char *type, char *device, struct vmt_err *err)
+mount_as(const VmTools__MountRequest *req, const char *fstype)
 {
-    char program[64];
-    char *const argv[] = {program, device, NULL};
-    VMT_CLEANUP(vmt_freep) char **env = exec_env(NULL);
-    struct exec_spec spec = {.argv = argv, .env = env, .cgroup = -1};
-    pid_t pid;
-    int status, r;
-
-    (void)snprintf(program, sizeof(program), "mkfs.%.32s", type);
-    if (!env)
-        return vmt_err_set(err, ENOMEM, "format %s", device);
-    r = exec_start(&spec, &pid, err);
-    if (r < 0)
-        return r;
-    if (waitpid(pid, &status, 0) < 0)
-        return vmt_err_set(err, errno, "wait for %s", program);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return vmt_err_setx(err, EIO, "%s %s failed, wait status 0x%x", program, device,
-                            status);
-    return 0;
-}
-
-static int
-mount_once(const VmTools__MountRequest *req)
-{
-    if (mount(req->source, req->target, req->fstype, req->mountflags,
+    if (mount(req->source, req->target, fstype, req->mountflags,
               req->options[0] ? req->options : NULL) == 0)
         return 0;
     return -errno;
@@ -82,7 +58,7 @@ mount_once(const VmTools__MountRequest *req)
 
 /* Format only what is surely empty: the original formats whatever does not mount. */
 static int
-format_if_blank(const VmTools__MountRequest *req, struct vmt_err *err)
+format_if_blank(const VmTools__MountRequest *req, const char *fstype, struct vmt_err *err)
 {
     int r = blank_check(req->source, err);
 
@@ -90,8 +66,24 @@ format_if_blank(const VmTools__MountRequest *req, struct vmt_err *err)
         return r;
     if (r == 0)
         return vmt_err_setx(err, EINVAL, "%s holds something else than %s and is kept",
-                            req->source, req->fstype);
-    return run_mkfs(req->fstype[0] ? req->fstype : "btrfs", req->source, err);
+                            req->source, fstype);
+    return format_make(fstype, req->source, err);
+}
+
+/* Mounts that need no type: of something that is mounted already. */
+#define TYPELESS (MS_BIND | MS_MOVE | MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE)
+
+/* The type of the request; without one what the disk says, else what an empty disk gets.
+ */
+static void
+choose_type(const VmTools__MountRequest *req, char type[FORMAT_TYPE_MAX])
+{
+    (void)snprintf(type, FORMAT_TYPE_MAX, "%s", req->fstype);
+    if (type[0] || (req->mountflags & TYPELESS) ||
+        !vmt_str_has_prefix(req->source, "/dev/"))
+        return;
+    if (format_probe(req->source, type, NULL) < 0 || !type[0])
+        (void)snprintf(type, FORMAT_TYPE_MAX, FSTYPE_DEFAULT);
 }
 
 /* A worker_fn. */
@@ -99,6 +91,7 @@ static int
 do_mount(void *arg, struct vmt_err *err)
 {
     const VmTools__MountRequest *req = arg;
+    char type[FORMAT_TYPE_MAX];
     int r;
 
     if (req->create_target) {
@@ -106,14 +99,16 @@ do_mount(void *arg, struct vmt_err *err)
         if (r < 0)
             return r;
     }
-    if (req->fstype[0] && !modules_fs_known(req->fstype))
-        (void)modules_load_from_root(req->fstype, NULL); /* mount says what is wrong */
-    r = mount_once(req);
+    format_await_device(req->source);
+    choose_type(req, type);
+    if (type[0] && !modules_fs_known(type))
+        (void)modules_load_from_root(type, NULL); /* mount says what is wrong */
+    r = mount_as(req, type);
     if (r == -EINVAL && req->mkfs_if_needed) {
-        r = format_if_blank(req, err);
+        r = format_if_blank(req, type, err);
         if (r < 0)
             return r;
-        r = mount_once(req);
+        r = mount_as(req, type);
     }
     if (r < 0) {
         (void)vmt_err_set(err, -r, "mount %s on %s", req->source, req->target);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The calls by name, and those that this version does not have yet. */
+/* The calls by name. */
 #include <common.pb-c.h>
 #include <vm_guest.file.h>
 #include <vm_guest.pb-c.h>
@@ -17,16 +17,6 @@ rpc_reply_empty(struct rpc_server_call *call)
     rpc_server_call_reply(call, &empty.base);
 }
 
-/* What belongs to Termina, the container host, and to its stateful disk. */
-static void
-handle_not_yet(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
-{
-    (void)ctx;
-    rpc_server_call_fail(call, RPC_UNIMPLEMENTED,
-                         "this guest has no container tools: %s is not served",
-                         request->descriptor->name);
-}
-
 #define EMPTY &vm_tools__empty_message__descriptor
 
 static const struct rpc_server_method maitred_methods[] = {
@@ -41,8 +31,8 @@ static const struct rpc_server_method maitred_methods[] = {
     {"LaunchProcess", &vm_tools__launch_process_request__descriptor,
      handle_launch_process, false, false},
     {"Mount", &vm_tools__mount_request__descriptor, handle_mount, false, false},
-    {"StartTermina", &vm_tools__start_termina_request__descriptor, handle_not_yet, false,
-     false},
+    {"StartTermina", &vm_tools__start_termina_request__descriptor, handle_start_termina,
+     false, false},
     {"SetTime", &vm_tools__set_time_request__descriptor, handle_set_time, false, false},
     {"SetTimezone", &vm_tools__set_timezone_request__descriptor, handle_set_timezone,
      false, false},
