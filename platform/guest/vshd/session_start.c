@@ -18,6 +18,23 @@
 #include "platform/guest/vshd/service.h"
 #include "platform/linux/os/loop.h"
 
+/* Whom the original's client names for a shell of the VM when its own user named nobody.
+ * Source: platform2 3050786c, vm_tools/vsh/vsh.cc, kDefaultUser. */
+#define ORIGINAL_USER "chronos"
+
+/* Look up name; in a guest that has no such user, what stands for "nobody was named" is
+ * the default user. */
+static int
+session_load_account(const char *name, const char *otherwise, struct account *ret_account,
+                     struct vmt_err *err)
+{
+    int r = account_load(name, getuid(), ret_account, err);
+
+    if (r == -ENOENT && otherwise && strcmp(name, ORIGINAL_USER) == 0)
+        r = account_load(otherwise, getuid(), ret_account, err);
+    return r;
+}
+
 /* Who runs the command: the account in ret_account, and whether to switch to it. */
 static int
 session_choose_user(const struct vshd_session *session, const struct vsh_request *request,
@@ -26,12 +43,13 @@ session_choose_user(const struct vshd_session *session, const struct vsh_request
     const struct vshd_config *config = session->config.config;
     bool vm = strcmp(request->target, VSH_TARGET_VM) == 0;
     const char *name = *request->user ? request->user : NULL;
+    const char *otherwise = NULL;
     uid_t self = getuid();
     int r;
 
-    if (!name && vm && config->allow_to_switch_user)
-        name = config->default_user;
-    r = account_load(name, self, ret_account, err);
+    if (vm && config->allow_to_switch_user)
+        otherwise = config->default_user;
+    r = session_load_account(name ? name : otherwise, otherwise, ret_account, err);
     if (r < 0)
         return r;
     if (ret_account->uid == self)
