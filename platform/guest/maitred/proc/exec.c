@@ -30,7 +30,6 @@ extern char **environ;
  * memory, one that was born into a control group does not. */
 struct exec_shared {
     const struct exec_spec *spec;
-    const char *path;
     int stdio; /* becomes 0, 1 and 2 */
     int alive; /* writing end of a pipe that exec or death closes; -1: none */
     volatile int error;
@@ -109,11 +108,64 @@ child_become(struct exec_shared *s)
         child_fail(s, "chdir");
 }
 
+static const char *
+env_find(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (; *env; env++) {
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    }
+    return NULL;
+}
+
+/* dir (ndir bytes), a slash and name. False: it does not fit. */
+static bool
+join(char path[PATH_MAX], const char *dir, size_t ndir, const char *name)
+{
+    size_t nname = strlen(name);
+
+    if (ndir + nname + 2 > PATH_MAX)
+        return false;
+    memcpy(path, dir, ndir);
+    path[ndir] = '/';
+    memcpy(path + ndir + 1, name, nname + 1);
+    return true;
+}
+
+/* Search PATH as execvp does; in the child, since it reads the disk. NULL: errno says
+ * why. */
+static const char *
+find_program(const char *name, char *const *env, char path[PATH_MAX])
+{
+    const char *dirs = env_find(env, "PATH");
+    int code = ENOENT;
+
+    if (strchr(name, '/'))
+        return name;
+    while (dirs && *dirs) {
+        size_t len = strcspn(dirs, ":");
+
+        if (join(path, dirs, len, name)) {
+            if (access(path, X_OK) == 0)
+                return path;
+            code = errno == EACCES ? EACCES : code;
+        }
+        dirs += len + (dirs[len] == ':');
+    }
+    errno = code;
+    return NULL;
+}
+
 /* In the vfork child: system calls only; no memory of the parent but shared is changed.
  */
 static void
 child_run(struct exec_shared *s)
 {
+    char searched[PATH_MAX];
+    const char *path;
+
     if (setsid() < 0)
         child_fail(s, "setsid");
     for (int fd = 0; fd <= 2; fd++) {
@@ -129,45 +181,11 @@ child_run(struct exec_shared *s)
     (void)umask(022);
     child_become(s);
     exec_reset_signals();
-    (void)execve(s->path, s->spec->argv, s->spec->env);
+    path = find_program(s->spec->argv[0], s->spec->env, searched);
+    if (!path)
+        child_fail(s, "find it in PATH");
+    (void)execve(path, s->spec->argv, s->spec->env);
     child_fail(s, "exec");
-}
-
-static const char *
-env_find(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-
-    for (; *env; env++) {
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return *env + len + 1;
-    }
-    return NULL;
-}
-
-/* Search PATH as execvp does. path has PATH_MAX bytes. */
-static int
-find_program(const char *name, char *const *env, char *path, struct vmt_err *err)
-{
-    const char *dirs = env_find(env, "PATH");
-    int code = ENOENT;
-
-    if (strchr(name, '/')) {
-        if (snprintf(path, PATH_MAX, "%s", name) >= PATH_MAX)
-            return vmt_err_set(err, ENAMETOOLONG, "run %.64s", name);
-        return 0;
-    }
-    while (dirs && *dirs) {
-        int len = (int)strcspn(dirs, ":");
-
-        if (snprintf(path, PATH_MAX, "%.*s/%s", len, dirs, name) < PATH_MAX) {
-            if (access(path, X_OK) == 0)
-                return 0;
-            code = errno == EACCES ? EACCES : code;
-        }
-        dirs += len + (dirs[len] == ':');
-    }
-    return vmt_err_set(err, code, "find %.64s in PATH", name);
 }
 
 /* A function of its own: vfork returns twice, and no local of its caller may change in
@@ -277,7 +295,6 @@ exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_closep) int stdio = open_stdio(spec->use_console);
     VMT_CLEANUP(shared_freep) struct exec_shared *shared = shared_new();
-    char path[PATH_MAX];
     sigset_t all, old;
     pid_t pid;
     int r;
@@ -286,11 +303,7 @@ exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
         return vmt_err_set(err, errno, "open /dev/null");
     if (!shared)
         return vmt_err_set(err, ENOMEM, "start %s", spec->argv[0]);
-    r = find_program(spec->argv[0], spec->env, path, err);
-    if (r < 0)
-        return r;
-    *shared =
-        (struct exec_shared){.spec = spec, .path = path, .stdio = stdio, .alive = -1};
+    *shared = (struct exec_shared){.spec = spec, .stdio = stdio, .alive = -1};
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all,
                       &old); /* our handlers must not run in the child */
@@ -298,9 +311,10 @@ exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
     r = errno;
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
     if (pid < 0)
-        return vmt_err_set(err, r, "start %s", path);
+        return vmt_err_set(err, r, "start %s", spec->argv[0]);
     if (shared->error)
-        return vmt_err_set(err, shared->error, "start %s: %s", path, shared->stage);
+        return vmt_err_set(err, shared->error, "start %.256s: %s", spec->argv[0],
+                           shared->stage);
     *ret_pid = pid;
     return 0;
 }
