@@ -18,6 +18,7 @@
 #include "core/rpc/health.h"
 #include "core/rpc/server.h"
 #include "platform/guest/maitred/agent/application.h"
+#include "platform/guest/maitred/agent/devices.h"
 #include "platform/guest/maitred/agent/events.h"
 #include "platform/guest/maitred/agent/failures.h"
 #include "platform/guest/maitred/agent/freezer.h"
@@ -146,6 +147,16 @@ on_unlimited(void *arg, const char *program, const char *why)
 
 static void begin_late(struct agent *agent, uint64_t delay_ms);
 
+/* Takes its time, so it is done for startup jobs, or after ready. */
+static void
+watch_devices(struct agent *agent)
+{
+    struct vmt_err err;
+
+    if (!agent->devices && devices_new(agent, &agent->devices, &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+}
+
 static void
 on_late(void *arg)
 {
@@ -157,6 +168,9 @@ on_late(void *arg)
         return;
     }
     memory_start(agent);
+    watch_devices(agent);
+    if (agent->devices)
+        devices_booted(agent->devices);
     if (agent->awaits_identity)
         template_settle(agent);
 }
@@ -365,6 +379,7 @@ on_first_job(void *arg)
     struct agent *agent = arg;
 
     boot_loopback(&agent->boot);
+    watch_devices(agent);
 }
 
 static void
@@ -492,6 +507,7 @@ agent_done(struct agent *agent)
     naming_cancel(agent);
     freezer_free(agent->freezer);
     link_watch_free(agent->link);
+    devices_free(agent->devices);
     memory_watch_free(agent->memory);
     failures_free(agent->failures);
     events_free(agent->events);

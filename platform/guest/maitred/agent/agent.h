@@ -13,6 +13,7 @@
 
 struct application;
 struct events;
+struct devices;
 struct failures;
 struct freezer;
 struct jobs;
@@ -60,6 +61,7 @@ struct agent {
     struct vmt_timer *late;            /* owned by the clock: the next late step */
     struct memory_watch *memory;       /* owned; NULL until the late part of the boot */
     struct link_watch *link;           /* owned; NULL without device events */
+    struct devices *devices;           /* owned; NULL before the late part of the boot */
     bool awaits_identity;              /* a template: no program was started yet */
     bool was_acked;                    /* the host has taken VmReady once */
     bool is_up;                        /* the host may be told that we are ready */
