@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
@@ -18,7 +19,10 @@ struct vsh_client {
     const struct vsh_client_ops *ops; /* borrowed */
     void *arg;                        /* borrowed */
     enum client_state state;
+    uint32_t features; /* that both know */
+    size_t nlisten;    /* listeners that were asked for */
     struct vsh_decoder decoder;
+    uint8_t room[VSH_DATA_HEAD + VSH_LARGE_DATA_MAX]; /* for one frame of stdin */
 };
 
 int
@@ -38,7 +42,15 @@ vsh_client_new(const struct vsh_client_ops *ops, void *arg,
 void
 vsh_client_free(struct vsh_client *client)
 {
+    if (client)
+        vsh_decoder_done(&client->decoder);
     free(client);
+}
+
+uint32_t
+vsh_client_features(const struct vsh_client *client)
+{
+    return client->features;
 }
 
 bool
@@ -51,9 +63,13 @@ int
 vsh_client_start(struct vsh_client *client, const struct vsh_request *request,
                  struct vmt_err *err)
 {
+    struct vsh_request full = *request;
     uint8_t frame[VSH_FRAME_MAX];
-    ssize_t n = vsh_request_encode(request, frame);
+    ssize_t n;
 
+    full.features = VSH_FEATURES;
+    client->nlisten = full.nlisten;
+    n = vsh_request_encode(&full, frame);
     if (n == -EMSGSIZE)
         return vmt_err_setx(
             err, EMSGSIZE,
@@ -95,7 +111,15 @@ client_on_response(struct vsh_client *client, const uint8_t *body, size_t len)
                    response->text);
         return;
     }
+    if (response->nlistening != 0 && response->nlistening != client->nlisten) {
+        client_end(client, VSH_END_BROKEN, 0, "the answer has listeners of others");
+        return;
+    }
     client->state = CLIENT_RUNNING;
+    client->features = response->features & VSH_FEATURES;
+    client->decoder.large = client->features & VSH_FEATURE_LARGE_FRAMES;
+    for (size_t i = 0; i < response->nlistening && client->ops->on_listening; i++)
+        client->ops->on_listening(client->arg, i, &response->listening[i]);
     client->ops->on_ready(client->arg, response->pid);
 }
 
@@ -115,6 +139,11 @@ client_on_message(struct vsh_client *client, const uint8_t *body, size_t len)
         client->ops->on_output(client->arg, (enum vsh_stream)m->stream, m->data, m->len);
         return;
     }
+    if (m->kind == VSH_KIND_ACCEPTED && client->ops->on_accepted &&
+        m->listener < client->nlisten)
+        client->ops->on_accepted(client->arg, m->listener, m->token);
+    if (m->kind == VSH_KIND_SESSION && client->ops->on_session)
+        client->ops->on_session(client->arg, &m->session);
     if (m->kind != VSH_KIND_STATUS || m->status == VSH_STATUS_READY)
         return;
     if (m->status == VSH_STATUS_EXITED)
@@ -156,24 +185,34 @@ client_send(struct vsh_client *client, const struct vsh_message *message)
     return client->ops->send(client->arg, frame, (size_t)n);
 }
 
+static int
+client_send_stdin(struct vsh_client *client, const uint8_t *data, size_t len)
+{
+    uint8_t *at = client->room + VSH_DATA_HEAD, *frame;
+
+    memcpy(at, data, len);
+    frame = vsh_frame_data(at, len, VSH_STREAM_STDIN);
+    return client->ops->send(client->arg, frame, (size_t)(at + len - frame));
+}
+
 int
 vsh_client_stdin(struct vsh_client *client, const uint8_t *data, size_t len)
 {
-    do {
-        struct vsh_message m = {
-            .kind = VSH_KIND_DATA,
-            .stream = VSH_STREAM_STDIN,
-            .data = data,
-            .len = len > VSH_DATA_MAX ? VSH_DATA_MAX : len,
-        };
-        int r = client_send(client, &m);
+    static const struct vsh_message end = {.kind = VSH_KIND_DATA,
+                                           .stream = VSH_STREAM_STDIN};
+    size_t most = client->decoder.large ? VSH_LARGE_DATA_MAX : VSH_DATA_MAX;
+    int r = 0;
 
-        if (r < 0)
-            return r;
-        data = len ? data + m.len : data;
-        len -= m.len;
-    } while (len > 0);
-    return 0;
+    if (len == 0)
+        return client_send(client, &end);
+    while (client->state == CLIENT_RUNNING && len > 0 && r == 0) {
+        size_t n = len < most ? len : most;
+
+        r = client_send_stdin(client, data, n);
+        data += n;
+        len -= n;
+    }
+    return r;
 }
 
 int

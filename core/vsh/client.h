@@ -35,6 +35,13 @@ struct vsh_client_ops {
     void (*on_output)(void *arg, enum vsh_stream stream, const uint8_t *data, size_t len);
     /* Nothing comes after this. Exactly once. */
     void (*on_end)(void *arg, const struct vsh_end *end);
+    /* The next three may be NULL. Before on_ready: where the listener of that index in
+     * the request is. */
+    void (*on_listening)(void *arg, size_t listener, const struct vsh_address *address);
+    /* Somebody connected to that listener, see vsh_request.accepted. */
+    void (*on_accepted)(void *arg, uint32_t listener, const uint8_t *token);
+    /* One session of the list that was asked for. */
+    void (*on_session)(void *arg, const struct vsh_session_info *info);
 };
 
 /* ops and arg are borrowed for the life of the client. Returns 0 or -ENOMEM. */
@@ -42,8 +49,9 @@ int vsh_client_new(const struct vsh_client_ops *ops, void *arg,
                    struct vsh_client **ret_client);
 void vsh_client_free(struct vsh_client *client);
 
-/* Send the request; once, first. Returns 0, -EMSGSIZE when command, environment and names
- * together do not fit into one frame, or what send returned. */
+/* Send the request, asking for all of VSH_FEATURES; once, first. Returns 0, -EMSGSIZE
+ * when command, environment and names together do not fit into one frame, or what send
+ * returned. */
 int vsh_client_start(struct vsh_client *client, const struct vsh_request *request,
                      struct vmt_err *err);
 
@@ -57,3 +65,6 @@ int vsh_client_resize(struct vsh_client *client, int32_t rows, int32_t cols);
 int vsh_client_signal(struct vsh_client *client, int sig);
 
 bool vsh_client_running(const struct vsh_client *client);
+/* VSH_FEATURE_ bits that the server knows, too, of those that were asked for; 0 before it
+ * is ready. */
+uint32_t vsh_client_features(const struct vsh_client *client);

@@ -29,6 +29,26 @@ struct vsh_env {
     const char *value; /* borrowed */
 };
 
+/* What both ends must know to use it: bits of request and response. */
+#define VSH_FEATURE_LARGE_FRAMES 1u /* up to VSH_LARGE_BODY_MAX, after the first frames  \
+                                     */
+#define VSH_FEATURE_FORWARD 2u      /* connect, accepted, listen, no_command */
+#define VSH_FEATURE_SESSIONS 4u     /* list_sessions */
+#define VSH_FEATURES                                                                     \
+    (VSH_FEATURE_LARGE_FRAMES | VSH_FEATURE_FORWARD | VSH_FEATURE_SESSIONS)
+
+/* Where a socket of the guest connects to, or listens. No string is NULL when it was
+ * decoded; NULL counts as empty when it is encoded. */
+struct vsh_address {
+    const char *host; /* "": the loopback */
+    uint32_t port;    /* 0..65535 when decoded */
+    const char *path; /* not "": a unix socket instead */
+    bool agent;       /* a listener whose place the server chooses, for SSH_AUTH_SOCK */
+};
+
+#define VSH_LISTENERS_MAX 16u /* of one session: their addresses fit into a response */
+#define VSH_TOKEN_BYTES 16u
+
 /* What the client asks for in its first frame. No string is NULL when it was decoded;
  * NULL counts as empty when it is encoded. */
 struct vsh_request {
@@ -42,6 +62,15 @@ struct vsh_request {
     bool nopty;         /* three pipes instead of a terminal */
     const char *cwd;
     int32_t cwd_pid; /* start in the directory of this process of the guest */
+
+    uint32_t features; /* VSH_FEATURE_ bits of the client */
+    /* At most one of these four, instead of a command. */
+    bool no_command;
+    const struct vsh_address *connect; /* NULL: none */
+    const uint8_t *accepted;           /* NULL, or VSH_TOKEN_BYTES */
+    bool list_sessions;
+    const struct vsh_address *listen; /* nlisten of them */
+    size_t nlisten;                   /* 0..VSH_LISTENERS_MAX */
 };
 
 /* The server's first frame. */
@@ -50,14 +79,34 @@ struct vsh_response {
     const char *text; /* not NULL when decoded */
     int32_t pid;
     int32_t exit_code; /* 126 or 127 when the command could not be run, else 0 */
+    uint32_t features; /* VSH_FEATURE_ bits that hold from now on */
+    const struct vsh_address *listening; /* where the listeners are, nlistening of them */
+    size_t nlistening;                   /* 0..VSH_LISTENERS_MAX */
+};
+
+/* One session of the list. Strings as in struct vsh_address. */
+struct vsh_session_info {
+    uint32_t id;
+    int32_t pid;
+    uint32_t uid;
+    const char *user;
+    const char *tty;
+    const char *command;
+    int64_t since;       /* seconds since 1970-01-01 UTC, by the guest's clock */
+    uint64_t seconds;    /* that it has lasted */
+    const char *cgroup;  /* "": none */
+    const char *forward; /* "", or where the connection goes that it carries */
 };
 
 enum vsh_kind {
     VSH_KIND_NONE = 0, /* an empty message, or one from a newer peer: ignored */
     VSH_KIND_DATA,
     VSH_KIND_STATUS,
-    VSH_KIND_RESIZE, /* to the guest only */
-    VSH_KIND_SIGNAL, /* to the guest only */
+    VSH_KIND_RESIZE,   /* to the guest only */
+    VSH_KIND_SIGNAL,   /* to the guest only */
+    VSH_KIND_ACCEPTED, /* to the host only, to clients with VSH_FEATURE_FORWARD */
+    VSH_KIND_SESSION,  /* to the host only, answers list_sessions */
+    VSH_KIND_COUNT
 };
 
 /* Everything after the first frames, both ways. */
@@ -65,12 +114,15 @@ struct vsh_message {
     enum vsh_kind kind;
     int stream; /* DATA: enum vsh_stream, or what else the peer sent */
     const uint8_t *data;
-    size_t len;         /* DATA: 0 is the end of the stream */
-    int status;         /* STATUS: enum vsh_status, or what else the peer sent */
-    int32_t code;       /* STATUS */
-    const char *text;   /* STATUS */
-    int32_t rows, cols; /* RESIZE */
-    int signal;         /* SIGNAL: number as on Linux */
+    size_t len;           /* DATA: 0 is the end of the stream */
+    int status;           /* STATUS: enum vsh_status, or what else the peer sent */
+    int32_t code;         /* STATUS */
+    const char *text;     /* STATUS */
+    int32_t rows, cols;   /* RESIZE */
+    int signal;           /* SIGNAL: number as on Linux */
+    uint32_t listener;    /* ACCEPTED: index in the request's list */
+    const uint8_t *token; /* ACCEPTED: VSH_TOKEN_BYTES */
+    struct vsh_session_info session; /* SESSION */
 };
 
 /* Each writes one frame to out, VSH_FRAME_MAX bytes, and returns its length, or -EMSGSIZE
@@ -91,7 +143,8 @@ struct vsh_decoded {
     void *lists;    /* owned */
 };
 
-/* Each parses one payload. Returns 0, -EBADMSG when it is no such message, -ENOMEM. The
+/* Each parses one payload. Returns 0, -EBADMSG when it is no such message or has a field
+ * of ours out of its bounds, -ENOMEM. What is decoded may point into body. The
  * result is released with vsh_decoded_done. */
 int vsh_request_decode(const uint8_t *body, size_t len, struct vsh_decoded *ret);
 int vsh_response_decode(const uint8_t *body, size_t len, struct vsh_decoded *ret);

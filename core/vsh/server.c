@@ -22,6 +22,7 @@ struct vsh_server {
     const struct vsh_server_ops *ops; /* borrowed */
     void *arg;                        /* borrowed */
     enum server_state state;
+    uint32_t features; /* of the client and ours; they hold once it is ready */
     struct vsh_decoder decoder;
 };
 
@@ -42,6 +43,8 @@ vsh_server_new(const struct vsh_server_ops *ops, void *arg,
 void
 vsh_server_free(struct vsh_server *server)
 {
+    if (server)
+        vsh_decoder_done(&server->decoder);
     free(server);
 }
 
@@ -63,6 +66,7 @@ server_on_request(struct vsh_server *server, const uint8_t *body, size_t len)
         return;
     }
     server->state = SERVER_SERVING;
+    server->features = decoded.request.features & VSH_FEATURES;
     server->ops->on_request(server->arg, &decoded.request);
 }
 
@@ -96,7 +100,8 @@ server_on_signal(struct vsh_server *server, const struct vsh_message *m)
 static void
 server_on_message(struct vsh_server *server, const uint8_t *body, size_t len)
 {
-    static void (*const handlers[])(struct vsh_server *, const struct vsh_message *) = {
+    static void (*const handlers[VSH_KIND_COUNT])(struct vsh_server *,
+                                                  const struct vsh_message *) = {
         [VSH_KIND_DATA] = server_on_data,
         [VSH_KIND_STATUS] = server_on_status,
         [VSH_KIND_RESIZE] = server_on_resize,
@@ -140,11 +145,19 @@ server_respond(struct vsh_server *server, const struct vsh_response *response)
 }
 
 int
-vsh_server_ready(struct vsh_server *server, int32_t pid)
+vsh_server_ready(struct vsh_server *server, int32_t pid,
+                 const struct vsh_address *listening, size_t nlistening)
 {
     struct vsh_response response = {
-        .status = VSH_STATUS_READY, .text = "vsh ready", .pid = pid};
+        .status = VSH_STATUS_READY,
+        .text = "vsh ready",
+        .pid = pid,
+        .features = server->features,
+        .listening = listening,
+        .nlistening = nlistening,
+    };
 
+    server->decoder.large = server->features & VSH_FEATURE_LARGE_FRAMES;
     return server_respond(server, &response);
 }
 
@@ -169,12 +182,43 @@ server_send(struct vsh_server *server, const struct vsh_message *message)
     return n < 0 ? (int)n : server->ops->send(server->arg, frame, (size_t)n);
 }
 
+size_t
+vsh_server_output_max(const struct vsh_server *server)
+{
+    return server->features & VSH_FEATURE_LARGE_FRAMES ? VSH_LARGE_DATA_MAX
+                                                       : VSH_DATA_MAX;
+}
+
 int
-vsh_server_output(struct vsh_server *server, enum vsh_stream stream, const uint8_t *data,
+vsh_server_output(struct vsh_server *server, enum vsh_stream stream, uint8_t *data,
                   size_t len)
 {
+    struct vsh_message end = {.kind = VSH_KIND_DATA, .stream = stream};
+    uint8_t *frame;
+
+    if (len == 0)
+        return server_send(server, &end);
+    if (len > vsh_server_output_max(server))
+        return -EMSGSIZE;
+    frame = vsh_frame_data(data, len, stream);
+    return server->ops->send(server->arg, frame, (size_t)(data + len - frame));
+}
+
+int
+vsh_server_accepted(struct vsh_server *server, uint32_t listener, const uint8_t *token)
+{
     struct vsh_message m = {
-        .kind = VSH_KIND_DATA, .stream = stream, .data = data, .len = len};
+        .kind = VSH_KIND_ACCEPTED, .listener = listener, .token = token};
+
+    if (!(server->features & VSH_FEATURE_FORWARD))
+        return -ENOTSUP;
+    return server_send(server, &m);
+}
+
+int
+vsh_server_session(struct vsh_server *server, const struct vsh_session_info *info)
+{
+    struct vsh_message m = {.kind = VSH_KIND_SESSION, .session = *info};
 
     return server_send(server, &m);
 }

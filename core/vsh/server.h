@@ -35,15 +35,29 @@ void vsh_server_free(struct vsh_server *server);
 /* Bytes from the client. After the end they are dropped. */
 void vsh_server_receive(struct vsh_server *server, const uint8_t *data, size_t len);
 
-/* Answer the request: the command runs as pid, or text says why not (exit_code: see
- * vsh_response; a long text is cut). Return 0 or what send returned. */
-int vsh_server_ready(struct vsh_server *server, int32_t pid);
+/* Answer the request: the command runs as pid (0: there is none) and the listeners of the
+ * request are where listening says, NULL without any; or text says why not (exit_code:
+ * see vsh_response; a long text is cut). Return 0 or what send returned. What the client
+ * asked for and VSH_FEATURES has holds from now on. */
+int vsh_server_ready(struct vsh_server *server, int32_t pid,
+                     const struct vsh_address *listening, size_t nlistening);
 int vsh_server_refuse(struct vsh_server *server, int32_t exit_code, const char *text);
 
-/* Output of the command, 0..VSH_DATA_MAX bytes, 0: it closed the stream. Returns 0,
- * -EMSGSIZE, or what send returned. */
-int vsh_server_output(struct vsh_server *server, enum vsh_stream stream,
-                      const uint8_t *data, size_t len);
+/* The most output that one frame takes: VSH_DATA_MAX or VSH_LARGE_DATA_MAX. */
+size_t vsh_server_output_max(const struct vsh_server *server);
+/* Output of the command, 0 to vsh_server_output_max bytes, 0: it closed the stream. The
+ * VSH_DATA_HEAD bytes before data are written to. Returns 0, -EMSGSIZE, or what send
+ * returned. */
+int vsh_server_output(struct vsh_server *server, enum vsh_stream stream, uint8_t *data,
+                      size_t len);
+
+/* Somebody connected to the request's listener: whoever presents token, VSH_TOKEN_BYTES,
+ * gets it. Returns 0, -ENOTSUP when the client does not know of it, or what send
+ * returned. */
+int vsh_server_accepted(struct vsh_server *server, uint32_t listener,
+                        const uint8_t *token);
+/* One session of the list. Returns 0, -EMSGSIZE, or what send returned. */
+int vsh_server_session(struct vsh_server *server, const struct vsh_session_info *info);
 
 /* The command ended: the last frame. */
 int vsh_server_exited(struct vsh_server *server, int32_t code, const char *text);

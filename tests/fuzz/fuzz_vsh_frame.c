@@ -14,6 +14,7 @@
 struct watch {
     size_t sum;
     bool ended;
+    struct vsh_server *server; /* of the server's side */
 };
 
 static void
@@ -31,7 +32,7 @@ on_send(void *arg, const uint8_t *frame, size_t len)
 {
     (void)arg;
     (void)frame;
-    assert(len >= 4 && len <= VSH_FRAME_MAX);
+    assert(len >= 4 && len <= 4 + VSH_LARGE_BODY_MAX);
     return 0;
 }
 
@@ -47,6 +48,38 @@ on_output(void *arg, enum vsh_stream stream, const uint8_t *data, size_t len)
 {
     assert(stream == VSH_STREAM_STDOUT || stream == VSH_STREAM_STDERR);
     touch(arg, data, len);
+}
+
+static void
+touch_address(void *arg, const struct vsh_address *address)
+{
+    assert(address->port <= UINT16_MAX);
+    touch(arg, address->host, strlen(address->host));
+    touch(arg, address->path, strlen(address->path));
+}
+
+static void
+on_listening(void *arg, size_t listener, const struct vsh_address *address)
+{
+    assert(listener < 2);
+    touch_address(arg, address);
+}
+
+static void
+on_accepted(void *arg, uint32_t listener, const uint8_t *token)
+{
+    assert(listener < 2);
+    touch(arg, token, VSH_TOKEN_BYTES);
+}
+
+static void
+on_session(void *arg, const struct vsh_session_info *info)
+{
+    touch(arg, info->user, strlen(info->user));
+    touch(arg, info->tty, strlen(info->tty));
+    touch(arg, info->command, strlen(info->command));
+    touch(arg, info->cgroup, strlen(info->cgroup));
+    touch(arg, info->forward, strlen(info->forward));
 }
 
 static void
@@ -70,6 +103,23 @@ on_request(void *arg, const struct vsh_request *request)
     }
     for (size_t i = 0; i < request->argc; i++)
         touch(arg, request->argv[i], strlen(request->argv[i]));
+    assert(request->nlisten <= VSH_LISTENERS_MAX);
+    for (size_t i = 0; i < request->nlisten; i++)
+        touch_address(arg, &request->listen[i]);
+    if (request->connect)
+        touch_address(arg, request->connect);
+    if (request->accepted)
+        touch(arg, request->accepted, VSH_TOKEN_BYTES);
+}
+
+static void
+answer(void *arg, const struct vsh_request *request)
+{
+    struct watch *watch = arg;
+
+    on_request(arg, request);
+    (void)vsh_server_ready(watch->server, 1, request->listen, request->nlisten);
+    (void)vsh_server_accepted(watch->server, 0, (const uint8_t[VSH_TOKEN_BYTES]){0});
 }
 
 static void
@@ -127,9 +177,18 @@ server_receive(void *side, const uint8_t *data, size_t len)
 static void
 fuzz_client(const uint8_t *data, size_t size)
 {
-    static const struct vsh_client_ops ops = {on_send, on_ready, on_output,
-                                              on_client_end};
-    struct vsh_request request = {.target = VSH_TARGET_VM};
+    static const struct vsh_client_ops ops = {
+        .send = on_send,
+        .on_ready = on_ready,
+        .on_output = on_output,
+        .on_end = on_client_end,
+        .on_listening = on_listening,
+        .on_accepted = on_accepted,
+        .on_session = on_session,
+    };
+    struct vsh_address listen[2] = {{.port = 80}, {.agent = true}};
+    struct vsh_request request = {
+        .target = VSH_TARGET_VM, .listen = listen, .nlisten = 2};
     struct watch watch = {0};
     struct vsh_client *client;
 
@@ -143,13 +202,14 @@ fuzz_client(const uint8_t *data, size_t size)
 static void
 fuzz_server(const uint8_t *data, size_t size)
 {
-    static const struct vsh_server_ops ops = {on_send,   on_request, on_stdin,
-                                              on_resize, on_signal,  on_server_end};
+    static const struct vsh_server_ops ops = {on_send,   answer,    on_stdin,
+                                              on_resize, on_signal, on_server_end};
     struct watch watch = {0};
     struct vsh_server *server;
 
     if (vsh_server_new(&ops, &watch, &server) < 0)
         return;
+    watch.server = server;
     feed(server_receive, server, data, size);
     vsh_server_free(server);
 }

@@ -225,7 +225,7 @@ session_on_status(struct vshd_session *session)
     }
     session->phase = SESSION_RUNNING;
     vmt_log_info("session started: pid=%d", (int)session->pid);
-    if (vsh_server_ready(session->proto, session->pid) < 0) {
+    if (vsh_server_ready(session->proto, session->pid, NULL, 0) < 0) {
         session_done(session);
         return;
     }

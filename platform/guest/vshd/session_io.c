@@ -85,8 +85,10 @@ static bool
 output_read(struct session_output *output)
 {
     struct vshd_session *session = output->session;
-    uint8_t bytes[VSH_DATA_MAX];
-    ssize_t n = read(output->fd, bytes, sizeof(bytes));
+    /* Of the process: what is read is sent or copied before the next read. */
+    static uint8_t room[VSH_DATA_HEAD + VSH_LARGE_DATA_MAX];
+    uint8_t *bytes = room + VSH_DATA_HEAD;
+    ssize_t n = read(output->fd, bytes, vsh_server_output_max(session->proto));
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         output->dry = session->drain_over && errno == EAGAIN;
@@ -149,12 +151,15 @@ session_on_stream_drain(void *arg)
     session_try_finish(session);
 }
 
-/* Write what waits for the command. One that does not want input any more loses it. */
-static void
-session_write_input(struct vshd_session *session)
+/* Write to the command. One that does not want input any more loses it. Returns how much
+ * it took. */
+static size_t
+input_write(struct vshd_session *session, const uint8_t *data, size_t len)
 {
-    while (session->in_fd >= 0 && session->input.len > 0) {
-        ssize_t n = write(session->in_fd, session->input.data, session->input.len);
+    size_t done = 0;
+
+    while (session->in_fd >= 0 && done < len) {
+        ssize_t n = write(session->in_fd, data + done, len - done);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -163,8 +168,18 @@ session_write_input(struct vshd_session *session)
         if (n < 0)
             session_event_close(&session->in_ev, &session->in_fd);
         else
-            vmt_buf_consume(&session->input, (size_t)n);
+            done += (size_t)n;
     }
+    return done;
+}
+
+/* Write what waits for the command, and see to what comes next. */
+static void
+session_write_input(struct vshd_session *session)
+{
+    size_t done = input_write(session, session->input.data, session->input.len);
+
+    vmt_buf_consume(&session->input, done);
     if (session->in_fd < 0)
         vmt_buf_done(&session->input);
     else if (session->input.len > 0)
@@ -211,7 +226,13 @@ session_on_stdin(void *arg, const uint8_t *data, size_t len)
     } else if (len == 0) {
         session->in_ended = true;
     }
-    if (vmt_buf_append(&session->input, data, len) < 0) {
+    if (session->input.len == 0 && len > 0) {
+        size_t done = input_write(session, data, len);
+
+        data += done;
+        len -= done;
+    }
+    if (session->in_fd >= 0 && vmt_buf_append(&session->input, data, len) < 0) {
         session_done(session);
         return;
     }

@@ -75,6 +75,17 @@ sink_write(struct sink *sink, const uint8_t *data, size_t len)
 
     if (!sink->ev)
         return 0;
+    /* Most of the time it takes everything at once: no copy then. */
+    while (idle && len > 0) {
+        ssize_t n = local_fd_write(&sink->local, data, len);
+
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            break; /* the flush below meets it again and deals with it */
+        data += n;
+        len -= (size_t)n;
+    }
     if (vmt_buf_append(&sink->queue, data, len) < 0)
         return -ENOMEM;
     return idle ? sink_flush(sink) : 0;

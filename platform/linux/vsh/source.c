@@ -9,7 +9,7 @@
 #include "core/base/err.h"
 #include "platform/linux/os/loop.h"
 
-#define SOURCE_READ_BYTES (16u * 1024)
+#define SOURCE_READ_BYTES (64u * 1024) /* what a pipe holds, and one large frame */
 
 /* What cannot be polled is read on each turn of the loop, as long as it may run. */
 static void

@@ -224,10 +224,32 @@ a_command_too_long_for_a_frame_is_refused_in_words(void **state)
     assert_int_equal(rec.sent.len, 0);
 }
 
+static void
+large_frames_are_for_servers_that_agreed(void **state)
+{
+    static uint8_t bytes[VSH_LARGE_DATA_MAX];
+
+    (void)state;
+    for (int agreed = 0; agreed < 2; agreed++) {
+        struct record rec = {.log = ""};
+        VMT_CLEANUP(vsh_client_freep) struct vsh_client *client = started(&rec);
+
+        /* READY, with and without features 1 */
+        feed(client, agreed ? "05000000 0801 c83e01" : HEX_READY);
+        assert_int_equal(vsh_client_features(client),
+                         agreed ? VSH_FEATURE_LARGE_FRAMES : 0);
+        assert_int_equal(vsh_client_stdin(client, bytes, sizeof(bytes)), 0);
+        /* One frame with a length above 4096, or many with less. */
+        assert_int_equal(rec.sent.data[2] > 0, agreed);
+        vmt_buf_done(&rec.sent);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_frames_are_for_servers_that_agreed),
         cmocka_unit_test(a_session_runs_from_ready_to_exit),
         cmocka_unit_test(nothing_is_sent_before_ready_or_after_the_end),
         cmocka_unit_test(input_goes_out_as_frames_and_is_cut_into_chunks),

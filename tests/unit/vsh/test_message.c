@@ -177,10 +177,95 @@ too_much_for_a_frame_is_refused(void **state)
     assert_int_equal(vsh_host_encode(&data, out), -EMSGSIZE);
 }
 
+static void
+additions_survive_the_way_to_the_guest(void **state)
+{
+    static const uint8_t token[VSH_TOKEN_BYTES] = "0123456789abcdef";
+    struct vsh_address listen[2] = {{.port = 80}, {.path = "/x", .agent = true}};
+    struct vsh_address connect = {.host = "::1", .port = 65535};
+    struct vsh_request request = {.target = VSH_TARGET_VM,
+                                  .features = 7,
+                                  .no_command = true,
+                                  .list_sessions = true,
+                                  .connect = &connect,
+                                  .accepted = token,
+                                  .listen = listen,
+                                  .nlisten = 2};
+    VMT_CLEANUP(vsh_decoded_done) struct vsh_decoded got = {0};
+    uint8_t out[VSH_FRAME_MAX];
+    ssize_t n = vsh_request_encode(&request, out);
+
+    (void)state;
+    assert_true(n > 4);
+    assert_int_equal(vsh_request_decode(out + 4, (size_t)n - 4, &got), 0);
+    assert_int_equal(got.request.features, 7);
+    assert_true(got.request.no_command && got.request.list_sessions);
+    assert_string_equal(got.request.connect->host, "::1");
+    assert_int_equal(got.request.connect->port, 65535);
+    assert_memory_equal(got.request.accepted, token, VSH_TOKEN_BYTES);
+    assert_int_equal(got.request.nlisten, 2);
+    assert_int_equal(got.request.listen[0].port, 80);
+    assert_string_equal(got.request.listen[1].path, "/x");
+    assert_true(got.request.listen[1].agent);
+}
+
+static void
+additions_out_of_bounds_are_no_message(void **state)
+{
+    static const char *const bodies[] = {
+        "d23e04 1080800 4", /* connect to port 65536 */
+        "da3e03 616263",    /* a token of three bytes */
+        "ea3e04 10808004",  /* listen at port 65536 */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(bodies); i++) {
+        struct vsh_decoded got;
+        uint8_t raw[32];
+
+        assert_int_equal(vsh_request_decode(raw, hex_bytes(bodies[i], raw), &got),
+                         -EBADMSG);
+    }
+}
+
+static void
+a_session_survives_the_way_to_the_host(void **state)
+{
+    struct vsh_message m = {.kind = VSH_KIND_SESSION,
+                            .session = {.id = 3,
+                                        .pid = 300,
+                                        .uid = 1000,
+                                        .user = "bob",
+                                        .tty = "/dev/pts/0",
+                                        .command = "ls",
+                                        .since = 1700000000,
+                                        .seconds = 12,
+                                        .cgroup = "/session-3",
+                                        .forward = "x:80"}};
+    VMT_CLEANUP(vsh_decoded_done) struct vsh_decoded got = {0};
+    uint8_t out[VSH_FRAME_MAX];
+    ssize_t n = vsh_host_encode(&m, out);
+    const struct vsh_session_info *s = &got.message.session;
+
+    (void)state;
+    assert_int_equal(vsh_host_decode(out + 4, (size_t)n - 4, &got), 0);
+    assert_int_equal(got.message.kind, VSH_KIND_SESSION);
+    assert_true(s->id == 3 && s->pid == 300 && s->uid == 1000 && s->seconds == 12);
+    assert_true(s->since == 1700000000);
+    assert_string_equal(s->user, "bob");
+    assert_string_equal(s->tty, "/dev/pts/0");
+    assert_string_equal(s->command, "ls");
+    assert_string_equal(s->cgroup, "/session-3");
+    assert_string_equal(s->forward, "x:80");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(additions_survive_the_way_to_the_guest),
+        cmocka_unit_test(additions_out_of_bounds_are_no_message),
+        cmocka_unit_test(a_session_survives_the_way_to_the_host),
         cmocka_unit_test(requests_are_encoded_byte_for_byte),
         cmocka_unit_test(server_messages_are_encoded_byte_for_byte),
         cmocka_unit_test(client_messages_are_encoded_byte_for_byte),

@@ -117,14 +117,15 @@ answers_are_sent_byte_for_byte(void **state)
 {
     struct record rec = {.log = ""};
     VMT_CLEANUP(vsh_server_freep) struct vsh_server *server = fresh(&rec);
-    uint8_t want[128];
+    uint8_t want[128], room[VSH_DATA_HEAD + 3];
     size_t n = hex_bytes(HEX_READY HEX_STDOUT_OK HEX_EXITED_3, want);
 
     (void)state;
     feed(server, HEX_REQUEST);
-    assert_int_equal(vsh_server_ready(server, 300), 0);
+    assert_int_equal(vsh_server_ready(server, 300, NULL, 0), 0);
+    memcpy(room + VSH_DATA_HEAD, "ok\n", 3);
     assert_int_equal(
-        vsh_server_output(server, VSH_STREAM_STDOUT, (const uint8_t *)"ok\n", 3), 0);
+        vsh_server_output(server, VSH_STREAM_STDOUT, room + VSH_DATA_HEAD, 3), 0);
     assert_int_equal(vsh_server_exited(server, 3, ""), 0);
     assert_int_equal(rec.sent.len, n);
     assert_memory_equal(rec.sent.data, want, n);
@@ -194,6 +195,48 @@ what_is_no_signal_and_no_stdin_is_ignored(void **state)
     assert_string_equal(rec.log, "request bob 2;");
 }
 
+/* features 1 (large frames) of a newer client, nopty */
+#define HEX_REQUEST_LARGE "05000000 4001 c03e01"
+
+static void
+large_frames_are_for_clients_that_asked(void **state)
+{
+    static uint8_t room[VSH_DATA_HEAD + VSH_LARGE_DATA_MAX];
+    static uint8_t large[4] = {0x01, 0x10, 0, 0};
+
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        struct record rec = {.log = ""};
+        VMT_CLEANUP(vsh_server_freep) struct vsh_server *server = fresh(&rec);
+
+        feed(server, asked ? HEX_REQUEST_LARGE : HEX_REQUEST);
+        assert_int_equal(vsh_server_ready(server, 300, NULL, 0), 0);
+        assert_int_equal(vsh_server_output_max(server),
+                         asked ? VSH_LARGE_DATA_MAX : VSH_DATA_MAX);
+        assert_int_equal(vsh_server_output(server, VSH_STREAM_STDOUT,
+                                           room + VSH_DATA_HEAD, VSH_LARGE_DATA_MAX),
+                         asked ? 0 : -EMSGSIZE);
+        assert_int_equal(rec.sent.len > VSH_LARGE_DATA_MAX, asked);
+        vsh_server_receive(server, large, sizeof(large));
+        assert_int_equal(strstr(rec.log, "oversized") == NULL, asked);
+        vmt_buf_done(&rec.sent);
+    }
+}
+
+static void
+an_accepted_connection_is_told_to_clients_that_know_of_it(void **state)
+{
+    static const uint8_t token[VSH_TOKEN_BYTES] = "0123456789abcdef";
+    struct record rec = {.log = ""};
+    VMT_CLEANUP(vsh_server_freep) struct vsh_server *server = fresh(&rec);
+
+    (void)state;
+    feed(server, HEX_REQUEST);
+    assert_int_equal(vsh_server_ready(server, 300, NULL, 0), 0);
+    assert_int_equal(vsh_server_accepted(server, 0, token), -ENOTSUP);
+    vmt_buf_done(&rec.sent);
+}
+
 int
 main(void)
 {
@@ -203,6 +246,8 @@ main(void)
         cmocka_unit_test(a_refusal_may_have_any_length),
         cmocka_unit_test(a_broken_client_only_ends_its_session),
         cmocka_unit_test(a_client_that_says_goodbye_ends_the_session),
+        cmocka_unit_test(large_frames_are_for_clients_that_asked),
+        cmocka_unit_test(an_accepted_connection_is_told_to_clients_that_know_of_it),
         cmocka_unit_test(what_is_no_signal_and_no_stdin_is_ignored),
     };
 
