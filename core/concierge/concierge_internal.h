@@ -17,6 +17,7 @@
 #include "core/concierge/ends_internal.h"
 #include "core/concierge/follow_internal.h"
 #include "core/concierge/guest_call_internal.h"
+#include "core/concierge/guest_events_internal.h"
 #include "core/concierge/hotplug_internal.h"
 #include "core/concierge/images_internal.h"
 #include "core/concierge/index_internal.h"
@@ -163,6 +164,7 @@ struct concierge_vm {
     struct guest_calls guest_calls;
     struct vm_power power;
     struct vm_life life;
+    struct guest_events events_of_guest;
     struct vm_restart *restart; /* owned; NULL: it is not started again */
     uint32_t follow_seen;       /* generation of the host's settings that the guest has */
     struct vmt_timer *timer;    /* owned: the step's deadline */

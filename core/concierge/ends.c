@@ -14,6 +14,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/end_message_internal.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/concierge/record_internal.h"
 #include "core/ipc/ipc.h"
@@ -29,6 +30,7 @@ struct vm_end {
     int64_t ended_s;
     unsigned restarts;
     char text[END_TEXT_MAX];
+    struct guest_application application;
 };
 
 struct vm_wait {
@@ -166,7 +168,7 @@ new_end(struct concierge *c, const struct vm_id *id)
 }
 
 static void
-end_record_fill(const struct vm_end *end, Vmt__VmEnd *m)
+end_record_fill(const struct vm_end *end, Vmt__ApplicationEnd *application, Vmt__VmEnd *m)
 {
     vmt__vm_end__init(m);
     m->cause = cause_name(end->cause);
@@ -177,12 +179,16 @@ end_record_fill(const struct vm_end *end, Vmt__VmEnd *m)
     m->reason = end->reason;
     m->restarts = end->restarts;
     m->text = (char *)(uintptr_t)end->text;
+    guest_application_fill(&end->application, application);
+    m->application = end->application.is_over ? application : NULL;
 }
 
 void
-end_fill(struct concierge *c, const struct vm_end *end, Vmt__VmEnd *m)
+end_fill(struct concierge *c, const struct vm_end *end, struct end_message *message)
 {
-    end_record_fill(end, m);
+    Vmt__VmEnd *m = &message->end;
+
+    end_record_fill(end, &message->application, m);
     m->will_restart = restart_is_due(c, &end->id, &m->restart_in_ms);
 }
 
@@ -191,7 +197,7 @@ save(struct concierge *c)
 {
     struct end_room {
         Vmt__EndRecord record;
-        Vmt__VmEnd end;
+        struct end_message message;
     };
     VMT_CLEANUP(vmt_freep) struct end_room *room = calloc(ENDS_MAX, sizeof(*room));
     Vmt__EndRecord *list[ENDS_MAX];
@@ -207,10 +213,10 @@ save(struct concierge *c)
         if (!r)
             break;
         vmt__end_record__init(&r->record);
-        end_record_fill(end, &r->end);
+        end_record_fill(end, &r->message.application, &r->message.end);
         r->record.owner_id = end->id.owner;
         r->record.name = end->id.name;
-        r->record.end = &r->end;
+        r->record.end = &r->message.end;
         list[record.n_ends++] = &r->record;
     }
     if (!room || concierge_record_put(c, ENDS_RECORD, &record.base, &err) < 0)
@@ -249,6 +255,8 @@ life_end(struct concierge_vm *vm)
     vm->life.uptime_ms = life_uptime_ms(vm);
     clock->ops->wall(clock, &vm->life.ended_s, &nsec);
     vm->life.cause = decide_cause(vm);
+    if (*vm->events_of_guest.last_words && !vm->life.asked)
+        words = vm->events_of_guest.last_words;
     if (words != vm->life.text)
         (void)vmt_log_escape(vm->life.text, sizeof(vm->life.text), words, strlen(words));
     if (!vm->announced) /* nothing ever ran */
@@ -266,12 +274,16 @@ life_end(struct concierge_vm *vm)
     end->ended_s = vm->life.ended_s;
     end->restarts = restart_count(vm);
     memcpy(end->text, vm->life.text, sizeof(end->text));
+    end->application = vm->events_of_guest.application;
     save_soon(c);
 }
 
 void
-life_fill(const struct concierge_vm *vm, Vmt__VmEnd *m)
+life_fill(const struct concierge_vm *vm, struct end_message *message)
 {
+    const struct guest_application *application = &vm->events_of_guest.application;
+    Vmt__VmEnd *m = &message->end;
+
     vmt__vm_end__init(m);
     m->cause = cause_name(vm->life.cause);
     m->exit_code = vm->life.exit_code;
@@ -281,6 +293,8 @@ life_fill(const struct concierge_vm *vm, Vmt__VmEnd *m)
     m->reason = vm->stop_reason;
     m->restarts = restart_count(vm);
     m->text = (char *)(uintptr_t)vm->life.text;
+    guest_application_fill(application, &message->application);
+    m->application = application->is_over ? &message->application : NULL;
     m->will_restart = restart_is_due(vm->c, &vm->id, &m->restart_in_ms);
 }
 
@@ -319,6 +333,7 @@ ends_load(struct concierge *c)
         end->ended_s = from->end->ended_s;
         end->restarts = from->end->restarts;
         (void)snprintf(end->text, sizeof(end->text), "%s", from->end->text);
+        guest_application_read(&end->application, from->end->application);
     }
     if (record)
         vmt__ends_record__free_unpacked(record, NULL);
@@ -365,10 +380,10 @@ answer_waits(struct concierge_vm *vm, Vmt__VmEnd *end, const char *failure)
 void
 life_tell(struct concierge_vm *vm)
 {
-    Vmt__VmEnd end;
+    struct end_message message;
 
-    life_fill(vm, &end);
-    answer_waits(vm, &end, NULL);
+    life_fill(vm, &message);
+    answer_waits(vm, &message.end, NULL);
 }
 
 void
@@ -400,7 +415,7 @@ concierge_handle_wait_vm(void *ctx, struct ipc_call *call,
     const struct vm_end *end;
     struct concierge_vm *vm;
     struct vmt_err err = {0};
-    Vmt__VmEnd last;
+    struct end_message last;
 
     if (vm_id_check(request->owner_id, request->name, &err) < 0) {
         answer_wait(call, NULL, err.msg);
@@ -417,5 +432,5 @@ concierge_handle_wait_vm(void *ctx, struct ipc_call *call,
         return;
     }
     end_fill(ctx, end, &last);
-    answer_wait(call, &last, NULL);
+    answer_wait(call, &last.end, NULL);
 }

@@ -11,7 +11,7 @@ struct concierge;
 struct concierge_vm;
 struct hypervisor_exit_info;
 struct vmt_timer;
-typedef struct Vmt__VmEnd Vmt__VmEnd;
+struct end_message;
 
 /* Ends that are remembered, one per VM name; the oldest go first. */
 #define ENDS_MAX 64u
@@ -74,7 +74,7 @@ void life_end(struct concierge_vm *vm);
 /* Tell all who wait. After the VM's signal. */
 void life_tell(struct concierge_vm *vm);
 /* For messages; strings are borrowed from vm. */
-void life_fill(const struct concierge_vm *vm, Vmt__VmEnd *end);
+void life_fill(const struct concierge_vm *vm, struct end_message *message);
 /* Milliseconds since the start was answered, 0: it was not. */
 uint64_t life_uptime_ms(const struct concierge_vm *vm);
 
@@ -82,4 +82,4 @@ uint64_t life_uptime_ms(const struct concierge_vm *vm);
 struct vm_end;
 const struct vm_end *ends_find(struct concierge *c, const char *owner, const char *name);
 /* For messages; strings are borrowed from end. */
-void end_fill(struct concierge *c, const struct vm_end *end, Vmt__VmEnd *message);
+void end_fill(struct concierge *c, const struct vm_end *end, struct end_message *message);

@@ -11,6 +11,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/end_message_internal.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/ipc/ipc.h"
 #include "vmt_life.pb-c.h"
@@ -37,11 +38,11 @@ concierge_handle_get_vm_info(void *ctx, struct ipc_call *call,
     struct concierge_vm *vm = vm_find(ctx, request->owner_id, request->name);
     const struct vm_end *last = ends_find(ctx, request->owner_id, request->name);
     char transport[VM_TRANSPORT_MAX];
-    Vmt__VmEnd end;
+    struct end_message ended;
 
     if (last) {
-        end_fill(ctx, last, &end);
-        response.last_end = &end;
+        end_fill(ctx, last, &ended);
+        response.last_end = &ended.end;
     }
     if (vm && !is_over(vm)) {
         vm_info_fill(vm, &info, transport);

@@ -108,6 +108,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     Vmt__SnapshotImage *image_list[PLAN_BLOCKS_MAX + 2];
     Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX], *disk_list[PLAN_BLOCKS_MAX];
     VMT_CLEANUP(restart_room_freep) struct restart_room *room = NULL;
+    Vmt__ApplicationEnd application;
     int r;
 
     vmt__vm_record__init(&record);
@@ -145,6 +146,7 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.network = &network;
     record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
     record.running_us = vm->life.running_us;
+    guest_events_record_fill(vm, &application, &record);
     if (vm->restart && restart_record_fill(vm->restart, &room, &record.restart) < 0)
         return vmt_err_set(err, ENOMEM, "remember the VM");
     fill_mounts(vm, mounts, list);
@@ -314,6 +316,7 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     network_record_read(vm, record->network);
     record_cpu_read(vm, record);
     vm->life.running_us = record->running_us;
+    guest_events_record_read(vm, record);
     r = restart_record_read(c, &vm->id, record->restart, &vm->restart);
     if (r < 0)
         return vmt_err_set(err, -r, "restore the VM");

@@ -275,7 +275,8 @@ restart_consider(struct concierge_vm *vm)
     struct vm_restart *r = vm->restart;
     const struct restart_end end = {
         .asked = vm->life.asked || vm->c->shutting_down,
-        .failed = vm->life.cause != END_POWEROFF && vm->life.cause != END_REBOOT,
+        .failed = (vm->life.cause != END_POWEROFF && vm->life.cause != END_REBOOT) ||
+                  guest_application_failed(&vm->events_of_guest.application),
         .reboot = vm->life.cause == END_REBOOT,
         .uptime_ms = vm->life.uptime_ms,
         .restarts = r ? r->restarts : 0,

@@ -9,6 +9,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/end_message_internal.h"
 #include "core/ipc/ipc.h"
 #include "vmt_life.pb-c.h"
 
@@ -54,6 +55,7 @@ vm_info_fill(const struct concierge_vm *vm, VmTools__Concierge__VmInfo *info,
     info->restarts = restart_count(vm);
     info->restart_mode = (char *)(uintptr_t)restart_mode_name(vm);
     info->start_mode = (char *)(uintptr_t)vm->start_mode;
+    guest_events_info(vm, info);
 }
 
 void
@@ -105,7 +107,7 @@ void
 signal_stopped(struct concierge_vm *vm)
 {
     VmTools__Concierge__VmStoppedSignal s;
-    Vmt__VmEnd end;
+    struct end_message message;
 
     vm_tools__concierge__vm_stopped_signal__init(&s);
     if (!vm->announced)
@@ -114,8 +116,8 @@ signal_stopped(struct concierge_vm *vm)
     s.owner_id = vm->id.owner;
     s.cid = vm->cid;
     s.reason = (VmTools__Concierge__VmStopReason)vm->stop_reason;
-    life_fill(vm, &end);
-    s.end = &end;
+    life_fill(vm, &message);
+    s.end = &message.end;
     vm->announced = false;
     emit(vm, "VmStoppedSignal", &s.base);
 }

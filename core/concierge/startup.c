@@ -127,6 +127,8 @@ new_server(struct concierge *c, void *ctx, struct rpc_server **ret_server,
         return r;
     r = rpc_server_add(server, &service, ctx, err);
     if (r == 0)
+        r = rpc_server_add(server, &guest_events_service, ctx, err);
+    if (r == 0)
         r = rpc_server_add_standard(server, err);
     if (r < 0) {
         rpc_server_free(server);

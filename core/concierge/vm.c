@@ -349,6 +349,7 @@ vm_act_announce(struct concierge_vm *vm)
     follow_catch_up(vm); /* what changed during the set-up */
     signal_started(vm);
     vm_answer_start(vm);
+    guest_events_release(vm);
     vm_warm_on_running(vm);
     if (vm->c->builder)
         template_builder_poke(vm->c->builder);

@@ -13,6 +13,7 @@
 #include "core/base/cleanup.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/vmc/cmd_stop.h"
+#include "platform/linux/vmc/cmd_wait.h"
 #include "platform/linux/vmc/guest_command.h"
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vmc/vmc.h"
@@ -240,9 +241,8 @@ print_start_json(const struct vmc *vmc, const char *name, const pb_response *res
     return print_json(vm, err);
 }
 
-/* Everything up to the running VM. */
-static int
-start_vm(struct vmc *vmc, const char *name, const struct start_options *o,
+int
+vm_start(struct vmc *vmc, const char *name, const struct start_options *o,
          struct vmt_err *err)
 {
     VMT_CLEANUP(start_files_done) struct start_files files = {0};
@@ -256,8 +256,9 @@ start_vm(struct vmc *vmc, const char *name, const struct start_options *o,
     if (!response->success) {
         r = start_refused(name, response, err);
     } else {
-        print_phases(name, response);
-        if (vmc->json)
+        if (!o->quiet)
+            print_phases(name, response);
+        if (vmc->json && !o->wait)
             r = print_start_json(vmc, name, response, err);
     }
     protobuf_c_message_free_unpacked(&response->base, NULL);
@@ -275,26 +276,50 @@ default_mem_mib(void)
     return half == 0 || half > DEFAULT_MEM_MIB ? DEFAULT_MEM_MIB : (uint32_t)half;
 }
 
+void
+start_options_init(struct start_options *o)
+{
+    *o = (struct start_options){.accel = "", .network = "", .mem_mib = default_mem_mib()};
+}
+
+/* Who interrupts the wait does not want the VM any more either. */
+static int
+start_wait(struct vmc *vmc, const char *name)
+{
+    struct vmt_err err;
+    int code = VMC_FAILED;
+    int r = vm_wait(vmc, name, &code, &err);
+
+    if (r == -EINTR)
+        r = start_interrupted(vmc, name, &err);
+    return r < 0 ? vmc_fail(r, &err) : code;
+}
+
 static int
 start_run(struct vmc *vmc, int argc, char **argv)
 {
     static const struct vmc_syntax syntax = {
         .options = start_option_table, .operands_min = 1, .operands_max = 1};
     VMT_CLEANUP(start_options_done)
-    struct start_options o = {.accel = "", .network = "", .mem_mib = default_mem_mib()};
+    struct start_options o;
     struct guest_command shell = {.user = "", .cwd = ""};
     struct vmt_err err;
     char **operands;
     size_t n;
-    int r = vmc_begin(vmc, &vmc_start, argc, argv, &syntax, &o, &operands, &n);
+    int r;
+
+    start_options_init(&o);
+    r = vmc_begin(vmc, &vmc_start, argc, argv, &syntax, &o, &operands, &n);
 
     if (r >= 0)
         return r;
     r = start_disks_find(vmc, &o, &err);
     if (r == 0)
-        r = start_vm(vmc, operands[0], &o, &err);
+        r = vm_start(vmc, operands[0], &o, &err);
     if (r < 0)
         return vmc_fail(r, &err);
+    if (o.wait)
+        return start_wait(vmc, operands[0]);
     if (o.no_shell || vmc->json)
         return VMC_DONE;
     shell.vm_name = operands[0];
@@ -325,6 +350,7 @@ const struct vmc_command vmc_start = {
         "  --storage-balloon    leave space unused that the host does not have\n"
         "  --timeout SECONDS    how long the boot may take (60 without a sign of life)\n"
         "  --cold               boot, even when there is a template to start from\n"
-        "  --no-shell           return when the VM runs\n",
+        "  --no-shell           return when the VM runs\n"
+        "  --wait               return when the VM has ended, as vmc wait does\n",
     .run = start_run,
 };

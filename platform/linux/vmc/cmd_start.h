@@ -34,10 +34,15 @@ struct start_options {
     bool no_shell, container_network;
     uint32_t cpu_weight; /* 0: the usual one */
     bool hugepages, storage_balloon;
-    bool cold; /* boot, even when there is a template */
+    bool cold;  /* boot, even when there is a template */
+    bool wait;  /* until it has ended */
+    bool quiet; /* not a word of how it goes */
 };
 
+#define START_OPTIONS_MAX 24 /* the last of the table has no name */
 extern const struct vmc_option start_option_table[];
+/* What is the same for every start. */
+void start_options_init(struct start_options *options);
 /* Put paths in the place of names of disks. Returns 0, -ENOENT, or as vmc_call. */
 int start_disks_find(struct vmc *vmc, struct start_options *options, struct vmt_err *err);
 void start_options_done(struct start_options *options);
@@ -54,3 +59,8 @@ struct start_files {
 int start_files_open(const struct vmc *vmc, const struct start_options *options,
                      struct start_files *ret_files, struct vmt_err *err);
 void start_files_done(struct start_files *files);
+
+/* Everything up to the running VM. An interrupt stops it. Returns 0, -EBUSY, or as
+ * vmc_call. */
+int vm_start(struct vmc *vmc, const char *name, const struct start_options *options,
+             struct vmt_err *err);

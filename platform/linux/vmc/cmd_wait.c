@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "platform/linux/vmc/cmd_wait.h"
 #include "platform/linux/vmc/vm_end.h"
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vmc/vmc.h"
@@ -41,37 +42,46 @@ wait_call(struct vmc *vmc, const char *name, Vmt__WaitVmResponse **ret_reply,
     return r;
 }
 
+int
+vm_wait(struct vmc *vmc, const char *name, int *ret_exit_code, struct vmt_err *err)
+{
+    Vmt__WaitVmResponse *reply = NULL;
+    char words[TEXT_MAX];
+    int r = wait_call(vmc, name, &reply, err);
+
+    if (r < 0 || !reply)
+        return r;
+    *ret_exit_code = vm_end_exit_code(reply->end);
+    if (vmc->json)
+        r = print_json(vm_end_json(reply->end), err);
+    else
+        (void)printf("%s\n", vm_end_words(reply->end, words, sizeof(words)));
+    protobuf_c_message_free_unpacked(&reply->base, NULL);
+    return r;
+}
+
 static int
 wait_run(struct vmc *vmc, int argc, char **argv)
 {
     static const struct vmc_syntax syntax = {.operands_min = 1, .operands_max = 1};
-    Vmt__WaitVmResponse *reply = NULL;
     struct vmt_err err;
-    char **operands, words[TEXT_MAX];
+    char **operands;
     size_t n;
-    bool in_order;
+    int code = VMC_FAILED;
     int r = vmc_begin(vmc, &vmc_wait, argc, argv, &syntax, NULL, &operands, &n);
 
     if (r >= 0)
         return r;
-    r = wait_call(vmc, operands[0], &reply, &err);
-    if (r < 0 || !reply)
-        return vmc_fail(r, &err);
-    in_order = vm_end_is_in_order(reply->end);
-    if (vmc->json)
-        r = print_json(vm_end_json(reply->end), &err);
-    else
-        (void)printf("%s\n", vm_end_words(reply->end, words, sizeof(words)));
-    protobuf_c_message_free_unpacked(&reply->base, NULL);
-    if (r < 0)
-        return vmc_fail(r, &err);
-    return in_order ? VMC_DONE : VMC_FAILED;
+    r = vm_wait(vmc, operands[0], &code, &err);
+    return r < 0 ? vmc_fail(r, &err) : code;
 }
 
 const struct vmc_command vmc_wait = {
     .name = "wait",
     .summary = "wait until a VM has ended",
-    .usage = "[--json] NAME\n"
-             "Ends with 0 when the VM was stopped, switched itself off or rebooted.\n",
+    .usage =
+        "[--json] NAME\n"
+        "Ends with 0 when the VM was stopped, switched itself off or rebooted; with\n"
+        "the exit code of the program that the VM was there for, if it had one.\n",
     .run = wait_run,
 };

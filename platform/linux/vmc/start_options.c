@@ -245,6 +245,15 @@ set_no_shell(void *target, const char *value, struct vmt_err *err)
 }
 
 static int
+set_wait(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct start_options *)target)->wait = true;
+    return 0;
+}
+
+static int
 set_cold(void *target, const char *value, struct vmt_err *err)
 {
     (void)value;
@@ -272,8 +281,12 @@ const struct vmc_option start_option_table[] = {
     {"timeout", true, set_timeout},
     {"no-shell", false, set_no_shell},
     {"cold", false, set_cold},
+    {"wait", false, set_wait},
     {0},
 };
+
+_Static_assert(VMT_ARRAY_SIZE(start_option_table) <= START_OPTIONS_MAX,
+               "vmc run has too little room for them");
 
 void
 start_options_done(struct start_options *options)

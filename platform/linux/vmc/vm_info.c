@@ -81,6 +81,14 @@ put_info(json_t *vm, const VmTools__Concierge__VmInfo *info)
         r |= json_object_set_new(vm, "ipv4_address", json_string(ipv4));
     if (*info->mac_address)
         r |= json_object_set_new(vm, "mac_address", json_string(info->mac_address));
+    if (info->oom_kills) {
+        r |= json_object_set_new(vm, "oom_kills",
+                                 json_integer((json_int_t)info->oom_kills));
+        r |= json_object_set_new(vm, "oom_group", json_string(info->oom_group));
+    }
+    if (info->memory_pressure_permille)
+        r |= json_object_set_new(vm, "memory_pressure_permille",
+                                 json_integer(info->memory_pressure_permille));
     if (*info->network)
         r |= json_object_set_new(vm, "network", json_string(info->network));
     return r;

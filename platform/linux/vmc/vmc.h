@@ -59,7 +59,7 @@ extern const struct vmc_command *const vmc_commands[];
 extern const struct vmc_command vmc_start, vmc_stop, vmc_list, vmc_info, vmc_shell,
     vmc_exec, vmc_logs, vmc_disk, vmc_image, vmc_doctor, vmc_completion, vmc_version,
     vmc_help, vmc_attach_disk, vmc_detach_disk, vmc_usb, vmc_suspend, vmc_resume,
-    vmc_wait, vmc_snapshot;
+    vmc_wait, vmc_snapshot, vmc_run;
 
 /* One option of a command. set gets value NULL for a switch; returns 0 or -EINVAL. */
 struct vmc_option {

@@ -17,14 +17,23 @@
 
 #define WAYS_MAX 8
 
+/* One connection to the host and the call on it. */
+struct caller {
+    struct guest *g;
+    struct rpc_client *client;
+    struct transport_op *op;
+    struct rpc_status *status;
+    int *answers;
+    const Vmt__GuestEvent *event; /* NULL: VmReady */
+};
+
 struct guest {
     struct world *w;
     uint32_t cid;
     struct transport *transport;
     struct transport_listener *listener;
     struct rpc_server *server;
-    struct rpc_client *client;
-    struct transport_op *op;
+    struct caller ready, report;
     struct {
         char method[40];
         enum guest_way way;
@@ -38,8 +47,6 @@ struct guest {
     char resolv[128], zone[64];
     char power_off[64];
     char calls[1024];
-    struct rpc_status *status;
-    int *answers;
 };
 
 static enum guest_way
@@ -286,12 +293,20 @@ guest_new(struct world *w, uint32_t cid)
     return g;
 }
 
+static void
+caller_done(struct caller *c)
+{
+    if (c->op)
+        c->g->transport->ops->cancel(c->op);
+    rpc_client_free(c->client);
+    *c = (struct caller){.g = c->g};
+}
+
 void
 guest_free(struct guest *g)
 {
-    if (g->op)
-        g->transport->ops->cancel(g->op);
-    rpc_client_free(g->client);
+    caller_done(&g->ready);
+    caller_done(&g->report);
     rpc_server_free(g->server);
     g->transport->ops->unlisten(g->listener);
     g->transport->ops->free(g->transport);
@@ -332,65 +347,85 @@ guest_power_off_on_shutdown(struct guest *g, const char *vm_name)
 }
 
 static void
-on_ready_done(void *arg, const struct rpc_status *status)
+on_answer(void *arg, const struct rpc_status *status)
 {
-    struct guest *g = arg;
+    struct caller *c = arg;
 
-    *g->status = *status;
-    ++*g->answers;
+    *c->status = *status;
+    ++*c->answers;
 }
 
-static const struct rpc_client_handler ready_handler = {.on_done = on_ready_done};
+static const struct rpc_client_handler caller_handler = {.on_done = on_answer};
 
 static void
-call_ready(struct guest *g)
+call_host(struct caller *c)
 {
     const struct rpc_client_request request = {
-        .path = "/vm_tools.StartupListener/VmReady",
+        .path = c->event ? "/vmt.GuestListener/ReportEvent"
+                         : "/vm_tools.StartupListener/VmReady",
         .reply = &vm_tools__empty_message__descriptor,
         .timeout_ms = 5000,
-        .handler = &ready_handler,
-        .arg = g,
+        .handler = &caller_handler,
+        .arg = c,
     };
     VmTools__EmptyMessage message = VM_TOOLS__EMPTY_MESSAGE__INIT;
 
-    assert_int_equal(rpc_client_start(g->client, &request, &message.base, NULL, NULL), 0);
+    assert_int_equal(rpc_client_start(c->client, &request,
+                                      c->event ? &c->event->base : &message.base, NULL,
+                                      NULL),
+                     0);
 }
 
 static void
 on_connected(void *arg, struct stream *s, const struct vmt_err *err)
 {
-    struct guest *g = arg;
+    struct caller *c = arg;
     const struct rpc_client_config config = {.authority = NULL};
 
     (void)err;
-    g->op = NULL;
+    c->op = NULL;
     if (!s) {
-        *g->status = (struct rpc_status){.code = RPC_UNAVAILABLE};
-        ++*g->answers;
+        *c->status = (struct rpc_status){.code = RPC_UNAVAILABLE};
+        ++*c->answers;
         return;
     }
     assert_int_equal(
-        rpc_client_new(fake_clock_base(g->w->clock), s, &config, &g->client, NULL), 0);
-    call_ready(g);
+        rpc_client_new(fake_clock_base(c->g->w->clock), s, &config, &c->client, NULL), 0);
+    call_host(c);
 }
 
-void
-guest_call_ready(struct guest *g, struct rpc_status *ret_status, int *answers)
+static void
+reach_host(struct guest *g, struct caller *c, const Vmt__GuestEvent *event,
+           struct rpc_status *ret_status, int *answers)
 {
     const struct transport_dial dial = {
         .cid = VMT_CID_HOST,
         .port = VMT_PORT_STARTUP_LISTENER,
         .timeout_ms = 5000,
         .on_done = on_connected,
-        .arg = g,
+        .arg = c,
     };
 
-    g->status = ret_status;
-    g->answers = answers;
+    c->g = g;
+    caller_done(c);
+    c->event = event;
+    c->status = ret_status;
+    c->answers = answers;
     *answers = 0;
-    rpc_client_free(vmt_take_ptr(&g->client));
-    assert_int_equal(g->transport->ops->connect(g->transport, &dial, &g->op, NULL), 0);
+    assert_int_equal(g->transport->ops->connect(g->transport, &dial, &c->op, NULL), 0);
+}
+
+void
+guest_call_ready(struct guest *g, struct rpc_status *ret_status, int *answers)
+{
+    reach_host(g, &g->ready, NULL, ret_status, answers);
+}
+
+void
+guest_report(struct guest *g, const Vmt__GuestEvent *event, struct rpc_status *ret_status,
+             int *answers)
+{
+    reach_host(g, &g->report, event, ret_status, answers);
 }
 
 int64_t

@@ -10,6 +10,7 @@
 #include "tests/unit/concierge/world.h"
 
 struct guest;
+typedef struct Vmt__GuestEvent Vmt__GuestEvent;
 
 /* Methods by name ("Mount"); see guest_set. */
 enum guest_way {
@@ -40,6 +41,10 @@ void guest_power_off_on_shutdown(struct guest *guest, const char *vm_name);
 
 /* Call VmReady; *ret_status is filled in when it was answered. */
 void guest_call_ready(struct guest *guest, struct rpc_status *ret_status, int *answers);
+
+/* Tell the host an event, which is borrowed until it was answered. */
+void guest_report(struct guest *guest, const Vmt__GuestEvent *event,
+                  struct rpc_status *ret_status, int *answers);
 
 /* What the last SetTime said, seconds; 0: there was none. */
 int64_t guest_time(const struct guest *guest);
