@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -45,9 +46,26 @@ hotplug_find(struct concierge *c, const char *owner, const char *name,
     return 0;
 }
 
-struct hotplug_call *
-hotplug_wait(struct concierge_vm *vm, struct ipc_call *call, size_t index,
-             struct vmt_err *err)
+void
+hotplug_answer(struct ipc_call *call, const char *why)
+{
+    VmTools__Concierge__SuccessFailureResponse response =
+        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
+
+    response.success = !why;
+    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
+    ipc_call_reply(call, &response.base, NULL, 0);
+}
+
+static void
+answer_detach(struct hotplug_call *hc, const char *why)
+{
+    hotplug_answer(hc->call, why);
+}
+
+static struct hotplug_call *
+wait_for(struct concierge_vm *vm, struct ipc_call *call, struct plugged *device,
+         size_t index, struct vmt_err *err)
 {
     struct hotplug_call *hc = calloc(1, sizeof(*hc));
 
@@ -57,9 +75,51 @@ hotplug_wait(struct concierge_vm *vm, struct ipc_call *call, size_t index,
     }
     hc->vm = vm;
     hc->call = call;
+    hc->device = device;
     hc->index = index;
+    hc->answer = answer_detach;
+    device->busy = true;
     vmt_list_append(&vm->hotplug->calls, &hc->node);
     return hc;
+}
+
+struct hotplug_call *
+hotplug_attach(struct concierge_vm *vm, struct ipc_call *call, struct plugged *device,
+               size_t index, struct vmt_err *err)
+{
+    struct hotplug_call *hc = NULL;
+
+    device->used = true;
+    if (vm_record_save(vm, err) == 0)
+        hc = wait_for(vm, call, device, index, err);
+    if (hc)
+        hc->attach = true;
+    else
+        device->used = false;
+    return hc;
+}
+
+struct hotplug_call *
+hotplug_detach(struct concierge_vm *vm, struct ipc_call *call, struct plugged *device,
+               size_t index, struct vmt_err *err)
+{
+    return wait_for(vm, call, device, index, err);
+}
+
+/* After an attempt to plug with this result: is the device in the VM, or may it be? Then
+ * it stays in the table, where detaching finds out: a hypervisor that was too slow may
+ * have done it afterwards. */
+static bool
+may_be_there(int result)
+{
+    return result == 0 || result == -ETIMEDOUT || result == -EEXIST;
+}
+
+/* A place that was empty already is what detaching wanted. */
+static bool
+is_used_after(const struct hotplug_call *hc, int result)
+{
+    return hc->attach ? may_be_there(result) : result < 0 && result != -ENOENT;
 }
 
 static void
@@ -69,7 +129,8 @@ finish(struct hotplug_call *hc, int result, const char *why)
     struct vmt_err err;
 
     vmt_list_remove(&hc->node);
-    hc->settle(hc, result);
+    hc->device->busy = false;
+    hc->device->used = is_used_after(hc, result);
     /* What an heir would believe in vain does no harm: it finds out when it is asked to
      * take the device away. */
     if (vm_record_save(vm, &err) < 0)
@@ -89,22 +150,15 @@ hotplug_on_done(void *arg, int result, const struct vmt_err *err)
     finish(hc, result, result < 0 ? vmt_err_text(err) : NULL);
 }
 
-bool
-hotplug_may_be_there(int result)
-{
-    return result == 0 || result == -ETIMEDOUT || result == -EEXIST;
-}
-
 void
-hotplug_failed(struct hotplug_call *hc, int result, const struct vmt_err *err)
+hotplug_asked(struct hotplug_call *hc, int result)
 {
-    struct vmt_err words = {0};
+    struct vmt_err err;
 
-    if (err)
-        words = *err;
-    else
-        (void)vmt_err_set(&words, -result, "ask the hypervisor");
-    finish(hc, result, words.msg);
+    if (result == 0)
+        return;
+    (void)vmt_err_set(&err, -result, "ask the hypervisor");
+    finish(hc, result, err.msg);
 }
 
 bool
@@ -114,11 +168,11 @@ vm_hotplug_any(const struct concierge_vm *vm)
     bool any = h && h->usb_controller;
 
     for (size_t i = 0; h && i < VMT_ARRAY_SIZE(h->usb); i++)
-        any = any || h->usb[i].used;
+        any = any || h->usb[i].at.used;
     for (size_t i = 0; h && i < VMT_ARRAY_SIZE(h->nics); i++)
-        any = any || h->nics[i].used;
+        any = any || h->nics[i].at.used;
     for (size_t i = 0; h && i < VMT_ARRAY_SIZE(h->disks); i++)
-        any = any || h->disks[i].used;
+        any = any || h->disks[i].at.used;
     return any;
 }
 

@@ -31,53 +31,16 @@ reply_attach(struct ipc_call *call, const char *serial, const char *why)
 }
 
 static void
-reply_detach(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
-
-    response.success = !why;
-    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
-static struct plugged_disk *
-disk_of(const struct hotplug_call *hc)
-{
-    return &hc->vm->hotplug->disks[hc->index];
-}
-
-static void
 answer_attach(struct hotplug_call *hc, const char *why)
 {
-    reply_attach(hc->call, disk_of(hc)->serial, why);
-}
-
-static void
-answer_detach(struct hotplug_call *hc, const char *why)
-{
-    reply_detach(hc->call, why);
-}
-
-static void
-settle_attach(struct hotplug_call *hc, int result)
-{
-    disk_of(hc)->busy = false;
-    disk_of(hc)->used = hotplug_may_be_there(result);
-}
-
-static void
-settle_detach(struct hotplug_call *hc, int result)
-{
-    disk_of(hc)->busy = false;
-    disk_of(hc)->used = result < 0 && result != -ENOENT;
+    reply_attach(hc->call, hc->vm->hotplug->disks[hc->index].serial, why);
 }
 
 static struct plugged_disk *
 find(struct vm_hotplug *h, const char *serial)
 {
     for (size_t i = 0; i < HOTPLUG_DISKS_MAX; i++)
-        if (h->disks[i].used && strcmp(h->disks[i].serial, serial) == 0)
+        if (h->disks[i].at.used && strcmp(h->disks[i].serial, serial) == 0)
             return &h->disks[i];
     return NULL;
 }
@@ -143,22 +106,16 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const char *seria
                struct vmt_err *err)
 {
     struct vm_hotplug *h = vm->hotplug;
-    struct hotplug_call *hc = NULL;
     size_t i = 0;
 
-    while (i < HOTPLUG_DISKS_MAX && h->disks[i].used)
+    while (i < HOTPLUG_DISKS_MAX && h->disks[i].at.used)
         i++;
     if (i == HOTPLUG_DISKS_MAX) {
         (void)vmt_err_setx(err, ENOSPC, "the VM has no room for more disks");
         return NULL;
     }
-    h->disks[i].used = h->disks[i].busy = true;
     (void)snprintf(h->disks[i].serial, sizeof(h->disks[i].serial), "%s", serial);
-    if (vm_record_save(vm, err) == 0)
-        hc = hotplug_wait(vm, call, i, err);
-    if (!hc)
-        h->disks[i].used = h->disks[i].busy = false;
-    return hc;
+    return hotplug_attach(vm, call, &h->disks[i].at, i, err);
 }
 
 static void
@@ -185,10 +142,8 @@ attach(struct concierge *c, struct ipc_call *call, const attach_t *rq, int *fd)
     }
     disk.serial = serial;
     hc->answer = answer_attach;
-    hc->settle = settle_attach;
     r = ops->disk_add(vm->hv, &disk, hotplug_on_done, hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }
 
 void
@@ -216,7 +171,7 @@ find_idle(struct concierge_vm *vm, const char *serial, struct vmt_err *err)
 
     if (!disk)
         (void)vmt_err_setx(err, ENOENT, "no disk of this serial was attached to the VM");
-    else if (disk->busy)
+    else if (disk->at.busy)
         (void)vmt_err_setx(err, EBUSY, "the disk is being attached or detached");
     else
         return disk;
@@ -239,15 +194,12 @@ concierge_handle_detach_disk(void *ctx, struct ipc_call *call,
     if (r == 0)
         disk = find_idle(vm, rq->serial, &err);
     if (disk)
-        hc = hotplug_wait(vm, call, (size_t)(disk - vm->hotplug->disks), &err);
+        hc = hotplug_detach(vm, call, &disk->at, (size_t)(disk - vm->hotplug->disks),
+                            &err);
     if (!hc) {
-        reply_detach(call, err.msg);
+        hotplug_answer(call, err.msg);
         return;
     }
-    disk->busy = true;
-    hc->answer = answer_detach;
-    hc->settle = settle_detach;
     r = c->config.hypervisor->ops->disk_remove(vm->hv, disk->serial, hotplug_on_done, hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }

@@ -22,19 +22,25 @@ typedef struct Vmt__VmRecord Vmt__VmRecord;
 #define HOTPLUG_DISKS_MAX 8u
 #define HOTPLUG_SERIAL_MAX 21 /* 20 bytes (virtio) and a NUL */
 
+/* What all of them have. */
+struct plugged {
+    bool used;
+    bool busy; /* on its way in or out */
+};
+
 struct plugged_usb {
-    bool used, busy;    /* busy: on its way in or out */
+    struct plugged at;
     uint32_t bus, port; /* of the host, as its caller says */
     uint32_t vendor, product;
 };
 
 struct plugged_nic {
-    bool used, busy;
+    struct plugged at;
     char tap[HOST_DEVICE_NAME_MAX];
 };
 
 struct plugged_disk {
-    bool used, busy;
+    struct plugged at;
     char serial[HOTPLUG_SERIAL_MAX];
 };
 
@@ -48,16 +54,19 @@ struct vm_hotplug {
     struct plugged_disk disks[HOTPLUG_DISKS_MAX];
 };
 
+struct hotplug_call;
+/* Answer; why is NULL for success. */
+typedef void hotplug_answer_fn(struct hotplug_call *hc, const char *why);
+
 /* Who waits for the hypervisor. */
 struct hotplug_call {
     struct vmt_list node;
     struct concierge_vm *vm; /* borrowed */
     struct ipc_call *call;   /* owned until answered */
+    struct plugged *device;  /* borrowed, of vm's table */
     size_t index;            /* of the device */
-    /* Answer; why is NULL for success. */
-    void (*answer)(struct hotplug_call *hc, const char *why);
-    /* The device is there, or gone, as result says: put the table right. */
-    void (*settle)(struct hotplug_call *hc, int result);
+    bool attach;             /* else it goes */
+    hotplug_answer_fn *answer;
 };
 
 /* Give vm its table, unless it has one. Returns 0 or -ENOMEM. */
@@ -70,17 +79,22 @@ int hotplug_find(struct concierge *c, const char *owner, const char *name,
                  enum hypervisor_cap cap, const char *what, struct concierge_vm **ret_vm,
                  struct vmt_err *err);
 
-/* A call to wait; NULL with words: no memory, and call is still the caller's. */
-struct hotplug_call *hotplug_wait(struct concierge_vm *vm, struct ipc_call *call,
-                                  size_t index, struct vmt_err *err);
+/* Let call wait until device, number index of its kind, is in vm: put it into the table
+ * and the record, which an heir reads, before it is done. Returns what the hypervisor is
+ * asked with, or NULL with words: then call is still the caller's, and the place free. */
+struct hotplug_call *hotplug_attach(struct concierge_vm *vm, struct ipc_call *call,
+                                    struct plugged *device, size_t index,
+                                    struct vmt_err *err);
+/* The same for a device that goes; answers as hotplug_answer does. */
+struct hotplug_call *hotplug_detach(struct concierge_vm *vm, struct ipc_call *call,
+                                    struct plugged *device, size_t index,
+                                    struct vmt_err *err);
+/* After the hypervisor was asked: result is what it answered at once. */
+void hotplug_asked(struct hotplug_call *hc, int result);
 /* For the hypervisor: settle, remember, answer; arg is a struct hotplug_call. */
 void hotplug_on_done(void *arg, int result, const struct vmt_err *err);
-/* After an attempt to plug with this result: is the device in the VM, or may it be? Then
- * it stays in the table, where detaching finds out: a hypervisor that was too slow may
- * have done it afterwards. */
-bool hotplug_may_be_there(int result);
-/* The call was not taken by the hypervisor. */
-void hotplug_failed(struct hotplug_call *hc, int result, const struct vmt_err *err);
+/* Answer with SuccessFailureResponse; why is NULL for success. */
+void hotplug_answer(struct ipc_call *call, const char *why);
 
 /* Has anything been plugged that a saved state would miss? */
 bool vm_hotplug_any(const struct concierge_vm *vm);

@@ -34,44 +34,9 @@ reply_attach(struct ipc_call *call, uint32_t bus, const char *why)
 }
 
 static void
-reply_detach(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
-
-    response.success = !why;
-    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
-static void
 answer_attach(struct hotplug_call *hc, const char *why)
 {
     reply_attach(hc->call, (uint32_t)hc->index, why);
-}
-
-static void
-answer_detach(struct hotplug_call *hc, const char *why)
-{
-    reply_detach(hc->call, why);
-}
-
-static void
-settle_attach(struct hotplug_call *hc, int result)
-{
-    struct plugged_nic *nic = &hc->vm->hotplug->nics[hc->index];
-
-    nic->busy = false;
-    nic->used = hotplug_may_be_there(result);
-}
-
-static void
-settle_detach(struct hotplug_call *hc, int result)
-{
-    struct plugged_nic *nic = &hc->vm->hotplug->nics[hc->index];
-
-    nic->busy = false;
-    nic->used = result < 0 && result != -ENOENT;
 }
 
 /* The name of a device for the hypervisor. */
@@ -86,7 +51,7 @@ static size_t
 free_bus(const struct vm_hotplug *h)
 {
     for (size_t i = 1; i <= HOTPLUG_NICS_MAX; i++)
-        if (!h->nics[i].used)
+        if (!h->nics[i].at.used)
             return i;
     return 0;
 }
@@ -97,20 +62,14 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *r
                struct vmt_err *err)
 {
     size_t bus = free_bus(vm->hotplug);
-    struct hotplug_call *hc = NULL;
     struct plugged_nic *nic = &vm->hotplug->nics[bus];
 
     if (bus == 0) {
         (void)vmt_err_setx(err, ENOSPC, "the VM has no room for more " WHAT);
         return NULL;
     }
-    nic->used = nic->busy = true;
     (void)snprintf(nic->tap, sizeof(nic->tap), "%s", rq->tap_name);
-    if (vm_record_save(vm, err) == 0)
-        hc = hotplug_wait(vm, call, bus, err);
-    if (!hc)
-        nic->used = nic->busy = false;
-    return hc;
+    return hotplug_attach(vm, call, &nic->at, bus, err);
 }
 
 /* 52:54:00 is what QEMU's devices are known by: locally administered, not multicast. */
@@ -133,10 +92,8 @@ plug(struct concierge_vm *vm, struct hotplug_call *hc, struct hypervisor_nic *ni
 
     nic->id = nic_id(hc->index, id);
     hc->answer = answer_attach;
-    hc->settle = settle_attach;
     r = ops->nic_add(vm->hv, nic, hotplug_on_done, hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }
 
 void
@@ -176,9 +133,9 @@ find(struct concierge_vm *vm, uint32_t bus, struct vmt_err *err)
 
     if (bus < 1 || bus > 255)
         (void)vmt_err_setx(err, EINVAL, "guest_bus %u is not 1 to 255", bus);
-    else if (!nic || !nic->used)
+    else if (!nic || !nic->at.used)
         (void)vmt_err_setx(err, ENOENT, "nothing was attached as %u", bus);
-    else if (nic->busy)
+    else if (nic->at.busy)
         (void)vmt_err_setx(err, EBUSY, "it is being attached or detached");
     else
         return nic;
@@ -202,16 +159,12 @@ concierge_handle_detach_net_device(void *ctx, struct ipc_call *call,
     if (r == 0)
         nic = find(vm, rq->guest_bus, &err);
     if (nic)
-        hc = hotplug_wait(vm, call, rq->guest_bus, &err);
+        hc = hotplug_detach(vm, call, &nic->at, rq->guest_bus, &err);
     if (!hc) {
-        reply_detach(call, err.msg);
+        hotplug_answer(call, err.msg);
         return;
     }
-    nic->busy = true;
-    hc->answer = answer_detach;
-    hc->settle = settle_detach;
     r = c->config.hypervisor->ops->nic_remove(vm->hv, nic_id(hc->index, id),
                                               hotplug_on_done, hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }

@@ -33,45 +33,9 @@ reply_attach(struct ipc_call *call, uint32_t port, const char *why)
 }
 
 static void
-reply_detach(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
-
-    response.success = !why;
-    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
-static void
 answer_attach(struct hotplug_call *hc, const char *why)
 {
     reply_attach(hc->call, (uint32_t)hc->index, why);
-}
-
-static void
-answer_detach(struct hotplug_call *hc, const char *why)
-{
-    reply_detach(hc->call, why);
-}
-
-static void
-settle_attach(struct hotplug_call *hc, int result)
-{
-    struct plugged_usb *usb = &hc->vm->hotplug->usb[hc->index];
-
-    usb->busy = false;
-    usb->used = hotplug_may_be_there(result);
-}
-
-/* A port that is empty already is what was asked for. */
-static void
-settle_detach(struct hotplug_call *hc, int result)
-{
-    struct plugged_usb *usb = &hc->vm->hotplug->usb[hc->index];
-
-    usb->busy = false;
-    usb->used = result < 0 && result != -ENOENT;
 }
 
 static int
@@ -117,19 +81,16 @@ static size_t
 free_port(const struct vm_hotplug *h)
 {
     for (size_t i = 1; i <= HYPERVISOR_USB_PORT_MAX; i++)
-        if (!h->usb[i].used)
+        if (!h->usb[i].at.used)
             return i;
     return 0;
 }
 
-/* Put it into the table and the record, which an heir reads, before it is done. Returns a
- * call that waits, or NULL with words. */
 static struct hotplug_call *
 prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *rq,
                const struct host_usb *device, struct vmt_err *err)
 {
     size_t port = free_port(vm->hotplug);
-    struct hotplug_call *hc = NULL;
 
     if (port == 0) {
         (void)vmt_err_setx(err, ENOSPC, "all %u ports of the VM are in use",
@@ -137,17 +98,11 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const attach_t *r
         return NULL;
     }
     vm->hotplug->usb_controller = true;
-    vm->hotplug->usb[port] = (struct plugged_usb){.used = true,
-                                                  .busy = true,
-                                                  .bus = rq->bus_number,
+    vm->hotplug->usb[port] = (struct plugged_usb){.bus = rq->bus_number,
                                                   .port = rq->port_number,
                                                   .vendor = device->vendor,
                                                   .product = device->product};
-    if (vm_record_save(vm, err) == 0)
-        hc = hotplug_wait(vm, call, port, err);
-    if (!hc)
-        vm->hotplug->usb[port].used = vm->hotplug->usb[port].busy = false;
-    return hc;
+    return hotplug_attach(vm, call, &vm->hotplug->usb[port].at, port, err);
 }
 
 static void
@@ -172,10 +127,8 @@ attach(struct concierge *c, struct ipc_call *call, const attach_t *rq, int fd)
         return;
     }
     hc->answer = answer_attach;
-    hc->settle = settle_attach;
     r = ops->usb_attach(vm->hv, (unsigned)hc->index, fd, hotplug_on_done, hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }
 
 void
@@ -201,9 +154,9 @@ find(struct concierge_vm *vm, uint32_t port, struct vmt_err *err)
     if (port > NUMBER_MAX)
         (void)vmt_err_setx(err, EINVAL, "guest_port %u is greater than %u", port,
                            NUMBER_MAX);
-    else if (!usb || !usb->used)
+    else if (!usb || !usb->at.used)
         (void)vmt_err_setx(err, ENOENT, "port %u of the VM is empty", port);
-    else if (usb->busy)
+    else if (usb->at.busy)
         (void)vmt_err_setx(err, EBUSY, "port %u of the VM is being changed", port);
     else
         return usb;
@@ -226,18 +179,14 @@ concierge_handle_detach_usb_device(void *ctx, struct ipc_call *call,
     if (r == 0)
         usb = find(vm, rq->guest_port, &err);
     if (usb)
-        hc = hotplug_wait(vm, call, rq->guest_port, &err);
+        hc = hotplug_detach(vm, call, &usb->at, rq->guest_port, &err);
     if (!hc) {
-        reply_detach(call, err.msg);
+        hotplug_answer(call, err.msg);
         return;
     }
-    usb->busy = true;
-    hc->answer = answer_detach;
-    hc->settle = settle_detach;
     r = c->config.hypervisor->ops->usb_detach(vm->hv, rq->guest_port, hotplug_on_done,
                                               hc);
-    if (r < 0)
-        hotplug_failed(hc, r, NULL);
+    hotplug_asked(hc, r);
 }
 
 /* spec 10.1: device_name is never filled. */
@@ -258,7 +207,7 @@ concierge_handle_list_usb_devices(void *ctx, struct ipc_call *call,
     for (uint32_t i = 1; h && i <= HYPERVISOR_USB_PORT_MAX; i++) {
         VmTools__Concierge__UsbDeviceMessage *d = &devices[response.n_usb_devices];
 
-        if (!h->usb[i].used)
+        if (!h->usb[i].at.used)
             continue;
         vm_tools__concierge__usb_device_message__init(d);
         d->guest_port = i;

@@ -37,7 +37,7 @@ fill(struct vm_hotplug *h, Vmt__VmRecord *record, struct room *room)
     for (size_t i = 1; i < VMT_ARRAY_SIZE(h->usb); i++) {
         Vmt__PluggedRecord *p;
 
-        if (!h->usb[i].used)
+        if (!h->usb[i].at.used)
             continue;
         p = add(record, room, VMT__PLUGGED_RECORD__KIND__USB, i);
         p->bus = h->usb[i].bus;
@@ -46,10 +46,10 @@ fill(struct vm_hotplug *h, Vmt__VmRecord *record, struct room *room)
         p->product = h->usb[i].product;
     }
     for (size_t i = 1; i < VMT_ARRAY_SIZE(h->nics); i++)
-        if (h->nics[i].used)
+        if (h->nics[i].at.used)
             add(record, room, VMT__PLUGGED_RECORD__KIND__NIC, i)->name = h->nics[i].tap;
     for (size_t i = 0; i < VMT_ARRAY_SIZE(h->disks); i++)
-        if (h->disks[i].used)
+        if (h->disks[i].at.used)
             add(record, room, VMT__PLUGGED_RECORD__KIND__DISK, i)->name =
                 h->disks[i].serial;
 }
@@ -86,18 +86,18 @@ read_one(struct vm_hotplug *h, const Vmt__PluggedRecord *p)
         h->usb_controller = true;
     if (p->kind == VMT__PLUGGED_RECORD__KIND__USB && n >= 1 &&
         n < VMT_ARRAY_SIZE(h->usb)) {
-        h->usb[n] = (struct plugged_usb){.used = true,
+        h->usb[n] = (struct plugged_usb){.at.used = true,
                                          .bus = p->bus,
                                          .port = p->port,
                                          .vendor = p->vendor,
                                          .product = p->product};
     } else if (p->kind == VMT__PLUGGED_RECORD__KIND__NIC && n >= 1 &&
                n < VMT_ARRAY_SIZE(h->nics)) {
-        h->nics[n].used = true;
+        h->nics[n].at.used = true;
         (void)snprintf(h->nics[n].tap, sizeof(h->nics[n].tap), "%s", p->name);
     } else if (p->kind == VMT__PLUGGED_RECORD__KIND__DISK &&
                n < VMT_ARRAY_SIZE(h->disks)) {
-        h->disks[n].used = true;
+        h->disks[n].at.used = true;
         (void)snprintf(h->disks[n].serial, sizeof(h->disks[n].serial), "%s", p->name);
     }
 }
