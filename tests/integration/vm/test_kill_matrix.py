@@ -5,14 +5,12 @@
 The columns are the processes, the rows the states; EXPECTED says what each death costs. After
 each: a VM that could live does, what is told is true, nothing is left, and the next command works.
 """
-import contextlib
-import json
 import os
 import signal
-import subprocess
 import time
 
 import harness
+import kills
 
 STATES = ("starting", "configuring", "running", "suspended", "stopping")
 VICTIMS = ("vm_concierge", "vm_vsock keeper", "vm_vsock worker", "QEMU")
@@ -44,58 +42,8 @@ EXPECTED = {
 assert set(EXPECTED) == {(s, v) for s in STATES for v in VICTIMS}
 
 
-class KillMatrix(harness.Case):
-    name = "victim"
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.VmRecord = harness.records(cls.world)
-
-    def record_file(self):
-        """The record of the one VM that there is, or None."""
-        files = harness.record_files(self.world.runtime / "vms")
-        return files[0] if len(files) == 1 else None
-
-    def record(self):
-        path = self.record_file()
-        with contextlib.suppress(OSError):
-            return self.VmRecord.FromString(path.read_bytes()) if path else None
-        return None
-
-    def pids(self, victim):
-        words = {"vm_concierge": ("vm_concierge",),
-                 "vm_vsock keeper": ("vm_vsock", "--vhost-fd="),
-                 "vm_vsock worker": ("vm_vsock", "--worker-fd="),
-                 "QEMU": ("qemu-system",)}[victim]
-        return self.world.processes(*words)
-
-    def the(self, victim):
-        return harness.eventually(f"one {victim}", lambda: self.pids(victim))[0]
-
-    def kill(self, victim):
-        pid = self.the(victim)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        harness.eventually("it is gone", lambda: pid not in self.pids(victim))
-
-    def listed(self):
-        return [vm["name"] for vm in json.loads(self.world.vmc("list", "--json").stdout)]
-
-    def answers(self):
-        return self.world.vmc("exec", self.name, "--", "echo", "alive",
-                              check=None).stdout == "alive\n"
-
+class KillMatrix(kills.KillCase):
     # --- how to get into each state; each returns a client to wait for, or None ---
-
-    def client(self, *args):
-        return subprocess.Popen([harness.BIN / "vmc", *args], env=self.world.env,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL)
-
-    def begin_start(self):
-        return self.client("start", "--no-shell", "--cold", "--accel", "tcg", "--cpus", "1",
-                           "--mem", "256", self.name)
 
     def into_starting(self):
         client = self.begin_start()
@@ -131,35 +79,6 @@ class KillMatrix(harness.Case):
         harness.eventually("it stops", lambda: ("VmStoppingSignal",) in watch.of(self.name))
         watch.close()
         return client
-
-    # --- what must be true afterwards ---
-
-    def end_of(self, client):
-        if client:
-            client.wait(harness.PATIENCE)
-
-    def lives(self):
-        if harness.info(self.world, self.name)["state"] == "suspended":
-            self.world.vmc("resume", self.name)
-        harness.eventually("the VM runs", lambda: harness.info(self.world, self.name)["state"]
-                           == "running")
-        harness.eventually("it answers", self.answers)
-        self.assertEqual(self.listed(), [self.name])
-        self.world.vmc("stop", self.name)
-
-    def ends(self):
-        harness.eventually("the VM is gone", lambda: self.name not in self.listed())
-
-    def either(self):
-        """It may end between two questions."""
-        def settled():
-            if self.name not in self.listed():
-                return "gone"
-            told = self.world.vmc("info", "--json", self.name, check=None)
-            return told.returncode == 0 and json.loads(told.stdout)["state"] == "running" and \
-                "running"
-        if harness.eventually("the VM runs or is gone", settled) == "running":
-            self.lives()
 
     def cell(self, state, victim):
         self.held = None
