@@ -17,10 +17,12 @@
 #include "core/base/str.h"
 #include "platform/guest/maitred/agent/agent.h"
 #include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/power.h"
 #include "platform/linux/os/loop.h"
 
 #define EXIT_USAGE 2
+#define CMDLINE_MAX 65536
 
 /* PID 1 has come to where it cannot go on: a reset tells the host more than a panic. */
 static void __attribute__((noreturn)) give_up(const char *why)
@@ -74,18 +76,29 @@ notify_ready(void)
         vmt_log_warning("tell the service manager: %s", strerror(errno));
 }
 
+/* The ports are where the host put them, also for a service of the machine. */
+static void
+read_options(const char *unix_path, struct cmdline *ret)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+    char none[] = "";
+
+    if (unix_path || file_read("/proc/cmdline", CMDLINE_MAX, &text) < 0)
+        text = NULL;
+    cmdline_parse(text ? text : none, ret);
+}
+
 static int
 run_service(const char *unix_path)
 {
-    struct boot boot = {.uevent_fd = -1, .old_root = -1};
+    struct boot boot = {.uevent_fd = -1, .old_root = -1, .is_complete = true};
     struct agent agent;
     struct os_loop *loop;
     struct vmt_err err;
-    char none[] = "";
     int r;
 
     os_process_init();
-    cmdline_parse(none, &boot.cmdline);
+    read_options(unix_path, &boot.cmdline);
     vmt_log_init("maitred", NULL, NULL);
     r = os_loop_new(&loop, &err);
     if (r == 0) {

@@ -206,7 +206,7 @@ on_ready_acked(void *arg)
         return;
     agent->was_acked = true;
     report_phase(&agent->boot.report, "ready");
-    if (!agent->awaits_identity)
+    if (!agent->awaits_identity && agent->is_init)
         say_report(agent);
     if (!agent->boot.is_complete)
         begin_late(agent, 0);
@@ -219,7 +219,8 @@ agent_tell_ready(struct agent *agent)
         .clock = agent->clock,
         .transport = agent->transport,
         .host_port = agent->boot.cmdline.host_port,
-        .again = agent->was_acked,
+        /* A service may have been restarted. */
+        .again = agent->was_acked || !agent->is_init,
         .on_acked = on_ready_acked,
         .arg = agent,
     };
@@ -465,6 +466,19 @@ start_init(struct agent *agent)
         agent_start_programs(agent, NULL);
 }
 
+/* Another init has booted the machine; the host that started it waits for us all the
+ * same. */
+static void
+start_service(struct agent *agent)
+{
+    struct vmt_err err;
+
+    if (link_watch_new(os_loop_base(agent->loop), on_link_changed, agent, &agent->link,
+                       &err) < 0)
+        vmt_log_warning("%s", err.msg);
+    agent_tell_ready(agent);
+}
+
 int
 agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
             const char *unix_path, struct vmt_err *err)
@@ -490,8 +504,11 @@ agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
         r = make_server(agent, err);
     if (r == 0)
         r = unix_path ? listen_unix(agent, unix_path, err) : listen_vsock(agent, err);
-    if (!agent->is_init)
+    if (!agent->is_init) {
+        if (r == 0 && !unix_path)
+            start_service(agent);
         return r;
+    }
     if (r < 0)
         report_degraded(&agent->boot.report, "%s", vmt_err_text(err));
     start_init(agent);

@@ -14,6 +14,9 @@
 #define TRY_TIMEOUT_MS 5000
 #define DELAY_FIRST_MS 100u
 #define DELAY_MAX_MS 2000u
+/* A host that does not wait for us at all is asked less often. */
+#define TRIES_SOON 60u
+#define DELAY_LATE_MS 30000u
 
 struct ready {
     struct ready_config config;
@@ -46,6 +49,8 @@ ready_retry(struct ready *r, const char *why)
                                           &r->timer) < 0)
         vmt_log_error("VmReady is not tried again: no memory");
     r->delay_ms = r->delay_ms * 2 < DELAY_MAX_MS ? r->delay_ms * 2 : DELAY_MAX_MS;
+    if (r->tries >= TRIES_SOON)
+        r->delay_ms = DELAY_LATE_MS;
 }
 
 static void

@@ -22,7 +22,7 @@ struct ready_config {
 };
 
 /* Call StartupListener/VmReady at the host's port, each try with a deadline of 5 s, again
- * after 0.1, 0.2, ... 2 s: a host that restarts its daemon hears us as well. Returns 0 or
- * -ENOMEM. */
+ * after 0.1, 0.2, ... 2 s, and after two minutes every 30 s: a host
+ * that restarts its daemon hears us as well. Returns 0 or -ENOMEM. */
 int ready_start(const struct ready_config *config, struct ready **ret_ready);
 void ready_free(struct ready *ready);

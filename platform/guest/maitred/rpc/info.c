@@ -51,6 +51,6 @@ handle_get_boot_report(void *ctx, struct rpc_server_call *call,
     for (size_t i = 0; i < report->ndegraded && i < REPORT_DEGRADED_MAX; i++)
         degraded[reply.n_degraded++] = report->degraded[i];
     reply.agent_version = VMT_VERSION;
-    reply.ready_acknowledged = agent->is_init && !agent->ready;
+    reply.ready_acknowledged = agent->was_acked && !agent->ready;
     rpc_server_call_reply(call, &reply.base);
 }

@@ -14,6 +14,7 @@
 #include "platform/guest/maitred/agent/shutdown.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/poweroff.h"
 #include "platform/linux/os/paths.h"
 
 #define TOKEN_FILE "/dev/.container_token"
@@ -83,30 +84,6 @@ shutdown_init(struct agent *agent, struct rpc_server_call *call)
         agent->waiting[agent->nwaiting++] = call;
 }
 
-static void
-on_poweroff_exit(void *arg, const struct proc_exit *how)
-{
-    if (how->kind == PROC_EXITED && how->code == 0)
-        rpc_reply_empty(arg);
-    else
-        rpc_server_call_fail(arg, RPC_INTERNAL, "poweroff ended with %s %d",
-                             how->kind == PROC_EXITED ? "status" : "signal", how->code);
-}
-
-/* As a service the machine belongs to another init: its own command asks it. */
-static void
-shutdown_service(struct agent *agent, struct rpc_server_call *call)
-{
-    char program[] = "poweroff";
-    char *const argv[] = {program, NULL};
-    const struct proc_spec spec = {
-        .argv = argv, .on_exit = on_poweroff_exit, .arg = call};
-    struct vmt_err err;
-
-    if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
-        rpc_server_call_fail(call, RPC_INTERNAL, "%s", err.msg);
-}
-
 void
 handle_shutdown(void *ctx, struct rpc_server_call *call, const ProtobufCMessage *request)
 {
@@ -116,5 +93,5 @@ handle_shutdown(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
     if (agent->is_init)
         shutdown_init(agent, call);
     else
-        shutdown_service(agent, call);
+        poweroff_ask(agent, call);
 }
