@@ -26,6 +26,7 @@ struct guest_call {
     ProtobufCMessage *reply;   /* owned; NULL until it came */
     uint64_t start_ms;
     struct rpc_client_call *call; /* borrowed: the client's; NULL until sent */
+    const struct vm_agent *over;  /* borrowed: the connection that call is on */
 };
 
 static uint64_t
@@ -136,6 +137,7 @@ send_call(struct guest_call *c, struct vm_agent *agent, struct vmt_err *err)
     r = rpc_client_start(agent->client, &request, c->message, &c->call, err);
     if (r < 0)
         return r;
+    c->over = agent;
     free_message(vmt_take_ptr(&c->message));
     return 0;
 }
@@ -247,6 +249,29 @@ guest_call(struct concierge_vm *vm, const struct guest_call_spec *spec,
         return r;
     (void)vmt_take_ptr(&c);
     return 0;
+}
+
+/* Those in flight are taken out first: one that ends may start another. */
+void
+guest_calls_close(struct concierge_vm *vm)
+{
+    struct vmt_list broken;
+
+    vmt_list_init(&broken);
+    VMT_LIST_FOREACH(at, following, &vm->guest_calls.calls)
+    {
+        struct guest_call *c = VMT_CONTAINER_OF(at, struct guest_call, node);
+
+        if (!c->call || c->over != &vm->agent)
+            continue;
+        c->call = NULL; /* goes with its client */
+        vmt_list_remove(at);
+        vmt_list_append(&broken, at);
+    }
+    vm_agent_close(&vm->agent);
+    while (!vmt_list_empty(&broken))
+        fail(VMT_CONTAINER_OF(broken.next, struct guest_call, node), RPC_UNAVAILABLE,
+             "the connection to the agent was closed");
 }
 
 void

@@ -42,9 +42,13 @@ void guest_calls_init(struct concierge_vm *vm);
 /* Every call ends CANCELLED. Before the VM's own connection is closed for good. */
 void guest_calls_done(struct concierge_vm *vm);
 
+/* Close the VM's own connection while the VM lives on: the calls over it end UNAVAILABLE,
+ * from inside. */
+void guest_calls_close(struct concierge_vm *vm);
+
 /* Start a call; message is copied. Without a connection one is made, and tried again
  * until the deadline: a device that was halted a moment ago may still refuse. done runs
- * exactly once, from the loop or from guest_calls_done. Returns 0, -ENOMEM, -ENOTCONN or
- * what connecting gave; then done does not run. */
+ * exactly once, from the loop, guest_calls_close or guest_calls_done. Returns 0, -ENOMEM,
+ * -ENOTCONN or what connecting gave; then done does not run. */
 int guest_call(struct concierge_vm *vm, const struct guest_call_spec *spec,
                const struct ProtobufCMessage *message, struct vmt_err *err);

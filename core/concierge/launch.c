@@ -479,7 +479,7 @@ vm_act_relaunch(struct concierge_vm *vm)
     struct vmt_err err = {0};
     int r;
 
-    vm_agent_close(&vm->agent);
+    guest_calls_close(vm);
     if (vm->hv)
         hv->ops->vm_free(vm->hv);
     vm->hv = NULL;

@@ -447,6 +447,7 @@ vm_act_configure(struct concierge_vm *vm)
     vm_disarm(vm);
     follow_mark(vm);
     vm->setup_again = false;
+    guest_calls_close(vm);
     if (vm_agent_open(&vm->agent, AGENT_CONNECT_MS, on_open, vm, &err) < 0)
         vm_fail(vm, "connect to the agent of the guest: %s", err.msg);
 }

@@ -133,7 +133,7 @@ unplug(struct snapshot_op *op, struct vmt_err *err)
     struct hypervisor *hv = op->vm->c->config.hypervisor;
     int r;
 
-    vm_agent_close(&op->vm->agent);
+    guest_calls_close(op->vm);
     r = hv->ops->vsock_remove(op->vm->hv, on_unplugged, op->vm);
     return r < 0 ? vmt_err_set(err, -r, "take the vsock device out") : 0;
 }

@@ -329,6 +329,60 @@ an_owner_has_only_so_many(void **state)
     world_done(&w);
 }
 
+/* It runs, and the connection of its set-up still stands. */
+static struct guest *
+run_vm_just_now(struct world *w)
+{
+    struct rpc_status status;
+    struct client_call call;
+    struct guest *g;
+    int answers;
+
+    client_start_name(w, "demo", &call);
+    world_run(w, 100);
+    g = guest_new(w, fake_process_start(fake_hypervisor_find(w->hv, "demo"))->cid);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_set(g, "SetUpUser", GUEST_IGNORES);
+    guest_call_ready(g, &status, &answers);
+    for (int i = 0; i < 100 && !call.answers; i++)
+        fake_clock_advance(w->clock, 0);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    return g;
+}
+
+/* The connection that a question went over is closed for a snapshot: its answer cannot
+ * come any more, and who asked is told at once. */
+static void
+a_question_to_the_guest_does_not_outlive_its_connection(void **state)
+{
+    VmTools__Concierge__SetUpVmUserRequest request;
+    const VmTools__Concierge__SetUpVmUserResponse *reply;
+    struct client_call call, user;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = run_vm_just_now(&w);
+    vm_tools__concierge__set_up_vm_user_request__init(&request);
+    request.vm_name = (char *)(uintptr_t) "demo";
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.username = (char *)(uintptr_t) "user";
+    client_call(&w, "SetUpVmUser", WORLD_UID, &request.base, NULL, 0, &user);
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    assert_int_equal(user.answers, 1);
+    reply = (const void *)user.reply;
+    assert_non_null(strstr(reply->failure_reason, "UNAVAILABLE"));
+    client_call_done(&user);
+    expect_goes_on(&w);
+    stop(&w, g);
+    world_done(&w);
+}
+
 int
 main(void)
 {
@@ -340,6 +394,7 @@ main(void)
         cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
         cmocka_unit_test(an_owner_has_only_so_many),
+        cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
