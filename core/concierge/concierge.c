@@ -101,7 +101,7 @@ bool
 concierge_is_busy(const struct concierge *c)
 {
     return !vmt_list_empty(&c->vms) || template_builder_is_busy(c->builder) ||
-           concierge_disk_operations(c) > 0 || restart_pending(c) > 0;
+           concierge_disk_operations(c) > 0 || restart_pending(c, NULL, NULL) > 0;
 }
 
 void

@@ -365,8 +365,8 @@ bool concierge_launch_allowed(const struct concierge *c, const char **ret_why);
 bool concierge_start_allowed(const struct concierge *c, const char **ret_why);
 /* Something ended; was it the last? */
 void concierge_vm_gone(struct concierge *c);
-/* May this caller start one more VM? Returns 0 or -EAGAIN with words. */
+/* May this caller start one more VM, id? Returns 0 or -EAGAIN with words. */
 int concierge_check_room(struct concierge *c, const struct ipc_call *call,
-                         const char *owner, struct vmt_err *err);
+                         const struct vm_id *id, struct vmt_err *err);
 /* UUID version 4, RFC 4122, 4.4; lower case. uuid has VM_TOKEN_MAX bytes. */
 int concierge_make_uuid(struct concierge *c, char *uuid, struct vmt_err *err);

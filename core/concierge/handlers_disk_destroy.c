@@ -169,6 +169,7 @@ start_destroy(struct concierge *c, struct ipc_call *call, const struct vm_id *id
     group->done = on_stopped;
     group->arg = job;
     job->group = group;
+    (void)restart_cancel(c, id->owner, id->name);
     if (stop_users(job, group) < 0)
         (void)snprintf(group->failure, sizeof(group->failure), "out of memory");
     stop_group_filled(vmt_take_ptr(&group));

@@ -100,27 +100,29 @@ make_vm(struct concierge *c, struct ipc_call *call,
     return 0;
 }
 
+/* A VM that waits to be started again counts: it holds its descriptors, and comes back.
+ * One of the name that is asked for is replaced. */
 static bool
-owner_has_enough(struct concierge *c, const struct ipc_call *call, const char *owner)
+owner_has_enough(struct concierge *c, const struct ipc_call *call, const struct vm_id *id)
 {
-    size_t n = 0;
+    size_t n = restart_pending(c, id->owner, id->name);
 
     VMT_LIST_FOREACH(at, following, &c->vms)
     {
-        n +=
-            strcmp(VMT_CONTAINER_OF(at, struct concierge_vm, node)->id.owner, owner) == 0;
+        n += strcmp(VMT_CONTAINER_OF(at, struct concierge_vm, node)->id.owner,
+                    id->owner) == 0;
     }
     return n >= VMS_PER_OWNER_MAX && !ipc_call_caller(call)->privileged;
 }
 
 int
-concierge_check_room(struct concierge *c, const struct ipc_call *call, const char *owner,
-                     struct vmt_err *err)
+concierge_check_room(struct concierge *c, const struct ipc_call *call,
+                     const struct vm_id *id, struct vmt_err *err)
 {
-    if (concierge_vm_count(c) >= VMS_MAX)
+    if (concierge_vm_count(c) + restart_pending(c, NULL, NULL) >= VMS_MAX)
         return vmt_err_setx(err, EAGAIN,
                             "there are too many VMs on this host; stop one first");
-    if (owner_has_enough(c, call, owner))
+    if (owner_has_enough(c, call, id))
         return vmt_err_setx(err, EAGAIN,
                             "this owner has as many VMs as one may have: stop one");
     return 0;
@@ -156,7 +158,7 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
         reply_start_busy(call, disk_plan_busy(c, request));
         return;
     }
-    if (concierge_check_room(c, call, id.owner, &err) < 0) {
+    if (concierge_check_room(c, call, &id, &err) < 0) {
         reply_start_failure(call, err.msg);
         return;
     }

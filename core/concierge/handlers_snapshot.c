@@ -105,6 +105,7 @@ concierge_handle_restore_snapshot(void *ctx, struct ipc_call *call,
     const Vmt__RestoreSnapshotRequest *request =
         (const Vmt__RestoreSnapshotRequest *)message;
     struct concierge *c = ctx;
+    const char *why = "";
     struct snapshot_id id;
     struct vmt_err err = {0};
     int r = snapshot_id_set(&id, request->owner_id, request->vm_name,
@@ -118,11 +119,15 @@ concierge_handle_restore_snapshot(void *ctx, struct ipc_call *call,
         r = vmt_err_setx(&err, EBUSY,
                          "the VM runs; stop it before a snapshot is restored");
     if (r == 0)
-        r = concierge_check_room(c, call, id.vm.owner, &err);
+        r = concierge_check_room(c, call, &id.vm, &err);
+    if (r == 0 && !concierge_start_allowed(c, &why))
+        r = vmt_err_setx(&err, EPERM, "%s", why);
     if (r == 0)
         r = snapshot_restore(c, &id, call, &err);
     if (r < 0)
         reply_start_failure(call, err.msg);
+    else
+        (void)restart_cancel(c, id.vm.owner, id.vm.name); /* this is it */
 }
 
 /* Is it being made, or being restored? */

@@ -269,7 +269,7 @@ wait_again(struct vm_restart *r, uint32_t delay_ms)
     restart_free(r);
 }
 
-void
+bool
 restart_consider(struct concierge_vm *vm)
 {
     struct vm_restart *r = vm->restart;
@@ -287,14 +287,17 @@ restart_consider(struct concierge_vm *vm)
     /* A start that failed is its caller's to repeat. */
     if (!r || (vm->start_call && !vm->was_running) ||
         !restart_decide(&r->policy, &end, &delay_ms, &r->restarts))
-        return;
+        return false;
     vm->restart = NULL;
     vmt_list_append(&vm->c->restarts, &r->node);
-    if (restart_record_save(vm->c, &r->id, r, &err) < 0)
+    if (restart_record_save(vm->c, &r->id, r, &err) < 0) {
         vmt_log_warning("a restart is not written down: %s vm=%s", err.msg, vm->key);
+        vm_record_remove(vm);
+    }
     vmt_log_notice("vm ended (%s), it is started again in %u ms vm=%s", vm->failure,
                    delay_ms, vm->key);
     wait_again(r, delay_ms);
+    return true;
 }
 
 void
@@ -362,12 +365,17 @@ restart_cancel(struct concierge *c, const char *owner, const char *name)
 }
 
 size_t
-restart_pending(const struct concierge *c)
+restart_pending(const struct concierge *c, const char *owner, const char *name)
 {
     size_t n = 0;
 
     VMT_LIST_FOREACH(at, following, &c->restarts)
-    n++;
+    {
+        const struct vm_restart *r = VMT_CONTAINER_OF(at, struct vm_restart, node);
+
+        n += (!owner || strcmp(r->id.owner, owner) == 0) &&
+             (!name || strcmp(r->id.name, name) != 0);
+    }
     return n;
 }
 

@@ -30,8 +30,8 @@ int restart_keep(struct concierge *c, const VmTools__Concierge__StartVmRequest *
 void restart_free(struct vm_restart *restart); /* NULL is legal */
 
 /* vm is over: start it again later, if that is its policy. Then the restart is no longer
- * vm's, and written down. */
-void restart_consider(struct concierge_vm *vm);
+ * vm's, and its record takes the place of vm's. Returns whether it is so. */
+bool restart_consider(struct concierge_vm *vm);
 /* Is one of that name waiting, and for how long still? */
 bool restart_is_due(struct concierge *c, const struct vm_id *id, uint32_t *ret_in_ms);
 /* Restarts in a row that led to vm. */
@@ -41,7 +41,8 @@ const char *restart_mode_name(const struct concierge_vm *vm);
 /* Nobody wants it any more. Returns whether there was one; name NULL: of all VMs, owner
  * NULL: of that name of all owners. */
 bool restart_cancel(struct concierge *c, const char *owner, const char *name);
-size_t restart_pending(const struct concierge *c);
+/* How many of owner (NULL: of all) wait, but for the one of that name (NULL: none). */
+size_t restart_pending(const struct concierge *c, const char *owner, const char *name);
 void restarts_init(struct concierge *c);
 /* Without forgetting the records. */
 void restarts_done(struct concierge *c);

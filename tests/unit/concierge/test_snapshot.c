@@ -7,6 +7,7 @@
 #include "tests/fake/fake_states.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
+#include "vmt_life.pb-c.h"
 #include "vmt_snapshot.pb-c.h"
 
 static void
@@ -329,6 +330,76 @@ an_owner_has_only_so_many(void **state)
     world_done(&w);
 }
 
+/* There is one VM of a name: the snapshot takes the place of the restart. */
+static void
+a_restore_ends_the_wait_for_a_restart(void **state)
+{
+    Vmt__RestartPolicy policy = VMT__RESTART_POLICY__INIT;
+    struct rpc_status status;
+    struct start_args args;
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    policy.mode = VMT__RESTART_POLICY__MODE__ALWAYS;
+    policy.delay_ms = 2000;
+    start_args_init(&args, "demo");
+    args.request.restart = &policy;
+    client_start(&w, &args, &call);
+    world_run(&w, 100);
+    g = guest_new(&w, fake_process_start(fake_hypervisor_find(w.hv, "demo"))->cid);
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    client_call_done(&call);
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_KILLED, "");
+    world_run(&w, 500);
+    guest_free(g);
+    fake_host_add_image(w.host, "/images/file");
+    restore(&w, "one", &call);
+    world_run(&w, 3000);
+    assert_int_equal(concierge_vm_count(w.c), 1);
+    assert_int_equal(fake_hypervisor_count(w.hv), 1);
+    g = guest_new(&w, fake_process_start(fake_hypervisor_find(w.hv, "demo"))->cid);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    stop(&w, g);
+    world_done(&w);
+}
+
+static void
+a_restore_asks_whether_the_processor_is_safe(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    client_call_done(&call);
+    stop(&w, g);
+    world_kill_daemon(&w);
+    w.require_mitigations = true;
+    world_start_daemon(&w);
+    fake_host_set_l1tf(w.host, "Vulnerable\n");
+    restore(&w, "one", &call);
+    expect_start_refused(&call, "l1tf");
+    client_call_done(&call);
+    world_done(&w);
+}
+
 /* It runs, and the connection of its set-up still stands. */
 static struct guest *
 run_vm_just_now(struct world *w)
@@ -394,6 +465,8 @@ main(void)
         cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
         cmocka_unit_test(an_owner_has_only_so_many),
+        cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
+        cmocka_unit_test(a_restore_asks_whether_the_processor_is_safe),
         cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),
     };
 
