@@ -147,7 +147,8 @@ vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
     record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
     record.running_us = vm->life.running_us;
     guest_events_record_fill(vm, &application, &record);
-    if (vm->restart && restart_record_fill(vm->restart, &room, &record.restart) < 0)
+    if (vm->restart && !vm->life.asked &&
+        restart_record_fill(vm->restart, &room, &record.restart) < 0)
         return vmt_err_set(err, ENOMEM, "remember the VM");
     fill_mounts(vm, mounts, list);
     record.mounts = list;

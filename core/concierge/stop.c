@@ -206,10 +206,10 @@ vm_act_finish(struct concierge_vm *vm)
     vm_cpu_leave(vm);
     if (vm->run_dir && host->files->dir_remove(host, vm->run_dir, &err) < 0)
         vmt_log_warning("runtime directory not removed: %s vm=%s", err.msg, vm->key);
-    vm_record_remove(vm);
     vm_remove(vm);
     life_end(vm);
-    restart_consider(vm);
+    if (!restart_consider(vm))
+        vm_record_remove(vm);
     signal_stopped(vm);
     vm_answer_start(vm);
     life_tell(vm);
@@ -261,6 +261,20 @@ static const char *const cancel_words[] = {
         "the start was cancelled: vm_concierge shuts down",
 };
 
+/* A daemon that dies before the VM does leaves it to an heir, which must not start it
+ * again. */
+static void
+note_wish(struct concierge_vm *vm)
+{
+    bool news = !vm->life.asked;
+    struct vmt_err err = {0};
+
+    vm->life.asked = true;
+    if (news && vm->restart && vm->announced && vm_record_save(vm, &err) < 0)
+        vmt_log_warning("the wish to stop is not written down: %s vm=%s", err.msg,
+                        vm->key);
+}
+
 int
 vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason)
 {
@@ -271,7 +285,7 @@ vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason)
     w->group = group;
     group->left++;
     vmt_list_append(&vm->waiters, &w->node);
-    vm->life.asked = true;
+    note_wish(vm);
     if (!vm_is_stopping(vm) && !vm->stopping_announced) {
         vm->stop_reason = reason;
         if (vm_is_booting(vm))

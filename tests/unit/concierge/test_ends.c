@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "tests/fake/fake_disks.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
 #include "vmt_life.pb-c.h"
@@ -354,6 +355,107 @@ a_restart_without_its_files_gives_up(void **state)
 }
 
 static void
+start_by(struct world *w, uint32_t uid, const char *name,
+         const Vmt__RestartPolicy *policy, struct client_call *call)
+{
+    struct start_args args;
+    char owner[IPC_OWNER_MAX];
+
+    ipc_owner_for_uid(uid, owner);
+    start_args_init(&args, name);
+    args.request.owner_id = owner;
+    args.request.restart = (Vmt__RestartPolicy *)(uintptr_t)policy;
+    client_call(w, "StartVm", uid, &args.request.base, args.fds, args.nfds, call);
+    world_run(w, 100);
+}
+
+/* Each holds descriptors, and comes back: they are VMs of their owner. */
+static void
+vms_that_wait_for_their_restart_count_as_vms(void **state)
+{
+    Vmt__RestartPolicy policy = VMT__RESTART_POLICY__INIT;
+    struct client_call call, all;
+    struct world w;
+    char name[16];
+
+    (void)state;
+    world_init(&w);
+    policy.mode = VMT__RESTART_POLICY__MODE__ALWAYS;
+    policy.delay_ms = policy.max_delay_ms = 1000000;
+    for (int i = 0; i < 32; i++) {
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        start_by(&w, 2000, name, &policy, &call);
+        guest_free(come_up(&w, name));
+        assert_true(start_reply(&call)->success);
+        client_call_done(&call);
+        fake_process_exit(fake_hypervisor_find(w.hv, name), HYPERVISOR_EXIT_KILLED, "");
+        world_run(&w, 500);
+    }
+    assert_int_equal(fake_hypervisor_count(w.hv), 0);
+    start_by(&w, 2000, "vm32", NULL, &call);
+    expect_start_refused(&call, "as many VMs as one may have");
+    client_call_done(&call);
+    start_by(&w, 2000, "vm3", NULL, &call); /* in its own place */
+    assert_int_equal(fake_hypervisor_count(w.hv), 1);
+    client_call(&w, "StopAllVms", WORLD_UID, NULL, NULL, 0, &all);
+    world_run(&w, 100000);
+    client_call_done(&all);
+    client_call_done(&call);
+    world_done(&w);
+}
+
+static void
+who_destroys_the_disk_of_a_vm_does_not_want_it_again(void **state)
+{
+    VmTools__Concierge__DestroyDiskImageRequest request;
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = run_with(&w, "demo", VMT__RESTART_POLICY__MODE__ALWAYS, 0);
+    die(&w, g, HYPERVISOR_EXIT_KILLED);
+    fake_disks_put(w.host, WORLD_OWNER, "ZGVtbw==.img", 4096);
+    vm_tools__concierge__destroy_disk_image_request__init(&request);
+    request.cryptohome_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.vm_name = (char *)(uintptr_t) "demo";
+    client_call(&w, "DestroyDiskImage", WORLD_UID, &request.base, NULL, 0, &call);
+    world_run(&w, 1000);
+    assert_false(fake_disks_has(w.host, WORLD_OWNER, "ZGVtbw==.img"));
+    client_call_done(&call);
+    expect_end(&w, "killed", false);
+    world_run(&w, 100000);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->starts, 1);
+    world_done(&w);
+}
+
+/* The daemon dies right after it was told to stop a VM: that was the last word. */
+static void
+an_heir_does_not_start_again_what_was_to_stop(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    fake_host_add_image(w.host, "/dev/null");
+    g = run_with(&w, "demo", VMT__RESTART_POLICY__MODE__ALWAYS, 0);
+    client_stop(&w, "demo", &call);
+    world_kill_daemon(&w);
+    client_call_done(&call);
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_POWEROFF, "");
+    world_run(&w, 100);
+    guest_free(g);
+    world_start_daemon(&w);
+    world_run(&w, 100000);
+    expect_end(&w, "lost", false);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->starts, 1);
+    world_done(&w);
+}
+
+static void
 a_policy_that_is_none_is_refused(void **state)
 {
     struct world w;
@@ -381,6 +483,9 @@ main(void)
         cmocka_unit_test(stop_and_start_end_the_wait_for_a_restart),
         cmocka_unit_test(a_restart_outlives_the_daemon),
         cmocka_unit_test(a_restart_without_its_files_gives_up),
+        cmocka_unit_test(vms_that_wait_for_their_restart_count_as_vms),
+        cmocka_unit_test(who_destroys_the_disk_of_a_vm_does_not_want_it_again),
+        cmocka_unit_test(an_heir_does_not_start_again_what_was_to_stop),
         cmocka_unit_test(a_policy_that_is_none_is_refused),
     };
 
