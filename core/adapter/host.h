@@ -245,8 +245,14 @@ struct host_space_ops {
     /* The directory of an image, by its path or else its descriptor. *ret_place is
      * malloc'ed. Returns 0 or -errno. */
     int (*place)(struct host *host, int fd, const char *path, char **ret_place);
-    /* Bytes that may still be written there. Returns 0 or -errno. */
+    /* Bytes that may still be written there. Blocks for as long as the server of a
+     * network file system is silent, so it is for a child process. Returns 0 or -errno.
+     */
     int (*free_bytes)(struct host *host, const char *place, uint64_t *ret_bytes);
+    /* Memory for one number that a child process of spawn_spec.call can write and we can
+     * read; the caller's until number_free, which takes NULL. Returns 0 or -ENOMEM. */
+    int (*number_new)(struct host *host, uint64_t **ret_number);
+    void (*number_free)(struct host *host, uint64_t *number);
 };
 
 /* What to push out of the host's RAM. */

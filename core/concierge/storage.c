@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "core/concierge/storage_internal.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "core/adapter/clock.h"
 #include "core/adapter/host.h"
+#include "core/adapter/spawn.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -15,6 +17,7 @@
 #define GIB (UINT64_C(1) << 30)
 #define LOOK_MS 10000u
 #define LOOK_SOON_MS 2000u /* while space is low */
+#define LOOK_TURNS_MAX 3u  /* turns that a silent file system is given */
 /* Less than this is not worth a call. */
 #define CHANGE_MIN (UINT64_C(64) << 20)
 
@@ -54,6 +57,16 @@ vm_storage_begin(struct concierge_vm *vm)
 void
 vm_storage_done(struct concierge_vm *vm)
 {
+    struct host *host = vm->c->config.host;
+    const struct spawn_ops *spawn = vm->c->config.spawn->ops;
+
+    if (vm->storage.look) {
+        (void)spawn->kill(vm->storage.look, SIGKILL);
+        spawn->release(vm->storage.look);
+        vm->storage.look = NULL;
+    }
+    host->space->number_free(host, vm->storage.answer);
+    vm->storage.answer = NULL;
     free(vm->storage.place);
     vm->storage.place = NULL;
 }
@@ -101,43 +114,92 @@ tell(struct concierge_vm *vm, int state, uint64_t free_bytes)
     vm->storage.free = free_bytes;
 }
 
-/* Returns whether space is low. */
 static bool
-look_at(struct concierge_vm *vm)
+is_followed(const struct concierge_vm *vm)
 {
-    struct vm_storage *s = &vm->storage;
-    struct host *host = vm->c->config.host;
-    uint64_t free_bytes = 0, change;
-    int state;
-
-    if (!s->wanted || !s->place || vm->state != VM_RUNNING ||
-        host->space->free_bytes(host, s->place, &free_bytes) < 0)
-        return false;
-    state = storage_state(free_bytes);
-    change = free_bytes > s->free ? free_bytes - s->free : s->free - free_bytes;
-    if (!s->telling && (state != s->state || change >= CHANGE_MIN))
-        tell(vm, state, free_bytes);
-    return state != (int)STATE(NORMAL);
+    return vm->storage.wanted && vm->storage.place && !vm_is_stopping(vm);
 }
 
 static void arm(struct concierge *c, uint64_t delay_ms);
+
+/* The child is back. Space that is low is looked at again soon. */
+static void
+on_seen(void *arg, const struct spawn_exit *how)
+{
+    struct concierge_vm *vm = arg;
+    struct vm_storage *s = &vm->storage;
+    uint64_t free_bytes = *s->answer, change;
+    int state = storage_state(free_bytes);
+
+    s->look = NULL;
+    if (how->kind != SPAWN_EXIT_CODE || how->code != 0 || vm->state != VM_RUNNING)
+        return;
+    s->silent = false;
+    change = free_bytes > s->free ? free_bytes - s->free : s->free - free_bytes;
+    if (!s->telling && (state != s->state || change >= CHANGE_MIN))
+        tell(vm, state, free_bytes);
+    if (state != (int)STATE(NORMAL)) {
+        storage_done(vm->c);
+        arm(vm->c, LOOK_SOON_MS);
+    }
+}
+
+/* In the child. */
+static int
+look(void *arg)
+{
+    const struct concierge_vm *vm = arg;
+    struct host *host = vm->c->config.host;
+
+    return host->space->free_bytes(host, vm->storage.place, vm->storage.answer) < 0;
+}
+
+/* The server of the file system may be dead: a child waits for it. */
+static void
+begin_look(struct concierge_vm *vm)
+{
+    struct vm_storage *s = &vm->storage;
+    struct host *host = vm->c->config.host;
+    struct spawn *spawn = vm->c->config.spawn;
+    const struct spawn_spec spec = {
+        .call = look, .call_arg = vm, .on_exit = on_seen, .arg = vm};
+    struct vmt_err err = {0};
+
+    if (s->look) {
+        if (++s->waits != LOOK_TURNS_MAX)
+            return;
+        if (!s->silent)
+            vmt_log_warning("the file system of %s does not say how much is free vm=%s",
+                            s->place, vm->key);
+        s->silent = true;
+        (void)spawn->ops->kill(s->look, SIGKILL);
+        return;
+    }
+    s->waits = 0;
+    if (!s->answer && host->space->number_new(host, &s->answer) < 0)
+        return;
+    if (spawn->ops->start(spawn, &spec, &s->look, &err) < 0)
+        vmt_log_warning("the space of disks is not looked at: %s vm=%s",
+                        vmt_err_text(&err), vm->key);
+}
 
 static void
 on_look(void *arg)
 {
     struct concierge *c = arg;
-    bool any = false, low = false;
+    bool any = false;
 
     c->storage_timer = NULL;
     VMT_LIST_FOREACH(at, following, &c->vms)
     {
         struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
 
-        low = look_at(vm) || low;
-        any = any || (vm->storage.wanted && vm->storage.place && !vm_is_stopping(vm));
+        if (is_followed(vm) && vm->state == VM_RUNNING)
+            begin_look(vm);
+        any = any || is_followed(vm);
     }
     if (any)
-        arm(c, low ? LOOK_SOON_MS : LOOK_MS);
+        arm(c, LOOK_MS);
 }
 
 static void

@@ -8,16 +8,21 @@
 
 struct concierge;
 struct concierge_vm;
+struct spawn_child;
 struct vmt_timer;
 
 /* Of a VM. */
 struct vm_storage {
-    bool wanted;   /* storage_ballooning */
-    bool telling;  /* a call is in flight */
-    bool failed;   /* the last one did not succeed: it was logged */
-    int state;     /* told last, VmTools__StatefulDiskSpaceState; 0: never */
-    uint64_t free; /* told last */
-    char *place;   /* owned; directory of its writable disk, NULL: none */
+    bool wanted;              /* storage_ballooning */
+    bool telling;             /* a call is in flight */
+    bool failed;              /* the last one did not succeed: it was logged */
+    int state;                /* told last, VmTools__StatefulDiskSpaceState; 0: never */
+    uint64_t free;            /* told last */
+    char *place;              /* owned; directory of its writable disk, NULL: none */
+    struct spawn_child *look; /* a child that asks how much is free there, or NULL */
+    uint64_t *answer;         /* owned; where it writes that, NULL: not asked yet */
+    unsigned waits;           /* turns for which it has not come back */
+    bool silent;              /* it had to be ended: it was logged */
 };
 
 /* VmTools__StatefulDiskSpaceState for a file system with that many bytes free. spec 11 */

@@ -576,8 +576,27 @@ fake_free_bytes(struct host *host, const char *place, uint64_t *ret_bytes)
     return 0;
 }
 
-static const struct host_space_ops space_ops = {.place = fake_place,
-                                                .free_bytes = fake_free_bytes};
+static int
+fake_number_new(struct host *host, uint64_t **ret_number)
+{
+    (void)host;
+    *ret_number = calloc(1, sizeof(**ret_number));
+    return *ret_number ? 0 : -ENOMEM;
+}
+
+static void
+fake_number_free(struct host *host, uint64_t *number)
+{
+    (void)host;
+    free(number);
+}
+
+static const struct host_space_ops space_ops = {
+    .place = fake_place,
+    .free_bytes = fake_free_bytes,
+    .number_new = fake_number_new,
+    .number_free = fake_number_free,
+};
 
 static const struct host_reclaim_ops reclaim_ops = {.resident = fake_resident,
                                                     .run = fake_reclaim};

@@ -34,7 +34,7 @@ devices_usb_check(struct host *host, int fd, struct host_usb *ret_usb,
     ssize_t n;
 
     (void)host;
-    if (flags < 0 || fstat(fd, &st) < 0)
+    if (flags < 0 || linux_host_look(fd, &st) < 0)
         return vmt_err_set(err, errno, "look at the USB device");
     if (!S_ISCHR(st.st_mode) || major(st.st_rdev) != USB_DEVICE_MAJOR)
         return vmt_err_setx(err, EINVAL,

@@ -341,7 +341,7 @@ check_stream(int fd, int needed, const char *what, struct vmt_err *err)
     int flags = fcntl(fd, F_GETFL), mode = flags & O_ACCMODE;
     struct stat st;
 
-    if (flags < 0 || fstat(fd, &st) < 0)
+    if (flags < 0 || linux_host_look(fd, &st) < 0)
         return vmt_err_set(err, EINVAL, "the descriptor to %s", what);
     if (S_ISDIR(st.st_mode))
         return vmt_err_setx(err, EINVAL, "the descriptor to %s is a directory", what);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "platform/linux/host/host.h"
 
@@ -46,6 +47,12 @@ void linux_host_cgroups_up(const struct linux_host *self,
                            void *arg);
 /* Lower total and available to what the daemon's groups allow. */
 void linux_host_memory_limit(const struct linux_host *self, struct host_memory *memory);
+
+/* What is known here of the file of a descriptor that a caller sent: kind, mode, owner,
+ * device, inode, and size and times as they were heard of last. Unlike fstat(2) it asks
+ * no server of a network file system or of FUSE, which may never answer. Returns 0,
+ * or -1 and errno. */
+int linux_host_look(int fd, struct stat *ret_st);
 
 /* Logs outlive their VMs, but not for ever: of the files in dir, the newest keep stay. */
 void linux_host_prune_logs(const char *dir, size_t keep);

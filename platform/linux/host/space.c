@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -48,7 +49,30 @@ space_free_bytes(struct host *host, const char *place, uint64_t *ret_bytes)
     return 0;
 }
 
+static int
+space_number_new(struct host *host, uint64_t **ret_number)
+{
+    void *page = mmap(NULL, sizeof(**ret_number), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    (void)host;
+    if (page == MAP_FAILED)
+        return -ENOMEM;
+    *ret_number = page;
+    return 0;
+}
+
+static void
+space_number_free(struct host *host, uint64_t *number)
+{
+    (void)host;
+    if (number)
+        (void)munmap(number, sizeof(*number));
+}
+
 const struct host_space_ops linux_host_space = {
     .place = space_place,
     .free_bytes = space_free_bytes,
+    .number_new = space_number_new,
+    .number_free = space_number_free,
 };

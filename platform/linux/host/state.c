@@ -60,7 +60,7 @@ state_identify(struct host *host, int fd, char *buf, size_t cap, struct vmt_err 
     int n;
 
     (void)host;
-    if (fstat(fd, &st) < 0)
+    if (linux_host_look(fd, &st) < 0) /* open(2) asked the server, if there is one */
         return vmt_err_set(err, errno, "look at a file");
     if (!S_ISREG(st.st_mode))
         return vmt_err_setx(err, ENOTSUP, "it is no regular file");
@@ -84,7 +84,7 @@ state_path_of(struct host *host, int fd, char *buf, size_t cap, struct vmt_err *
     if (n < 0)
         return vmt_err_set(err, errno, "find the path of a file");
     buf[n] = '\0';
-    if (fstat(fd, &st) < 0 || st.st_nlink == 0 || buf[0] != '/')
+    if (linux_host_look(fd, &st) < 0 || st.st_nlink == 0 || buf[0] != '/')
         return vmt_err_setx(err, ENOENT, "a file has no path any more");
     return 0;
 }

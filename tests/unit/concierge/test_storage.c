@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Guests that asked for it hear how much space their disks have on the host. */
+#include <errno.h>
 #include <string.h>
 
 #include "core/concierge/storage_internal.h"
@@ -40,6 +41,7 @@ run_vm(struct world *w, bool wanted)
     struct guest *g;
     int answers;
 
+    w->helpers_run = true;
     start_args_init(&args, "a");
     args.request.storage_ballooning = wanted;
     args.request.writable_rootfs = true;
@@ -128,6 +130,36 @@ a_guest_that_does_not_answer_has_one_call_in_flight(void **state)
     end(&w, g);
 }
 
+static void
+a_silent_file_system_of_a_disk_delays_nobody(void **state)
+{
+    struct world w;
+    struct guest *g;
+    int32_t hung;
+
+    (void)state;
+    world_init(&w);
+    fake_host_set_free_bytes(w.host, 10 * GIB);
+    g = run_vm(&w, true);
+    w.helpers_run = false;
+    world_run(&w, 11000);
+    hung = w.helper;
+    assert_int_equal(fake_spawn_last_signal(w.spawn, hung), 0);
+    world_run(&w, 20000); /* one look at a time */
+    assert_int_equal(w.helper, hung);
+    world_run(&w, 11000); /* given up, and ended */
+    assert_int_equal(fake_spawn_last_signal(w.spawn, hung), -ESRCH);
+    assert_int_equal(told(g), 1);
+
+    w.helpers_run = true;
+    fake_host_set_free_bytes(w.host, GIB / 2);
+    world_run(&w, 11000);
+    assert_int_equal(told(g), 2);
+    w.helpers_run = false; /* a VM that ends takes its child along */
+    world_run(&w, 3000);
+    end(&w, g);
+}
+
 int
 main(void)
 {
@@ -136,6 +168,7 @@ main(void)
         cmocka_unit_test(a_guest_is_told_at_once_and_when_it_changes),
         cmocka_unit_test(a_guest_that_does_not_want_it_hears_nothing),
         cmocka_unit_test(a_guest_that_does_not_answer_has_one_call_in_flight),
+        cmocka_unit_test(a_silent_file_system_of_a_disk_delays_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

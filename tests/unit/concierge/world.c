@@ -115,7 +115,9 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
 
     if (spec->call) {
         w->helper = pid;
-        return 0;
+        return w->helpers_run ? fake_spawn_exit(w->spawn, pid, SPAWN_EXIT_CODE,
+                                                spec->call(spec->call_arg))
+                              : 0;
     }
     if (strcmp(spec->argv[0], "sync") == 0) {
         assert_int_equal(w->sync, 0);

@@ -44,6 +44,7 @@ struct world {
     size_t ncompanions;
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
     int32_t helper;         /* pid of the last child that runs a function of ours */
+    bool helpers_run;       /* they do that at once, else they wait for the test */
     bool companions_hang;   /* they ignore SIGTERM */
     struct workers workers; /* vm_disk */
     unsigned idles;         /* calls of on_idle */
