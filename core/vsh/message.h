@@ -10,6 +10,10 @@
 
 /* The target that stands for the VM itself; any other one names a container. */
 #define VSH_TARGET_VM "/vm_shell"
+/* Ours: the other side of a copy of files, whose arguments argv holds. A server that does
+ * not know it looks for a program of that name. */
+#define VSH_TARGET_COPY "/vm_copy"
+#define VSH_COPY_PROGRAM "vm_copy" /* argv[0] */
 
 enum vsh_stream {
     VSH_STREAM_STDIN = 1,

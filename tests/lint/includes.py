@@ -18,6 +18,7 @@ ROOMS = {
     "core/rpc": CORE_ALL,
     "core/ipc": CORE_ALL,
     "core/vsh": CORE_ALL,
+    "core/copy": ["core/base"],
     "core/text": CORE_ALL,
     "core/vsock": ["core/base"],
     "core/disk": ["core/base", "core/vm"],
@@ -29,10 +30,11 @@ ROOMS = {
     "hypervisor/qemu": ["core/base", "core/adapter"],
     "hypervisor/crosvm": ["core/base", "core/adapter"],
     "platform/linux/os": ["core/base", "core/adapter"],
+    "platform/linux/copy": ["core/base", "core/copy"],
     "platform/linux/tls": ["core/base", "core/adapter", "platform/linux/os"],
 }
 PLATFORM_LINUX = ["core/", "p9", "proto", "platform/linux/"]
-PLATFORM_GUEST = ["core/", "proto", "platform/linux/os", "platform/guest/"]
+PLATFORM_GUEST = ["core/", "proto", "platform/linux/os", "platform/linux/copy", "platform/guest/"]
 # header prefix -> rooms that may include it
 LIBRARIES = {
     "nghttp2/": ["core/rpc", "tests/unit/rpc"],

@@ -194,6 +194,10 @@ child_exec(const struct child_spec *spec)
     char *login[] = {name, NULL};
 
     environ = (char **)(uintptr_t)spec->env;
+    if (spec->argv && spec->program) {
+        (void)execv(spec->program, (char *const *)(uintptr_t)spec->argv);
+        return;
+    }
     if (spec->argv) {
         (void)execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
         return;

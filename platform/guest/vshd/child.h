@@ -15,6 +15,7 @@ struct child_spec {
     const struct account *account;
     bool switch_user;        /* take the account's ids; else keep ours */
     const char *const *argv; /* NULL-terminated; NULL: the account's shell, as login */
+    const char *program;     /* NULL: argv[0], searched for in PATH */
     const char *const *env;  /* NULL-terminated */
     const char *cwd;         /* "": the home directory */
     int32_t cwd_pid;         /* above 0: the directory of this process */

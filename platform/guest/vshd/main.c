@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "core/adapter/stream.h"
@@ -12,9 +13,11 @@
 #include "core/base/err.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/vsh/message.h"
 #include "platform/guest/vshd/options.h"
 #include "platform/guest/vshd/service.h"
 #include "platform/guest/vshd/syslog.h"
+#include "platform/linux/copy/copy.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/transports.h"
 #include "platform/linux/os/unix_socket.h"
@@ -162,6 +165,9 @@ main(int argc, char **argv)
     VMT_CLEANUP(daemon_done) struct daemon d = {0};
     struct vmt_err err;
 
+    /* A session with the target VSH_TARGET_COPY runs this program under that name. */
+    if (argc > 0 && strcmp(argv[0], VSH_COPY_PROGRAM) == 0)
+        return copy_tool_main(argc, argv);
     os_process_init();
     if (options_parse(argc, argv, &d.options, &err) < 0) {
         (void)fprintf(stderr, "vshd: %s; vshd --help lists the options\n", err.msg);

@@ -35,13 +35,21 @@ session_load_account(const char *name, const char *otherwise, struct account *re
     return r;
 }
 
+/* Copies are of the VM, too. */
+static bool
+target_is_vm(const struct vsh_request *request)
+{
+    return strcmp(request->target, VSH_TARGET_VM) == 0 ||
+           strcmp(request->target, VSH_TARGET_COPY) == 0;
+}
+
 /* Who runs the command: the account in ret_account, and whether to switch to it. */
 static int
 session_choose_user(const struct vshd_session *session, const struct vsh_request *request,
                     struct account *ret_account, struct vmt_err *err)
 {
     const struct vshd_config *config = session->config.config;
-    bool vm = strcmp(request->target, VSH_TARGET_VM) == 0;
+    bool vm = target_is_vm(request);
     const char *name = *request->user ? request->user : NULL;
     const char *otherwise = NULL;
     uid_t self = getuid();
@@ -70,8 +78,7 @@ static int
 session_forget_account(const struct vshd_session *session,
                        const struct vsh_request *request, struct account *account)
 {
-    if (session->config.config->allow_to_switch_user ||
-        strcmp(request->target, VSH_TARGET_VM) != 0)
+    if (session->config.config->allow_to_switch_user || !target_is_vm(request))
         return 0;
     free(account->home);
     free(account->shell);
@@ -135,6 +142,9 @@ session_fork(struct vshd_session *session, const struct vsh_request *request,
     VMT_CLEANUP(vmt_freep) const char **argv = NULL;
     struct child_spec spec = {
         .account = account,
+        /* We are the program, too: a guest need not have tar, or anything. */
+        .program =
+            strcmp(request->target, VSH_TARGET_COPY) == 0 ? "/proc/self/exe" : NULL,
         .switch_user =
             getuid() == 0 && (account->uid != 0 || config->allow_to_switch_user),
         .cwd = request->cwd,

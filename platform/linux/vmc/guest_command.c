@@ -43,7 +43,7 @@ guest_command_run(struct vmc *vmc, const struct guest_command *command)
         return vmc_fail(r, &err);
 
     struct vsh_request request = {
-        .target = VSH_TARGET_VM,
+        .target = command->target ? command->target : VSH_TARGET_VM,
         .user = command->user,
         .env = words.env,
         .nenv = words.nenv,

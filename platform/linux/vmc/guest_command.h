@@ -8,8 +8,9 @@ struct vmc;
 
 struct guest_command {
     const char *vm_name;
-    const char *user; /* "": the guest's default */
-    const char *cwd;  /* "": the home directory */
+    const char *target; /* NULL: VSH_TARGET_VM */
+    const char *user;   /* "": the guest's default */
+    const char *cwd;    /* "": the home directory */
     char *const
         *args; /* NAME=VALUE... COMMAND ARG..., nargs of them; none: login shell */
     size_t nargs;

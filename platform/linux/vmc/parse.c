@@ -10,6 +10,7 @@
 #include "platform/linux/vmc/vmc.h"
 
 #define OPTIONS_MAX 32
+#define LETTERS_MAX 16
 
 static int
 set_json(void *target, const char *value, struct vmt_err *err)
@@ -72,6 +73,30 @@ longs_fill(const struct vmc_syntax *syntax, struct option *longs)
     return n;
 }
 
+/* What getopt wants to know of letters. */
+static void
+order_fill(const struct vmc_syntax *syntax, char order[LETTERS_MAX])
+{
+    size_t n = (size_t)snprintf(order, LETTERS_MAX, "%s:h",
+                                syntax->order == VMC_ORDER_FIRST ? "+" : "");
+
+    for (const struct vmc_letter *l = syntax->letters; l && l->letter; l++)
+        if (n < LETTERS_MAX - 1)
+            order[n++] = l->letter;
+    order[n] = '\0';
+}
+
+/* The row of the option that a letter stands for; a row itself stays. */
+static int
+option_row(const struct vmc_syntax *syntax, int key)
+{
+    for (const struct vmc_letter *l = syntax->letters; l && l->letter; l++)
+        for (int i = 0; l->letter == key && syntax->options[i].name; i++)
+            if (strcmp(syntax->options[i].name, l->option) == 0)
+                return i;
+    return key;
+}
+
 static int
 option_apply(struct vmc *vmc, const struct vmc_syntax *syntax, void *target, int key,
              struct vmt_err *err)
@@ -80,7 +105,7 @@ option_apply(struct vmc *vmc, const struct vmc_syntax *syntax, void *target, int
 
     if (key >= COMMON_KEY)
         return common[key - COMMON_KEY].set(vmc, optarg, err);
-    o = &syntax->options[key];
+    o = &syntax->options[option_row(syntax, key)];
     return o->set(target, optarg, err);
 }
 
@@ -102,9 +127,10 @@ vmc_parse(struct vmc *vmc, int argc, char **argv, const struct vmc_syntax *synta
           struct vmt_err *err)
 {
     struct option longs[OPTIONS_MAX] = {0};
-    const char *order = syntax->order == VMC_ORDER_FIRST ? "+:h" : ":h";
+    char order[LETTERS_MAX];
     int key, r = 0;
 
+    order_fill(syntax, order);
     (void)longs_fill(syntax, longs);
     *ret_help = false;
     optind = 0; /* start over, also its state: GNU */

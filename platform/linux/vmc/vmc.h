@@ -59,7 +59,7 @@ extern const struct vmc_command *const vmc_commands[];
 extern const struct vmc_command vmc_start, vmc_stop, vmc_list, vmc_info, vmc_shell,
     vmc_exec, vmc_logs, vmc_disk, vmc_image, vmc_doctor, vmc_completion, vmc_version,
     vmc_help, vmc_attach_disk, vmc_detach_disk, vmc_usb, vmc_suspend, vmc_resume,
-    vmc_wait, vmc_snapshot, vmc_run;
+    vmc_wait, vmc_snapshot, vmc_run, vmc_cp;
 
 /* One option of a command. set gets value NULL for a switch; returns 0 or -EINVAL. */
 struct vmc_option {
@@ -74,8 +74,15 @@ enum vmc_order {
     VMC_ORDER_FIRST, /* the first operand ends the options */
 };
 
+/* A letter that stands for an option. */
+struct vmc_letter {
+    char letter;
+    const char *option;
+};
+
 struct vmc_syntax {
     const struct vmc_option *options; /* the last has no name; borrowed; may be NULL */
+    const struct vmc_letter *letters; /* the last is 0; borrowed; may be NULL */
     enum vmc_order order;
     size_t operands_min, operands_max;
 };
