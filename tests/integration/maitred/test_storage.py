@@ -131,7 +131,28 @@ def btrfs_grows_and_shrinks(vm, top):
     # Beyond the disk there is nothing: the size stays, and the caller is told why.
     status = resize(vm, "new", 900 * MIB)
     assert status.current_size == 500 * MIB and "only" in status.failure_reason, status
+    balloon(vm, "/mnt/stateful")
     vm.sh("umount /mnt/stateful")
+
+
+def balloon(vm, path):
+    """The guest's space follows the host's; in the end nothing of it is left."""
+    pb, mib = vm.pb["vm_guest"], 1 << 20
+
+    def update(state, beyond):
+        reply = vm.call("UpdateStorageBalloon", pb.UpdateStorageBalloonRequest(
+            state=state, free_space_bytes=(1 << 30) + beyond))
+        assert reply.result == pb.SUCCESS, vm.sh("dmesg | tail -n 5; df -k; ls -la /mnt/stateful")
+        return vm.call("GetAvailableSpace", vm.pb["common"].EmptyMessage()).available_space
+
+    free = update(pb.DISK_NORMAL, 10 << 30)
+    assert free > 150 * mib, free
+    for beyond in (100 * mib, 40 * mib, 80 * mib):
+        left = update(pb.DISK_LOW, beyond)
+        assert 0 < left <= beyond + 20 * mib, (left, beyond)
+    assert update(pb.DISK_CRITICAL, 0) < 40 * mib
+    assert update(pb.DISK_NONE, 0) > free - 40 * mib
+    vm.sh(f"[ ! -e {path}/.vm_tools.balloon ]")
 
 
 def xfs_grows(vm, top):
@@ -146,6 +167,9 @@ def xfs_grows(vm, top):
     assert found.size_bytes == 640 * MIB and found.available_bytes > 512 * MIB, found
     status = resize(vm, "xfs", 512 * MIB)
     assert status.current_size == 640 * MIB and "smaller" in status.failure_reason, status
+    vm.sh("mount --bind /mnt/xfs /mnt/stateful")
+    balloon(vm, "/mnt/stateful")
+    vm.sh("umount /mnt/stateful")
     # Without a type the disk says what it has.
     vm.sh("umount /mnt/xfs")
     assert vm.call("Mount", pb.MountRequest(source="/dev/vde", target="/mnt/xfs")).error == 0

@@ -40,10 +40,27 @@ a_balloon_that_nobody_wants_is_empty(void **state)
     assert_int_equal(clusters(BASE, 10, 4096, -1, false), BASE + 10);
 }
 
+static void
+a_file_takes_what_the_host_has_not(void **state)
+{
+    const uint64_t mib = UINT64_C(1) << 20, spares = BALLOON_FILE_SPARES;
+
+    (void)state;
+    assert_int_equal(balloon_file_bytes(0, 8 * GIB, 5 * GIB, false), 4 * GIB - spares);
+    assert_int_equal(balloon_file_bytes(4 * GIB, 4 * GIB, 2 * GIB, false),
+                     7 * GIB - spares);
+    assert_int_equal(balloon_file_bytes(7 * GIB, GIB, 20 * GIB, false), 0);
+    assert_int_equal(balloon_file_bytes(0, 8 * GIB, 0, false), 8 * GIB - spares);
+    assert_int_equal(balloon_file_bytes(0, spares, 0, false), 0);
+    assert_int_equal(balloon_file_bytes(0, spares + mib + 5, -1, false), mib);
+    assert_int_equal(balloon_file_bytes(GIB, GIB, 0, true), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_takes_what_the_host_has_not),
         cmocka_unit_test(the_guest_has_what_the_host_has_beyond_1_gib),
         cmocka_unit_test(a_balloon_that_nobody_wants_is_empty),
     };

@@ -19,6 +19,8 @@
 #include "core/base/log.h"
 #include "platform/guest/maitred/agent/mountinfo.h"
 #include "platform/guest/maitred/init/file.h"
+#include "platform/guest/maitred/rpc/balloon.h"
+#include "platform/guest/maitred/rpc/stateful.h"
 
 #define MOUNTS_BYTES_MAX (16ul * 1024 * 1024)
 #define SWAPS_BYTES_MAX 65536
@@ -114,6 +116,7 @@ teardown_run(void *arg, struct vmt_err *err)
     (void)arg;
     (void)err;
     (void)chdir("/");
+    (void)unlink(STATEFUL_DIR "/" BALLOON_FILE);
     sync(); /* what was acknowledged is safe even if something below hangs */
     each_line("/proc/swaps", SWAPS_BYTES_MAX, swap_off, NULL);
     for (int i = 0; i < PASSES_MAX && unmount_pass(false) > 0; i++)

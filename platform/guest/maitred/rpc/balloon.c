@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* platform/guest/maitred/rpc/balloon.c - UpdateStorageBalloon.
- * ext4 can be told to keep space to itself, in memory only: a guest that ends, however,
- * has its space again. Other file systems have no such knob, and get a refusal. Sources:
- * spec/maitred.md 10; Documentation/ABI/testing/sysfs-fs-ext4 of Linux 6.1,
+ * ext4 can be told to keep space to itself, in memory only: a guest that ends has its
+ * space again. btrfs, xfs and f2fs get a file that takes the space; others a refusal.
+ * Sources: spec/maitred.md 10; Documentation/ABI/testing/sysfs-fs-ext4 of Linux 6.1,
  * reserved_clusters. */
 #include "platform/guest/maitred/rpc/balloon.h"
 
@@ -29,13 +29,12 @@
 #include "platform/guest/maitred/rpc/look.h"
 #include "platform/guest/maitred/rpc/stateful.h"
 
-#define HOST_KEEPS (INT64_C(1) << 30)
-
 uint64_t
 balloon_clusters(const struct balloon_space *space, int64_t host_free, bool empty)
 {
     uint64_t held = space->value > space->base ? space->value - space->base : 0;
-    uint64_t wanted = host_free > HOST_KEEPS ? (uint64_t)(host_free - HOST_KEEPS) : 0;
+    uint64_t wanted =
+        host_free > BALLOON_HOST_KEEPS ? (uint64_t)(host_free - BALLOON_HOST_KEEPS) : 0;
 
     if (empty || space->block_size == 0)
         return space->base;
@@ -99,19 +98,48 @@ adjust(struct balloon_order *order, const char *path, dev_t dev, const struct st
 }
 
 static int
+update_ext4(struct balloon_order *order, const struct statfs *fs, dev_t dev)
+{
+    char path[320];
+    int r = find_knob(dev, path, sizeof(path));
+
+    return r < 0 ? r : adjust(order, path, dev, fs);
+}
+
+static int
+update_file(struct balloon_order *order, const struct statfs *fs, dev_t dev)
+{
+    (void)fs;
+    (void)dev;
+    return balloon_file_update(STATEFUL_DIR "/" BALLOON_FILE, order->host_free,
+                               order->empty);
+}
+
+static const struct {
+    uint32_t magic;
+    int (*fn)(struct balloon_order *order, const struct statfs *fs, dev_t dev);
+} types[] = {
+    {EXT4_SUPER_MAGIC, update_ext4},
+    {BTRFS_SUPER_MAGIC, update_file},
+    {XFS_SUPER_MAGIC, update_file},
+    {F2FS_SUPER_MAGIC, update_file},
+};
+
+static int
 update(struct balloon_order *order)
 {
+    struct stat own, above;
     struct statfs fs;
-    struct stat st;
-    char path[320];
-    int r;
 
-    if (statfs(STATEFUL_DIR, &fs) < 0 || stat(STATEFUL_DIR, &st) < 0)
+    if (statfs(STATEFUL_DIR, &fs) < 0 || stat(STATEFUL_DIR, &own) < 0 ||
+        stat(STATEFUL_DIR "/..", &above) < 0)
         return -errno;
-    if (fs.f_type != EXT4_SUPER_MAGIC)
-        return -EOPNOTSUPP;
-    r = find_knob(st.st_dev, path, sizeof(path));
-    return r < 0 ? r : adjust(order, path, st.st_dev, &fs);
+    if (own.st_dev == above.st_dev)
+        return -ENODEV; /* the root is not ours to fill */
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(types); i++)
+        if ((uint32_t)fs.f_type == types[i].magic)
+            return types[i].fn(order, &fs, own.st_dev);
+    return -EOPNOTSUPP;
 }
 
 /* A worker_fn. */

@@ -24,6 +24,22 @@ struct balloon_space {
 uint64_t balloon_clusters(const struct balloon_space *space, int64_t host_free,
                           bool empty);
 
+/* What the host keeps to itself. spec/maitred.md 10 */
+#define BALLOON_HOST_KEEPS (INT64_C(1) << 30)
+#define BALLOON_FILE ".vm_tools.balloon" /* in the stateful directory */
+/* A btrfs or xfs that is full to the last block cannot even free some. */
+#define BALLOON_FILE_SPARES (UINT64_C(16) << 20)
+#define BALLOON_FILE_STEP (UINT64_C(1) << 20)
+
+/* How large the file of the balloon has to be, so that the guest has as much space as the
+ * host has beyond BALLOON_HOST_KEEPS: held is what it has, available what programs may
+ * still use. Bytes, all of them. */
+uint64_t balloon_file_bytes(uint64_t held, uint64_t available, int64_t host_free,
+                            bool empty);
+
+/* Give the file at path that size; 0 is no file. Returns 0 or -errno. */
+int balloon_file_update(const char *path, int64_t host_free, bool empty);
+
 /* What we last made of a file system's knob, to tell it from what the kernel did. */
 struct balloon_last {
     dev_t dev;

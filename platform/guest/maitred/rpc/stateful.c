@@ -19,6 +19,7 @@
 #include "core/base/log.h"
 #include "platform/guest/maitred/init/modules.h"
 #include "platform/guest/maitred/init/mounts.h"
+#include "platform/guest/maitred/rpc/balloon.h"
 #include "platform/guest/maitred/rpc/blank.h"
 #include "platform/guest/maitred/rpc/filesystem.h"
 #include "platform/guest/maitred/rpc/format.h"
@@ -156,8 +157,11 @@ stateful_mount(const char *device, struct stateful *ret, struct vmt_err *err)
     if (access(device, F_OK) < 0)
         return vmt_err_setx(err, ENODEV, "there is no disk %s here", device);
     r = is_mounted(device, err);
-    if (r == 0)
+    if (r == 0) {
         r = mount_found(device, ret, err);
+        if (r == 0 && ret->outcome != STATEFUL_FAILED)
+            (void)unlink(STATEFUL_DIR "/" BALLOON_FILE); /* the host says it anew */
+    }
     if (r < 0 || ret->outcome == STATEFUL_FAILED)
         return r < 0 ? r : 0;
     grow();
