@@ -92,6 +92,23 @@ def who_ignores_sigterm_is_killed_and_named(top):
         assert_orderly(vm, ("stubborn does not end and is killed",))
 
 
+def containers_end_before_all_others(top):
+    """Who runs them is told in its own way, and the rest of the system waits for it."""
+    script = ("#!/bin/sh\ntrap 'echo %s was told > /dev/console%s; exit 0' %s\n"
+              "touch /run/${0##*/}; while :; do sleep 0.2; done\n")
+    files = {"usr/bin/tremplin": script % ("tremplin", "; sleep 1", "PWR"),
+             "usr/bin/other": script % ("the other", "", "TERM")}
+    with start(top, files) as vm:
+        vm.wait_ready()
+        for name in ("tremplin", "other"):
+            vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=[name]))
+        vm.sh("until [ -e /run/tremplin ] && [ -e /run/other ]; do sleep 0.1; done")
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert_orderly(vm, ("tremplin was told", "the other was told"))
+        first, _, second = vm.console.text.partition("tremplin was told")
+        assert "the other was told" in second and "is killed" not in second, vm.console.text
+
+
 def the_power_button_is_orderly(top):
     path = f"{top}/qmp"
     with start(top, extra=["-qmp", f"unix:{path},server=on,wait=off"]) as vm:
@@ -132,7 +149,7 @@ if __name__ == "__main__":
     guest.run_tests([
         the_call_is_answered_before_the_machine_is_off,
         who_ignores_sigterm_is_killed_and_named,
-        the_power_button_is_orderly,
+        containers_end_before_all_others, the_power_button_is_orderly,
         signals_are_orderly,
         a_machine_that_cannot_power_off_is_reset,
     ])

@@ -19,14 +19,15 @@
 /* The answer has to leave the machine before the machine is off. */
 #define ANSWER_MS 50u
 
-/* One round after the other. Source of the first two times: platform2 vm_tools/maitred,
- * service_impl.cc; the last is our own, the original did not wait and found file systems
- * busy. */
+/* One round after the other. Source of signals and of the times of the second and third:
+ * platform2 vm_tools/maitred, service_impl.cc. It gives containers 2 s, which is too
+ * little for a database; it did not wait after SIGKILL, and found file systems busy. */
 static const struct {
     enum victims_kind kind;
     int sig;
     unsigned wait_ms;
 } rounds[] = {
+    {VICTIMS_CONTAINERS, SIGPWR, 8000},
     {VICTIMS_OTHERS, SIGTERM, 10000},
     {VICTIMS_LOGGER, SIGTERM, 300},
     {VICTIMS_ALL, SIGKILL, 2000},

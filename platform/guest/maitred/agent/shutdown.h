@@ -23,4 +23,4 @@ struct shutdown_config {
 int shutdown_start(const struct shutdown_config *config, struct shutdown **ret_shutdown);
 
 /* The host gives up after 30 s. */
-#define SHUTDOWN_HARD_MS 20000u
+#define SHUTDOWN_HARD_MS 27000u

@@ -20,7 +20,6 @@
 #include "platform/guest/maitred/init/file.h"
 #include "platform/linux/os/loop.h"
 
-#define LOGGER_NAME "vm_syslog"
 #define NAME_MAX_BYTES 64
 
 struct victim {
@@ -145,6 +144,24 @@ victim_signal(int pidfd, const char *pid, int sig)
         (void)syscall(SYS_pidfd_send_signal, pidfd, SIGHUP, NULL, 0);
 }
 
+static bool
+is_of_kind(const char *name, enum victims_kind kind)
+{
+    static const char logger[] = "vm_syslog", containers[] = "tremplin";
+
+    switch (kind) {
+    case VICTIMS_CONTAINERS:
+        return strcmp(name, containers) == 0;
+    case VICTIMS_LOGGER:
+        return strcmp(name, logger) == 0;
+    case VICTIMS_OTHERS:
+        return strcmp(name, logger) != 0;
+    case VICTIMS_ALL:
+        break;
+    }
+    return true;
+}
+
 static void
 take_victim(struct victims *victims, const char *pid_text, enum victims_kind kind,
             int sig)
@@ -156,8 +173,7 @@ take_victim(struct victims *victims, const char *pid_text, enum victims_kind kin
     if (pid == getpid() || pid <= 1 || !is_program(pid_text))
         return;
     read_name(pid_text, name);
-    if (kind != VICTIMS_ALL &&
-        (strcmp(name, LOGGER_NAME) == 0) != (kind == VICTIMS_LOGGER))
+    if (!is_of_kind(name, kind))
         return;
     if (watch(victims, pid, &pidfd) < 0)
         return;

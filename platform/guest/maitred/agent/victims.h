@@ -11,8 +11,9 @@ struct victims;
 
 /* Which processes a round is about. */
 enum victims_kind {
-    VICTIMS_OTHERS, /* all but the log daemon, which shall see the others end */
-    VICTIMS_LOGGER, /* the log daemon */
+    VICTIMS_OTHERS,     /* all but the log daemon, which shall see the others end */
+    VICTIMS_LOGGER,     /* the log daemon */
+    VICTIMS_CONTAINERS, /* who runs the containers, and shuts them down first */
     VICTIMS_ALL,
 };
 
