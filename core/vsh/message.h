@@ -34,10 +34,11 @@ struct vsh_env {
 };
 
 /* What both ends must know to use it: bits of request and response. */
-#define VSH_FEATURE_LARGE_FRAMES 1u /* up to VSH_LARGE_BODY_MAX, after the first frames  \
-                                     */
-#define VSH_FEATURE_FORWARD 2u      /* connect, accepted, listen, no_command */
-#define VSH_FEATURE_SESSIONS 4u     /* list_sessions */
+#define VSH_FEATURE_LARGE_FRAMES                                                         \
+    1u                          /* up to VSH_LARGE_BODY_MAX, after the first frames      \
+                                 */
+#define VSH_FEATURE_FORWARD 2u  /* connect, accepted, listen, no_command */
+#define VSH_FEATURE_SESSIONS 4u /* list_sessions */
 #define VSH_FEATURES                                                                     \
     (VSH_FEATURE_LARGE_FRAMES | VSH_FEATURE_FORWARD | VSH_FEATURE_SESSIONS)
 

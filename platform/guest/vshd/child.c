@@ -16,6 +16,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/guest/vshd/account.h"
+#include "platform/guest/vshd/cgroup.h"
 #include "platform/linux/os/loop.h"
 
 #define STATUS_FD                                                                        \
@@ -128,7 +129,7 @@ stdio_open_pty(const struct child_spec *spec, struct child_stdio *io, struct vmt
 
 /* From here to child_run: in the child. Returns the step that failed, errno is set. */
 
-static void
+void
 child_reset_signals(void)
 {
     sigset_t none;
@@ -151,7 +152,7 @@ child_take_stdio(const struct child_stdio *io, int status)
     return 0;
 }
 
-static int
+int
 child_become(const struct account *account)
 {
     if (setgroups(account->ngroups, account->groups) < 0)
@@ -223,6 +224,7 @@ static enum child_step
 child_set_up(const struct child_spec *spec, const struct child_stdio *io, int status)
 {
     child_reset_signals();
+    session_cgroup_join(spec->cgroup);
     if (setsid() < 0)
         return STEP_SESSION;
     if (spec->pty && ioctl(io->theirs[0], TIOCSCTTY, 0) < 0)
@@ -292,6 +294,9 @@ child_start(const struct child_spec *spec, struct child *ret_child, struct vmt_e
     ret_child->out = vmt_take_fd(&io.ours[1]);
     ret_child->err = vmt_take_fd(&io.ours[2]);
     ret_child->status = vmt_take_fd(&status_read);
+    *ret_child->tty = '\0';
+    if (spec->pty)
+        (void)ptsname_r(ret_child->in, ret_child->tty, sizeof(ret_child->tty));
     return 0;
 }
 

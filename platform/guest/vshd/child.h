@@ -22,6 +22,7 @@ struct child_spec {
     bool pty;
     int32_t rows, cols;
     struct rlimit nofile; /* descriptors that the command may open */
+    const char *cgroup;   /* to be in, below /sys/fs/cgroup; "": vshd's own */
 };
 
 /* Descriptors are non-blocking, close-on-exec and owned. */
@@ -29,8 +30,9 @@ struct child {
     pid_t pid; /* leader of its own session and process group */
     int in;
     int out;
-    int err;    /* -1 with a terminal */
-    int status; /* read end: tells how exec went, see child_status_read */
+    int err;      /* -1 with a terminal */
+    int status;   /* read end: tells how exec went, see child_status_read */
+    char tty[32]; /* path of the terminal, "" without one */
 };
 
 /* Fork and let the child set itself up. The caller reaps pid. */
@@ -53,3 +55,9 @@ uint8_t child_eof_byte(int pty_fd);
 /* Send sig to the process group of the leader pid and, with a terminal (pty_fd not -1),
  * to the group in its foreground. */
 void child_signal(pid_t pid, int pty_fd, int sig);
+
+/* For a process that was just forked: all signals as they are by default, none blocked.
+ */
+void child_reset_signals(void);
+/* Take the ids and groups of account. Returns 0, or -1 with errno. */
+int child_become(const struct account *account);

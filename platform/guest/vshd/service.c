@@ -13,14 +13,15 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
+#include "platform/guest/vshd/accepted.h"
 #include "platform/guest/vshd/session.h"
 #include "platform/linux/os/loop.h"
 
-/* Sessions that run at a time. Each takes up to seven descriptors and half a megabyte of
+/* Commands that run at a time. Each takes up to seven descriptors and half a megabyte of
  * queues; far above what people use, far below what would hurt a small guest. */
 #define SESSIONS_MAX 256u
-/* A few more connections are kept long enough to be told why they are refused. */
-#define CONNECTIONS_MAX (SESSIONS_MAX + 32u)
+/* Connections of clients, with those that carry a forwarded one: two descriptors each. */
+#define CONNECTIONS_MAX 1024u
 
 struct vshd_service {
     struct os_loop *loop; /* borrowed */
@@ -28,7 +29,9 @@ struct vshd_service {
     struct vmt_list sessions; /* owned sessions */
     struct vmt_list done;     /* owned sessions that the reaper frees */
     size_t nsessions;         /* in sessions */
-    struct event *reaper;     /* owned */
+    uint32_t last_id;
+    struct accepted_pool *accepted; /* owned */
+    struct event *reaper;           /* owned */
 };
 
 static void
@@ -99,7 +102,9 @@ vshd_service_new(struct os_loop *loop, const struct vshd_config *config,
     vmt_list_init(&service->sessions);
     vmt_list_init(&service->done);
     service->reaper = event_new(os_loop_base(loop), -1, 0, service_on_reap, service);
-    r = service->reaper ? 0 : vmt_err_set(err, ENOMEM, "create service");
+    r = service->reaper && accepted_pool_new(os_loop_clock(loop), &service->accepted) == 0
+            ? 0
+            : vmt_err_set(err, ENOMEM, "create service");
     if (r == 0)
         r = os_loop_on_signal(loop, SIGCHLD, service_on_sigchld, service, err);
     if (r < 0) {
@@ -127,9 +132,35 @@ vshd_service_free(struct vshd_service *service)
         return;
     sessions_free(&service->sessions);
     sessions_free(&service->done);
+    accepted_pool_free(service->accepted);
     if (service->reaper)
         event_free(service->reaper);
     free(service);
+}
+
+static bool
+service_has_room(void *arg)
+{
+    struct vshd_service *service = arg;
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(node, next, &service->sessions)
+    n += vshd_session_is_command(vshd_session_of(node));
+    return n < SESSIONS_MAX;
+}
+
+static int
+service_list(void *arg, struct vshd_session *asking)
+{
+    struct vshd_service *service = arg;
+    int r = 0;
+
+    VMT_LIST_FOREACH(node, next, &service->sessions)
+    {
+        if (r == 0)
+            r = vshd_session_tell(vshd_session_of(node), asking);
+    }
+    return r;
 }
 
 void
@@ -138,6 +169,10 @@ vshd_service_accept(struct vshd_service *service, struct stream *stream)
     struct vshd_session_config config = {
         .loop = service->loop,
         .config = &service->config,
+        .id = service->last_id + 1,
+        .accepted = service->accepted,
+        .has_room = service_has_room,
+        .list = service_list,
         .on_done = service_on_session_done,
         .arg = service,
     };
@@ -148,12 +183,11 @@ vshd_service_accept(struct vshd_service *service, struct stream *stream)
         stream_close(stream);
         return;
     }
-    if (service->nsessions >= SESSIONS_MAX)
-        config.refuse = "too many sessions are open in this guest";
     if (vshd_session_new(stream, &config, &session) < 0) {
         vmt_log_error("connection refused: out of memory");
         return;
     }
     vmt_list_append(&service->sessions, vshd_session_node(session));
     service->nsessions++;
+    service->last_id++;
 }

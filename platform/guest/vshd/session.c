@@ -39,10 +39,25 @@ vshd_session_pid(const struct vshd_session *session)
     return session->pid;
 }
 
+bool
+vshd_session_is_command(const struct vshd_session *session)
+{
+    return session->command != NULL && session->phase != SESSION_CLOSING;
+}
+
 static struct vmt_clock *
 session_clock(const struct vshd_session *session)
 {
     return os_loop_clock(session->config.loop);
+}
+
+void
+session_timer_cancel(struct vshd_session *session)
+{
+    struct vmt_clock *clock = session_clock(session);
+
+    clock->ops->timer_cancel(clock, session->timer);
+    session->timer = NULL;
 }
 
 void
@@ -81,10 +96,7 @@ session_close_stdio(struct vshd_session *session)
 static void
 session_release(struct vshd_session *session)
 {
-    struct vmt_clock *clock = session_clock(session);
-
-    clock->ops->timer_cancel(clock, session->timer);
-    session->timer = NULL;
+    session_timer_cancel(session);
     if (session->pid > 0) {
         /* CONT, so that a stopped command learns of its end. One that still sets itself
          * up may have no group yet. */
@@ -94,9 +106,38 @@ session_release(struct vshd_session *session)
             (void)kill(session->pid, SIGKILL);
     }
     session->pid = 0;
+    session_forward_free(session);
     session_close_stdio(session);
+    session_cgroup_remove(session->cgroup);
+    *session->cgroup = '\0';
     stream_close(session->stream);
     session->stream = NULL;
+}
+
+/* Who did what and when, for the guest's log. */
+static void
+session_audit_start(const struct vshd_session *session)
+{
+    char user[64], command[256];
+
+    vmt_log_notice(
+        "session %u opened: user=%s uid=%u pid=%d tty=%s command=%s", session->config.id,
+        vmt_log_escape(user, sizeof(user), session->user, strlen(session->user)),
+        (unsigned)session->uid, (int)session->pid, *session->tty ? session->tty : "none",
+        vmt_log_escape(command, sizeof(command), session->command,
+                       strlen(session->command)));
+}
+
+static void
+session_audit_end(const struct vshd_session *session)
+{
+    struct vmt_clock *clock = session_clock(session);
+
+    if (session->command)
+        vmt_log_notice(
+            "session %u closed: status=0x%x seconds=%llu", session->config.id,
+            (unsigned)session->wait_status,
+            (unsigned long long)(clock->ops->now_ms(clock) - session->since_ms) / 1000);
 }
 
 void
@@ -104,6 +145,7 @@ session_done(struct vshd_session *session)
 {
     if (session->phase == SESSION_DONE)
         return;
+    session_audit_end(session);
     session_release(session);
     session->phase = SESSION_DONE;
     session->config.on_done(session->config.arg, session);
@@ -117,6 +159,8 @@ vshd_session_free(struct vshd_session *session)
     session_release(session);
     vsh_server_free(session->proto);
     free(session->command);
+    free(session->place);
+    free(session->user);
     free(session);
 }
 
@@ -139,12 +183,13 @@ static void
 session_close_after_flush(struct vshd_session *session)
 {
     session->phase = SESSION_CLOSING;
+    session_forward_free(session);
     session_close_stdio(session);
     session->stream->ops->shutdown_send(session->stream);
     session_timer_set(session, CLOSING_MS, session_on_closing);
 }
 
-static void
+void
 session_refuse(struct vshd_session *session, int exit_code, const char *text)
 {
     char safe[256];
@@ -224,8 +269,8 @@ session_on_status(struct vshd_session *session)
         return;
     }
     session->phase = SESSION_RUNNING;
-    vmt_log_info("session started: pid=%d", (int)session->pid);
-    if (vsh_server_ready(session->proto, session->pid, NULL, 0) < 0) {
+    session_audit_start(session);
+    if (session_send_ready(session) < 0) {
         session_done(session);
         return;
     }
@@ -240,27 +285,109 @@ vshd_session_on_exit(struct vshd_session *session, int wait_status)
         session_on_status(session);
     session->pid = 0;
     session->wait_status = wait_status;
-    vmt_log_info("session's command ended: status=0x%x", (unsigned)wait_status);
     if (session->phase == SESSION_RUNNING)
         session_start_drain(session);
     else if (session->phase == SESSION_STARTING)
         session_done(session);
 }
 
+/* A session without a command: it holds what it listens at. */
+static int
+session_hold(struct vshd_session *session, struct vmt_err *err)
+{
+    session->phase = SESSION_RUNNING;
+    session->place = strdup("listeners");
+    if (!session->place || session_send_ready(session) < 0)
+        return vmt_err_set(err, ENOMEM, "set up the session");
+    return 0;
+}
+
+int
+session_run(struct vshd_session *session, const struct vsh_request *request,
+            struct vmt_err *err)
+{
+    if (request->no_command)
+        return session_hold(session, err);
+    if (!session->config.has_room(session->config.arg))
+        return vmt_err_setx(err, EAGAIN, "too many sessions are open in this guest");
+    return session_start(session, request, err);
+}
+
+static void
+session_list(struct vshd_session *session)
+{
+    int r = vsh_server_ready(session->proto, 0, NULL, 0);
+
+    if (r == 0)
+        r = session->config.list(session->config.arg, session);
+    if (r == 0)
+        r = vsh_server_exited(session->proto, 0, "");
+    if (r < 0)
+        session_done(session);
+    else
+        session_close_after_flush(session);
+}
+
+static void
+session_note_time(struct vshd_session *session)
+{
+    struct vmt_clock *clock = session_clock(session);
+    int32_t nsec;
+
+    clock->ops->wall(clock, &session->since, &nsec);
+    session->since_ms = clock->ops->now_ms(clock);
+}
+
+int
+vshd_session_tell(const struct vshd_session *session, struct vshd_session *asking)
+{
+    struct vmt_clock *clock = session_clock(session);
+    struct vsh_session_info info = {
+        .id = session->config.id,
+        .pid = session->pid,
+        .uid = session->uid,
+        .user = session->user,
+        .tty = session->tty,
+        .command = session->command,
+        .since = session->since,
+        .seconds = (clock->ops->now_ms(clock) - session->since_ms) / 1000,
+        .cgroup = session->cgroup,
+        .forward = session->place,
+    };
+    char command[256];
+
+    if (session == asking ||
+        (session->phase != SESSION_RUNNING && session->phase != SESSION_RELAYING))
+        return 0;
+    /* A command's name may be as long as a request. */
+    (void)snprintf(command, sizeof(command), "%s",
+                   session->command ? session->command : "");
+    info.command = command;
+    return vsh_server_session(asking->proto, &info);
+}
+
 static void
 session_on_request(void *arg, const struct vsh_request *request)
 {
     struct vshd_session *session = arg;
-    struct vmt_clock *clock = session_clock(session);
     struct vmt_err err;
+    int r;
 
-    clock->ops->timer_cancel(clock, session->timer);
-    session->timer = NULL;
-    if (session->config.refuse) {
-        session_refuse(session, 0, session->config.refuse);
+    session_timer_cancel(session);
+    session_note_time(session);
+    if (request->list_sessions) {
+        session_list(session);
         return;
     }
-    if (session_start(session, request, &err) < 0)
+    if (request->connect)
+        r = session_connect(session, request, &err);
+    else if (request->accepted)
+        r = session_take_accepted(session, request, &err);
+    else if (request->nlisten > 0)
+        r = session_listen(session, request, &err);
+    else
+        r = session_run(session, request, &err);
+    if (r < 0)
         session_refuse(session, 0, err.msg);
 }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "core/base/list.h"
 
+struct accepted_pool;
 struct os_loop;
 struct stream;
 struct vshd_config;
@@ -18,7 +20,12 @@ typedef void vshd_session_done_fn(void *arg, struct vshd_session *session);
 struct vshd_session_config {
     struct os_loop *loop;             /* borrowed */
     const struct vshd_config *config; /* borrowed */
-    const char *refuse;               /* NULL, or words for every request; borrowed */
+    uint32_t id;                      /* of all sessions of this vshd */
+    struct accepted_pool *accepted;   /* borrowed */
+    /* May one more command run? */
+    bool (*has_room)(void *arg);
+    /* Send asking the list of all sessions, see vshd_session_tell. */
+    int (*list)(void *arg, struct vshd_session *asking);
     vshd_session_done_fn *on_done;
     void *arg; /* borrowed */
 };
@@ -33,6 +40,12 @@ void vshd_session_free(struct vshd_session *session);
 pid_t vshd_session_pid(const struct vshd_session *session);
 /* It was reaped with this wait(2) status. */
 void vshd_session_on_exit(struct vshd_session *session, int wait_status);
+
+/* Does it have a command, or will have one? */
+bool vshd_session_is_command(const struct vshd_session *session);
+/* Tell what session is to the client of asking. Returns 0 or -errno; a session that is
+ * not set up yet, and asking itself, are left out. */
+int vshd_session_tell(const struct vshd_session *session, struct vshd_session *asking);
 
 /* For the list that the session is in. */
 struct vmt_list *vshd_session_node(struct vshd_session *session);

@@ -43,8 +43,7 @@ target_is_vm(const struct vsh_request *request)
            strcmp(request->target, VSH_TARGET_COPY) == 0;
 }
 
-/* Who runs the command: the account in ret_account, and whether to switch to it. */
-static int
+int
 session_choose_user(const struct vshd_session *session, const struct vsh_request *request,
                     struct account *ret_account, struct vmt_err *err)
 {
@@ -133,6 +132,44 @@ session_argv(const struct vsh_request *request, const char ***ret_argv)
     return 0;
 }
 
+bool
+session_switches_user(const struct vshd_session *session, const struct account *account)
+{
+    return getuid() == 0 &&
+           (account->uid != 0 || session->config.config->allow_to_switch_user);
+}
+
+/* The environment that the client asked for and what the session itself adds. ret_list is
+ * owned, its strings are borrowed. */
+static int
+session_request_env(const struct vshd_session *session, struct vsh_request *request,
+                    struct vsh_env **ret_list)
+{
+    struct vsh_env *list = calloc(request->nenv + 1, sizeof(*list));
+    const char *agent;
+
+    if (!list)
+        return -ENOMEM;
+    memcpy(list, request->env, request->nenv * sizeof(*list));
+    if (session_agent_path(session, &agent))
+        list[request->nenv++] = (struct vsh_env){"SSH_AUTH_SOCK", agent};
+    request->env = *ret_list = list;
+    return 0;
+}
+
+/* What the list of sessions tells. */
+static int
+session_remember(struct vshd_session *session, const struct vsh_request *request,
+                 const struct account *account)
+{
+    free(session->command);
+    free(session->user);
+    session->uid = account->uid;
+    session->command = strdup(request->argc ? request->argv[0] : account->shell);
+    session->user = strdup(account->name);
+    return session->command && session->user ? 0 : -ENOMEM;
+}
+
 static int
 session_fork(struct vshd_session *session, const struct vsh_request *request,
              const struct account *account, struct vmt_err *err)
@@ -145,8 +182,8 @@ session_fork(struct vshd_session *session, const struct vsh_request *request,
         /* We are the program, too: a guest need not have tar, or anything. */
         .program =
             strcmp(request->target, VSH_TARGET_COPY) == 0 ? "/proc/self/exe" : NULL,
-        .switch_user =
-            getuid() == 0 && (account->uid != 0 || config->allow_to_switch_user),
+        .switch_user = session_switches_user(session, account),
+        .cgroup = session->cgroup,
         .cwd = request->cwd,
         .cwd_pid = request->cwd_pid,
         .pty = !request->nopty,
@@ -154,20 +191,25 @@ session_fork(struct vshd_session *session, const struct vsh_request *request,
         .cols = request->cols,
         .nofile = config->nofile,
     };
+    struct vsh_request full = *request;
+    VMT_CLEANUP(vmt_freep) struct vsh_env *list = NULL;
     struct child child;
     int r;
 
-    session->command = strdup(request->argc ? request->argv[0] : account->shell);
-    if (!session->command || session_argv(request, &argv) < 0 ||
+    if (session_remember(session, request, account) < 0 ||
+        session_request_env(session, &full, &list) < 0 ||
+        session_argv(request, &argv) < 0 ||
         environment_build(config->inherit_env ? (const char *const *)environ : NULL,
-                          account, request, &env) < 0)
+                          account, &full, &env) < 0)
         return vmt_err_set(err, ENOMEM, "set up the session");
+    (void)session_cgroup_make(session->config.id, session->cgroup);
     spec.argv = argv;
     spec.env = (const char *const *)env.v;
     r = child_start(&spec, &child, err);
     if (r < 0)
         return r;
     session->pty = spec.pty;
+    memcpy(session->tty, child.tty, sizeof(session->tty));
     session->phase = SESSION_STARTING;
     r = session_watch(session, &child);
     return r < 0 ? vmt_err_set(err, -r, "watch the session") : 0;

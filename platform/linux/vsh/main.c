@@ -12,6 +12,7 @@
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/paths.h"
 #include "platform/linux/vsh/concierge_client.h"
+#include "platform/linux/vsh/forward.h"
 #include "platform/linux/vsh/options.h"
 #include "platform/linux/vsh/run.h"
 
@@ -20,6 +21,7 @@
 
 VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
 VMT_DEFINE_FREEP(struct os_loop, os_loop_free)
+VMT_DEFINE_FREEP(struct vsh_forward, vsh_forward_free)
 
 static int
 fail(const struct vmt_err *err)
@@ -28,10 +30,38 @@ fail(const struct vmt_err *err)
     return VSH_EXIT_LOCAL;
 }
 
+/* NULL when nothing was asked for. */
+static int
+make_forward(const struct options *options, struct os_loop *loop,
+             struct vsh_forward **ret_forward, struct vmt_err *err)
+{
+    struct vsh_forward_config config = {
+        .program = "vsh",
+        .endpoint = &options->endpoint,
+        .user = options->user,
+        .local = options->local,
+        .nlocal = options->nlocal,
+        .remote = options->remote,
+        .nremote = options->nremote,
+        .agent = options->agent ? getenv("SSH_AUTH_SOCK") : NULL,
+    };
+
+    *ret_forward = NULL;
+    if (options->agent && !config.agent)
+        return vmt_err_setx(err, ENOENT, "-A: SSH_AUTH_SOCK names no agent");
+    if (config.nlocal + config.nremote == 0 && !config.agent && !options->no_command)
+        return 0;
+    return vsh_forward_new(loop, &config, ret_forward, err);
+}
+
 static int
 run(const struct options *options, const struct vsh_endpoint *endpoint,
     struct os_loop *loop)
 {
+    /* For a vshd that does not know of sessions without a command. */
+    static const char *const nothing[] = {"true"};
+    VMT_CLEANUP(vsh_forward_freep) struct vsh_forward *forward = NULL;
+    struct vmt_err err;
     struct vsh_request request = {
         .target = VSH_TARGET_VM,
         .user = options->user,
@@ -49,6 +79,14 @@ run(const struct options *options, const struct vsh_endpoint *endpoint,
         .retry_ms = RETRY_MS,
     };
 
+    if (options->no_command) {
+        request.no_command = true;
+        request.argv = nothing;
+        request.argc = VMT_ARRAY_SIZE(nothing);
+    }
+    if (make_forward(options, loop, &forward, &err) < 0)
+        return fail(&err);
+    config.forward = forward;
     return vsh_run(loop, &config);
 }
 

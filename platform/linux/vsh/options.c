@@ -25,6 +25,14 @@ const char options_usage[] =
     "  --owner_id=ID      owner of the VM (ours)\n"
     "  --user=NAME        user in the guest (the guest's default)\n"
     "  --cwd=DIR|PID      directory to start in, or the process whose directory to take\n"
+    "\n"
+    "  -L [BIND:]PORT:HOST:HOSTPORT, -L PATH:..., -L ...:PATH\n"
+    "                     carry connections to a port or socket here to one of the "
+    "guest\n"
+    "  -R (likewise)      carry connections to a port or socket of the guest to one "
+    "here\n"
+    "  -A                 let the guest use the SSH agent\n"
+    "  -N                 run no command\n"
     "  --help, --version\n";
 
 static int
@@ -114,6 +122,50 @@ set_container(struct options *o, const char *value, struct vmt_err *err)
 }
 
 static int
+add_forward(const char *value, struct vsh_forward_spec *specs, size_t *n,
+            struct vmt_err *err)
+{
+    int r;
+
+    if (*n == VSH_LISTENERS_MAX)
+        return vmt_err_setx(err, EINVAL, "more than %u of them", VSH_LISTENERS_MAX);
+    r = vsh_forward_parse(value, &specs[*n], err);
+    if (r == 0)
+        (*n)++;
+    return r;
+}
+
+static int
+set_local(struct options *o, const char *value, struct vmt_err *err)
+{
+    return add_forward(value, o->local, &o->nlocal, err);
+}
+
+static int
+set_remote(struct options *o, const char *value, struct vmt_err *err)
+{
+    return add_forward(value, o->remote, &o->nremote, err);
+}
+
+static int
+set_agent(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->agent = true;
+    return 0;
+}
+
+static int
+set_no_command(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->no_command = true;
+    return 0;
+}
+
+static int
 set_help(struct options *o, const char *value, struct vmt_err *err)
 {
     (void)value;
@@ -152,6 +204,26 @@ static const struct {
 };
 #define ROWS VMT_ARRAY_SIZE(rows)
 
+/* The same without a long name: letters as ssh(1) has them. */
+static const struct {
+    char letter;
+    int (*set)(struct options *o, const char *value, struct vmt_err *err);
+} letters[] = {
+    {'L', set_local},
+    {'R', set_remote},
+    {'A', set_agent},
+    {'N', set_no_command},
+};
+
+static int
+letter_set(struct options *o, int letter, const char *value, struct vmt_err *err)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(letters); i++)
+        if (letters[i].letter == letter)
+            return letters[i].set(o, value, err);
+    return vmt_err_setx(err, EINVAL, "unknown option -%c", letter);
+}
+
 static int
 options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
 {
@@ -161,11 +233,12 @@ options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
     for (size_t i = 0; i < ROWS; i++)
         longs[i] = (struct option){rows[i].name, rows[i].has_arg, NULL, (int)i};
     optind = 0; /* start over, also its state: GNU */
-    while ((key = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+    while ((key = getopt_long(argc, argv, "+:L:R:AN", longs, NULL)) != -1) {
         int r = key == '?' || key == ':'
                     ? vmt_err_setx(err, EINVAL, "unknown or incomplete option %s",
                                    argv[optind - 1])
-                    : rows[key].set(o, optarg, err);
+                : key >= (int)ROWS ? letter_set(o, key, optarg, err)
+                                   : rows[key].set(o, optarg, err);
 
         if (r < 0)
             return r;
@@ -174,6 +247,8 @@ options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
         return 0;
     if (!o->endpoint_set && !o->vm_name)
         return vmt_err_setx(err, EINVAL, "say which VM, with --vm_name or --vsock-dir");
+    if (o->no_command && optind < argc)
+        return vmt_err_setx(err, EINVAL, "-N and a command exclude each other");
     return vsh_words_split(argv + optind, (size_t)(argc - optind), &o->words, err);
 }
 
@@ -185,11 +260,17 @@ options_parse(int argc, char **argv, struct options *ret_options, struct vmt_err
 
     if (r == 0)
         *ret_options = o;
+    else
+        options_done(&o);
     return r;
 }
 
 void
 options_done(struct options *options)
 {
+    for (size_t i = 0; i < options->nlocal; i++)
+        vsh_forward_spec_done(&options->local[i]);
+    for (size_t i = 0; i < options->nremote; i++)
+        vsh_forward_spec_done(&options->remote[i]);
     vsh_words_done(&options->words);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/vsh/forward.h"
 #include "platform/linux/vsh/endpoint.h"
 #include "platform/linux/vsh/words.h"
 
@@ -14,11 +15,16 @@ struct vmt_err;
 struct options {
     bool endpoint_set;
     struct vsh_endpoint endpoint;
-    const char *vm_name;  /* NULL: endpoint is set */
-    const char *owner_id; /* NULL: that of our uid */
-    const char *user;     /* "": the guest's choice */
-    const char *cwd;      /* "" or a path */
-    int32_t cwd_pid;      /* 0, or a process of the guest */
+    const char *vm_name;                               /* NULL: endpoint is set */
+    const char *owner_id;                              /* NULL: that of our uid */
+    const char *user;                                  /* "": the guest's choice */
+    const char *cwd;                                   /* "" or a path */
+    int32_t cwd_pid;                                   /* 0, or a process of the guest */
+    struct vsh_forward_spec local[VSH_LISTENERS_MAX];  /* owned, nlocal of them */
+    struct vsh_forward_spec remote[VSH_LISTENERS_MAX]; /* owned, nremote of them */
+    size_t nlocal, nremote;
+    bool agent;      /* forward ours */
+    bool no_command; /* only forward */
     bool help, version;
     struct vsh_words words; /* owned */
 };

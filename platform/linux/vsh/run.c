@@ -17,6 +17,7 @@
 #include "platform/linux/os/loop.h"
 #include "platform/linux/vsh/connect.h"
 #include "platform/linux/vsh/endpoint.h"
+#include "platform/linux/vsh/forward.h"
 #include "platform/linux/vsh/run_internal.h"
 #include "platform/linux/vsh/terminal.h"
 
@@ -164,6 +165,14 @@ client_on_ready(void *arg, int32_t pid)
 
     (void)pid;
     run_timer_cancel(run);
+    if (run->config->forward &&
+        vsh_forward_ready(run->config->forward, vsh_client_features(run->client), &err) <
+            0) {
+        run_fail(run, VSH_EXIT_LOCAL, "%s", err.msg);
+        return;
+    }
+    if (run->config->request->no_command)
+        return;
     if (run->interactive && terminal_raw(STDIN_FILENO, &err) < 0) {
         run_fail(run, VSH_EXIT_LOCAL, "%s", err.msg);
         return;
@@ -184,6 +193,22 @@ client_on_end(void *arg, const struct vsh_end *end)
                  guest_text(end->text, buf));
     else
         run_fail(run, VSH_EXIT_LOST, "the session broke: %s", guest_text(end->text, buf));
+}
+
+static void
+client_on_listening(void *arg, size_t listener, const struct vsh_address *address)
+{
+    struct vsh_run *run = arg;
+
+    vsh_forward_on_listening(run->config->forward, listener, address);
+}
+
+static void
+client_on_accepted(void *arg, uint32_t listener, const uint8_t *token)
+{
+    struct vsh_run *run = arg;
+
+    vsh_forward_on_accepted(run->config->forward, listener, token);
 }
 
 static int
@@ -259,6 +284,8 @@ run_start(struct vsh_run *run)
 
     request.nopty = !run->interactive;
     terminal_size(STDIN_FILENO, &request.rows, &request.cols);
+    if (run->config->forward)
+        vsh_forward_fill(run->config->forward, &request);
     run_timer_set(run, SET_UP_TIMEOUT_MS, run_on_set_up_timeout);
     if (vsh_client_start(run->client, &request, &err) < 0)
         run_fail(run, VSH_EXIT_LOCAL, "%s", err.msg);
@@ -309,6 +336,9 @@ run_open(struct vsh_run *run, struct vmt_err *err)
         .on_ready = client_on_ready,
         .on_output = client_on_output,
         .on_end = client_on_end,
+        /* Only with listeners, which only a forward asks for. */
+        .on_listening = client_on_listening,
+        .on_accepted = client_on_accepted,
     };
     struct vsh_connect_config connect = {
         .endpoint = run->config->endpoint,
@@ -350,7 +380,8 @@ vsh_run(struct os_loop *loop, const struct vsh_run_config *config)
     struct vsh_run run = {
         .loop = loop,
         .config = config,
-        .interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+        .interactive =
+            !config->request->no_command && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
     };
     struct vmt_err err;
 

@@ -9,6 +9,7 @@
 struct os_loop;
 struct vmt_err;
 struct vsh_endpoint;
+struct vsh_forward;
 
 #define VSH_EXIT_LOCAL 1 /* wrong options, no connection, refused set-up */
 #define VSH_EXIT_LOST 123
@@ -19,7 +20,8 @@ struct vsh_run_config {
     /* What to run; nopty and the window size are filled in: a terminal is used when
      * stdin and stdout are terminals. Borrowed for the call. */
     const struct vsh_request *request;
-    unsigned retry_ms; /* see vsh_connect_config */
+    unsigned retry_ms;           /* see vsh_connect_config */
+    struct vsh_forward *forward; /* NULL: nothing; borrowed */
 };
 
 /* Run one session to its end, with the loop, which must have no other business. Says on

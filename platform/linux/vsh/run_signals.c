@@ -25,7 +25,8 @@ signals_on_end(void *arg, int sig)
     struct vsh_run *run = arg;
     bool insists = (sig == SIGTERM || sig == SIGHUP) && run->told_to_end;
 
-    if (run->over || insists || !vsh_client_running(run->client)) {
+    if (run->over || insists || !vsh_client_running(run->client) ||
+        run->config->request->no_command) {
         signals_give_up(run, sig);
         return;
     }

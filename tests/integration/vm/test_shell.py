@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import threading
 import unittest
 
 import harness
@@ -108,6 +109,105 @@ class Shell(Case):
         path = self.folder / f"vsock_{FORWARD_PORT + 1}"
         self.guest("! /usr/lib/vm_tools/vshd --nolog_kmsg "
                    f"--forward_to_host_port={FORWARD_PORT + 1} 2>/dev/null")
+
+    def hold(self, *options):
+        """A vsh that only forwards; it runs until the test ends."""
+        child = subprocess.Popen([BIN / "vsh", f"--vsock-dir={self.folder}", *options, "-N"],
+                                 env=self.world.env, stdin=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE)
+
+        def end():
+            child.terminate()
+            child.wait(PATIENCE)
+            child.stderr.close()
+        self.addCleanup(end)
+        return child
+
+    def connect(self, path):
+        """Connect to a unix socket as soon as it is there."""
+        def attempt():
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(PATIENCE)
+            try:
+                s.connect(str(path))
+            except OSError:
+                s.close()
+                return None
+            return s
+        s = eventually(f"somebody listens at {path}", attempt)
+        self.addCleanup(s.close)
+        return s
+
+    @staticmethod
+    def through(s, data):
+        """Send data and its end; what comes back until that ends, too."""
+        sender = threading.Thread(target=lambda: (s.sendall(data),
+                                                  s.shutdown(socket.SHUT_WR)))
+        sender.start()
+        got = b""
+        while piece := s.recv(65536):
+            got += piece
+        sender.join()
+        return got
+
+    def test_forwarding_both_ways(self):
+        # Bytes go from here to the guest, there from one forwarded socket to another, and back
+        # here: each direction of each kind carries everything, and its end.
+        here, back = self.world.root / "here", self.world.root / "back"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(back))
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            child = self.hold("-L", f"{here}:/run/loop", "-R", f"/run/loop:{back}",
+                              "--user=root")
+            guest_end = self.connect(here)
+            our_end, _ = listener.accept()
+        data = os.urandom(1 << 20) * 4
+        with our_end:
+            our_end.settimeout(PATIENCE)
+            echoed = []
+            other = threading.Thread(target=lambda: echoed.append(self.through(our_end, data)))
+            other.start()
+            self.assertEqual(self.through(guest_end, data[::-1]) == data, True)
+            other.join()
+        self.assertEqual(echoed[0] == data[::-1], True)
+        self.assertEqual(self.guest("stat -c %a /run/loop"), "600")
+        child.terminate()
+        child.wait(PATIENCE)
+        eventually("nothing is left", lambda: not here.exists()
+                   and self.guest("test -e /run/loop || echo gone") == "gone")
+
+    def test_forwarding_has_the_rights_of_the_user(self):
+        here = self.world.root / "denied"
+        self.guest("mkdir -m 700 /root/private")
+        child = self.hold("--user=nobody", "-L", f"{here}:/root/private/s")
+        s = self.connect(here)
+        self.assertEqual(s.recv(1), b"")
+        self.assertIn(b"Permission denied", child.stderr.readline())
+        done = self.vsh("true", options=["--user=nobody", "-R", "/root/private/s:/x"])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"Permission denied", done.stderr)
+        done = self.vsh("true", options=["--user=nobody", "-R", "80:localhost:1"])
+        self.assertEqual((done.returncode, b"Permission denied" in done.stderr), (1, True))
+
+    def test_names_are_looked_up_by_the_guest(self):
+        # A name that only the guest's /etc/hosts knows leads to its loopback, where a socket
+        # that is forwarded to us listens.
+        here, back = self.world.root / "name", self.world.root / "name-back"
+        self.guest("echo 127.0.0.1 only-here >> /etc/hosts; ip link set lo up")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(back))
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            child = self.hold("-R", f"0:{back}")
+            port = int(child.stderr.readline().split()[-1])
+            self.hold("-L", f"{here}:only-here:{port}")
+            s = self.connect(here)
+            s.sendall(b"hello")
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(PATIENCE)
+                self.assertEqual(peer.recv(5, socket.MSG_WAITALL), b"hello")
 
     def test_much_data_both_ways(self):
         payload = os.urandom(1 << 20) * 8

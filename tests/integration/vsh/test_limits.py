@@ -52,11 +52,16 @@ class Limits(VshTest):
             self.assertEqual(child.wait(DEADLINE), 0)
 
     def test_too_many_sessions_are_refused_in_words(self):
-        idle = [self.connect() for _ in range(256)]
+        busy = [self.connect() for _ in range(256)]
+        for s in busy:
+            s.sendall(frame(REQUEST + b"\x2a\x03cat"))
+        for s in busy:
+            self.assertTrue(self.read_frame(s).startswith(b"\x08\x01"))
+        idle = [self.connect() for _ in range(300)]  # these cost no process
         done = self.run_vsh("true")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"too many sessions", done.stderr)
-        for s in idle:
+        for s in idle + busy:
             s.close()
         wait_until(lambda: self.run_vsh("true").returncode == 0, "room again")
 
