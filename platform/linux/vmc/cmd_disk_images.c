@@ -295,15 +295,6 @@ disk_rename_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
                 struct vmt_err *err)
 {
     VmTools__Concierge__AdjustVmRequest rq;
-    VmTools__Concierge__SuccessFailureResponse *reply;
-    struct ProtobufCMessage *message = NULL;
-    const struct concierge_call call = {
-        .method = "AdjustVm",
-        .request = &rq.base,
-        .reply = &vm_tools__concierge__success_failure_response__descriptor,
-        .timeout_ms = LIST_TIMEOUT_MS,
-    };
-    char safe[512];
     int r;
 
     (void)o;
@@ -314,13 +305,6 @@ disk_rename_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
     rq.operation = text("rename");
     rq.params = &operands[1];
     rq.n_params = 1;
-    r = vmc_call(vmc, &call, &message, err);
-    if (r < 0 || !message)
-        return r;
-    reply = (void *)message;
-    if (!reply->success)
-        r = vmt_err_setx(err, EIO, "rename: %s",
-                         vmc_escape(safe, sizeof(safe), reply->failure_reason));
-    protobuf_c_message_free_unpacked(message, NULL);
-    return r;
+    r = vmc_call_plain(vmc, "AdjustVm", &rq.base, LIST_TIMEOUT_MS, err);
+    return r < 0 ? vmt_err_wrap(err, r, "rename") : 0;
 }

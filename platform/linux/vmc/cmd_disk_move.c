@@ -14,13 +14,13 @@
 
 #include "core/base/cleanup.h"
 #include "platform/linux/vmc/disk.h"
+#include "platform/linux/vmc/progress.h"
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vsh/concierge_client.h"
 
 #define STATUS(name) VM_TOOLS__CONCIERGE__DISK_IMAGE_STATUS__DISK_STATUS_##name
 #define CALL_TIMEOUT_MS 60000u
 #define POLL_MS 300
-#define BAR_WIDTH 40
 #define UUID_TEXT 64
 
 static volatile sig_atomic_t interrupted;
@@ -85,42 +85,22 @@ static int
 cancel(struct vmc *vmc, const char *uuid, struct vmt_err *err)
 {
     VmTools__Concierge__CancelDiskImageRequest rq;
-    VmTools__Concierge__SuccessFailureResponse *reply;
-    struct ProtobufCMessage *message = NULL;
-    const struct concierge_call call = {
-        .method = "CancelDiskImageOperation",
-        .request = &rq.base,
-        .reply = &vm_tools__concierge__success_failure_response__descriptor,
-        .timeout_ms = CALL_TIMEOUT_MS,
-    };
-    char safe[512];
     int r;
 
     vm_tools__concierge__cancel_disk_image_request__init(&rq);
     rq.command_uuid = text(uuid);
-    r = vmc_call(vmc, &call, &message, err);
-    if (r < 0 || !message)
-        return r;
-    reply = (void *)message;
-    if (!reply->success)
-        r = vmt_err_setx(err, EIO, "cancel: %s",
-                         vmc_escape(safe, sizeof(safe), reply->failure_reason));
-    protobuf_c_message_free_unpacked(message, NULL);
-    return r;
+    r = vmc_call_plain(vmc, "CancelDiskImageOperation", &rq.base, CALL_TIMEOUT_MS, err);
+    return r < 0 ? vmt_err_wrap(err, r, "cancel") : 0;
 }
 
 static void
 draw(const char *what, unsigned percent, bool last)
 {
-    unsigned full = percent * BAR_WIDTH / 100;
-    char bar[BAR_WIDTH + 1];
+    char line[PROGRESS_LINE_MAX];
 
-    if (!isatty(STDERR_FILENO))
-        return;
-    for (unsigned i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < full ? '#' : '.';
-    bar[BAR_WIDTH] = '\0';
-    (void)fprintf(stderr, "\r%s [%s] %3u %%%s", what, bar, percent, last ? "\n" : "");
+    if (isatty(STDERR_FILENO))
+        (void)fprintf(stderr, "\r%s%s", progress_bar(line, what, percent),
+                      last ? "\n" : "");
 }
 
 /* Somebody who interrupts does not want it to go on in the background. */

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
 #include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
+#include "platform/linux/vmc/progress.h"
 #include "platform/linux/vmc/vm_info.h"
 #include "platform/linux/vmc/vmc.h"
 #include "platform/linux/vsh/concierge_client.h"
@@ -42,6 +44,42 @@ failed(const char *what, const char *reason, struct vmt_err *err)
     return vmt_err_setx(err, EIO, "%s: %s", what, vmc_escape(text, sizeof(text), reason));
 }
 
+/* Three requests say which snapshot they mean, in fields of the same names. */
+#define NAME(request, vmc, names)                                                        \
+    do {                                                                                 \
+        (request)->owner_id = (char *)(uintptr_t)(vmc)->owner;                           \
+        (request)->vm_name = (names)[0];                                                 \
+        (request)->snapshot_name = (names)[1];                                           \
+    } while (0)
+
+/* Call, and tell on a terminal how far it is. Who sees nothing of it still gets the
+ * answer. */
+static int
+call_slow(struct vmc *vmc, const struct concierge_call *call,
+          struct snapshot_progress *progress, ProtobufCMessage **ret_reply,
+          struct vmt_err *err)
+{
+    int r;
+
+    if (isatty(STDERR_FILENO) && vmc_connect(vmc, err) == 0)
+        (void)concierge_client_watch(vmc->client, snapshot_progress_on_signal, progress,
+                                     NULL);
+    r = vmc_call(vmc, call, ret_reply, err);
+    concierge_client_unwatch(vmc->client);
+    snapshot_progress_end(progress);
+    return r;
+}
+
+static struct snapshot_progress
+progress_of(const struct vmc *vmc, const char *verb, char **names)
+{
+    return (struct snapshot_progress){.out = stderr,
+                                      .verb = verb,
+                                      .owner = vmc->owner,
+                                      .vm = names[0],
+                                      .snapshot = names[1]};
+}
+
 static int
 create(struct vmc *vmc, char **names, struct vmt_err *err)
 {
@@ -53,13 +91,12 @@ create(struct vmc *vmc, char **names, struct vmt_err *err)
         .timeout_ms = LONG_TIMEOUT_MS,
     };
     Vmt__CreateSnapshotResponse *response;
+    struct snapshot_progress progress = progress_of(vmc, "create", names);
     ProtobufCMessage *reply = NULL;
     int r;
 
-    request.owner_id = (char *)(uintptr_t)vmc->owner;
-    request.vm_name = names[0];
-    request.snapshot_name = names[1];
-    r = vmc_call(vmc, &call, &reply, err);
+    NAME(&request, vmc, names);
+    r = call_slow(vmc, &call, &progress, &reply, err);
     if (r < 0)
         return r;
     response = (Vmt__CreateSnapshotResponse *)(void *)reply;
@@ -144,13 +181,12 @@ restore(struct vmc *vmc, char **names, struct vmt_err *err)
         .timeout_ms = LONG_TIMEOUT_MS,
     };
     VmTools__Concierge__StartVmResponse *response;
+    struct snapshot_progress progress = progress_of(vmc, "restore", names);
     ProtobufCMessage *reply = NULL;
     int r;
 
-    request.owner_id = (char *)(uintptr_t)vmc->owner;
-    request.vm_name = names[0];
-    request.snapshot_name = names[1];
-    r = vmc_call(vmc, &call, &reply, err);
+    NAME(&request, vmc, names);
+    r = call_slow(vmc, &call, &progress, &reply, err);
     if (r < 0)
         return r;
     response = (VmTools__Concierge__StartVmResponse *)(void *)reply;
@@ -167,27 +203,11 @@ restore(struct vmc *vmc, char **names, struct vmt_err *err)
 static int delete (struct vmc *vmc, char **names, struct vmt_err *err)
 {
     Vmt__DeleteSnapshotRequest request = VMT__DELETE_SNAPSHOT_REQUEST__INIT;
-    const struct concierge_call call = {
-        .method = "DeleteSnapshot",
-        .request = &request.base,
-        .reply = &vmt__delete_snapshot_response__descriptor,
-        .timeout_ms = SHORT_TIMEOUT_MS,
-    };
-    Vmt__DeleteSnapshotResponse *response;
-    ProtobufCMessage *reply = NULL;
     int r;
 
-    request.owner_id = (char *)(uintptr_t)vmc->owner;
-    request.vm_name = names[0];
-    request.snapshot_name = names[1];
-    r = vmc_call(vmc, &call, &reply, err);
-    if (r < 0)
-        return r;
-    response = (Vmt__DeleteSnapshotResponse *)(void *)reply;
-    if (!response->success)
-        r = failed("snapshot delete", response->failure_reason, err);
-    protobuf_c_message_free_unpacked(reply, NULL);
-    return r;
+    NAME(&request, vmc, names);
+    r = vmc_call_plain(vmc, "DeleteSnapshot", &request.base, SHORT_TIMEOUT_MS, err);
+    return r < 0 ? vmt_err_wrap(err, r, "snapshot delete") : 0;
 }
 
 static const struct {

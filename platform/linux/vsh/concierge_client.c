@@ -29,9 +29,12 @@ struct pending {
 };
 
 struct concierge_client {
-    struct os_loop *loop;     /* borrowed */
-    struct unix_client *conn; /* owned */
-    struct pending *pending;  /* borrowed; NULL: none */
+    struct os_loop *loop;           /* borrowed */
+    struct unix_client *conn;       /* owned */
+    struct pending *pending;        /* borrowed; NULL: none */
+    struct unix_client_call *watch; /* owned by conn; NULL: none */
+    concierge_signal_fn *on_signal;
+    void *signal_arg; /* borrowed */
 };
 
 VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
@@ -101,6 +104,49 @@ void
 concierge_client_interrupt(struct concierge_client *client)
 {
     os_loop_stop(client->loop, 0);
+}
+
+static void
+client_on_signal(void *arg, const char *name, const uint8_t *bytes, size_t len)
+{
+    struct concierge_client *client = arg;
+
+    client->on_signal(client->signal_arg, name, bytes, len);
+}
+
+static void
+client_on_signals_end(void *arg, const struct rpc_status *status)
+{
+    struct concierge_client *client = arg;
+
+    (void)status;
+    client->watch = NULL;
+}
+
+int
+concierge_client_watch(struct concierge_client *client, concierge_signal_fn *fn,
+                       void *arg, struct vmt_err *err)
+{
+    const struct unix_client_subscription subscription = {
+        .on_signal = client_on_signal,
+        .on_end = client_on_signals_end,
+        .arg = client,
+    };
+
+    if (client->watch)
+        return vmt_err_setx(err, EBUSY, "signals are being watched already");
+    client->on_signal = fn;
+    client->signal_arg = arg;
+    return unix_client_subscribe(client->conn, &subscription, &client->watch, err);
+}
+
+void
+concierge_client_unwatch(struct concierge_client *client)
+{
+    if (!client)
+        return;
+    unix_client_cancel(client->watch);
+    client->watch = NULL;
 }
 
 static int

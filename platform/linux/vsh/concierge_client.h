@@ -40,6 +40,15 @@ int concierge_client_call(struct concierge_client *client,
 /* Make the call that is being waited for return. For handlers of signals of the loop. */
 void concierge_client_interrupt(struct concierge_client *client);
 
+/* Get the daemon's signals while calls wait: fn is called with the name of each and its
+ * serialized message, both borrowed for the call, and borrows arg until unwatch. No more
+ * come after a daemon went away. One watch a client. Returns 0, -EBUSY, -ENOMEM. */
+typedef void concierge_signal_fn(void *arg, const char *name, const uint8_t *bytes,
+                                 size_t len);
+int concierge_client_watch(struct concierge_client *client, concierge_signal_fn *fn,
+                           void *arg, struct vmt_err *err);
+void concierge_client_unwatch(struct concierge_client *client); /* NULL is legal */
+
 /* Ask where the vshd of a running VM is. owner NULL: that of our uid. Returns as
  * concierge_client_call, -ENOENT when no such VM runs, -EINVAL when the daemon names a
  * transport that we do not know. */

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Starts from a template, and snapshots, on real VMs."""
+import contextlib
 import json
 import os
+import pty
 import signal
+import subprocess
 
 import harness
 from harness import eventually, info
@@ -101,6 +104,20 @@ class Snapshots(harness.Case):
     def snapshots(self):
         return json.loads(self.world.vmc("snapshot", "list", "--json").stdout)
 
+    def on_a_terminal(self, *arguments):
+        """Run vmc with its stderr on a terminal; what that got."""
+        ours, its = pty.openpty()
+        shown = b""
+        with subprocess.Popen([harness.BIN / "vmc", *arguments], env=self.world.env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=its) as process:
+            os.close(its)
+            with contextlib.suppress(OSError), os.fdopen(ours, "rb", 0) as screen:
+                while data := screen.read(4096):  # EIO: it has ended
+                    shown += data
+            self.assertEqual(process.wait(300), 0, shown)
+        return shown.decode()
+
     def test_a_vm_goes_on_from_its_snapshot(self):
         disk = self.world.root / "disk.img"
         disk.write_bytes(b"before" + bytes((4 << 20) - 6))
@@ -108,7 +125,9 @@ class Snapshots(harness.Case):
         self.world.guest("snap", "mount -t tmpfs t /mnt; echo kept > /mnt/file; "
                          "(i=0; while :; do i=$((i+1)); echo $i > /mnt/count; sleep 0.2; done) "
                          "> /dev/null 2>&1 < /dev/null &")
-        self.world.vmc("snapshot", "create", "snap", "one", timeout=300)
+        shown = self.on_a_terminal("snapshot", "create", "snap", "one")
+        self.assertIn("snapshot create: memory 256.0 MiB", shown)
+        self.assertIn("100 %", shown)
         self.assertEqual([s["name"] for s in self.snapshots()], ["one"])
         # The VM itself goes on.
         count = int(self.world.guest("snap", "cat /mnt/count"))
@@ -119,7 +138,8 @@ class Snapshots(harness.Case):
         self.world.vmc("snapshot", "restore", "snap", "one", check=1)  # it runs
         self.world.vmc("stop", "snap")
         self.assertEqual(disk.read_bytes()[:5], b"after")
-        self.world.vmc("snapshot", "restore", "snap", "one", timeout=300)
+        quiet = self.world.vmc("snapshot", "restore", "snap", "one", timeout=300)
+        self.assertNotIn("\r", quiet.stderr)  # it is no terminal
         self.assertEqual(info(self.world, "snap")["start_mode"], "snapshot")
         self.assertNotEqual(info(self.world, "snap")["cid"], old["cid"])
         self.assertEqual(self.world.guest("snap", "cat /mnt/file"), "kept")
