@@ -332,6 +332,8 @@ void vm_answer_start(struct concierge_vm *vm);
 /* The answer for a VM that is there already. */
 void reply_present(struct concierge_vm *vm, struct ipc_call *call);
 void reply_start_failure(struct ipc_call *call, const char *why);
+/* SuccessFailureResponse; why is NULL for success. */
+void reply_success(struct ipc_call *call, const char *why);
 /* A disk operation is in the way; what names it. */
 void reply_start_busy(struct ipc_call *call, const char *what);
 

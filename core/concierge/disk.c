@@ -188,17 +188,12 @@ disk_job_advance(struct disk_job *job, unsigned percent)
 static void
 answer_cancel(struct disk_job *job)
 {
-    VmTools__Concierge__SuccessFailureResponse response;
     struct ipc_call *call = vmt_take_ptr(&job->cancel_call);
 
-    if (!call)
-        return;
-    vm_tools__concierge__success_failure_response__init(&response);
-    response.success = job->op.result != DISK_RESULT_OK;
-    if (!response.success)
-        response.failure_reason = (char *)(uintptr_t) "the operation was over before it "
-                                                      "could be cancelled";
-    ipc_call_reply(call, &response.base, NULL, 0);
+    if (call)
+        reply_success(call, job->op.result == DISK_RESULT_OK
+                                ? "the operation was over before it could be cancelled"
+                                : NULL);
 }
 
 static void

@@ -27,8 +27,6 @@ struct disk_answer {
 /* While the daemon shuts down, nothing begins: then the call has been failed. */
 bool disk_is_leaving(struct concierge *c, struct ipc_call *call);
 void disk_close_fds(struct concierge *c, int *fds, size_t n);
-/* A SuccessFailureResponse; why is NULL for success. */
-void disk_reply_success(struct ipc_call *call, const char *why);
 
 /* Add the options that name the image of a job; its directory is made if missing. */
 int disk_add_image(struct disk_job *job, struct vmt_argv *args, struct vmt_err *err);

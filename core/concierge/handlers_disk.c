@@ -334,17 +334,6 @@ concierge_handle_disk_image_status(void *ctx, struct ipc_call *call,
 }
 
 void
-disk_reply_success(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response;
-
-    vm_tools__concierge__success_failure_response__init(&response);
-    response.success = why == NULL;
-    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
-void
 concierge_handle_cancel_disk_image_operation(void *ctx, struct ipc_call *call,
                                              const ProtobufCMessage *message)
 {
@@ -353,13 +342,13 @@ concierge_handle_cancel_disk_image_operation(void *ctx, struct ipc_call *call,
     struct disk_job *job = find_own(ctx, call, rq->command_uuid);
 
     if (!job)
-        disk_reply_success(call, "there is no disk operation of yours with this id");
+        reply_success(call, "there is no disk operation of yours with this id");
     else if (!disk_op_is_running(&job->op))
-        disk_reply_success(call, "the operation is over already");
+        reply_success(call, "the operation is over already");
     else if (job->op.kind == DISK_OP_RESIZE || job->op.kind == DISK_OP_RESIZE_LIVE)
-        disk_reply_success(call, "a resize cannot be undone half-way; let it end");
+        reply_success(call, "a resize cannot be undone half-way; let it end");
     else if (job->cancel_call)
-        disk_reply_success(call, "the operation is being cancelled already");
+        reply_success(call, "the operation is being cancelled already");
     else
         disk_job_cancel(job, call);
 }

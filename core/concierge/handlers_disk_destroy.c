@@ -259,5 +259,5 @@ concierge_handle_adjust_vm(void *ctx, struct ipc_call *call,
         r = vmt_err_setx(&err, ENOTSUP, "there is no such operation; there is: rename");
     if (r == 0)
         r = rename_vm(ctx, rq, &id, &err);
-    disk_reply_success(call, r < 0 ? err.msg : NULL);
+    reply_success(call, r < 0 ? err.msg : NULL);
 }

@@ -309,8 +309,8 @@ concierge_handle_resize_disk_image(void *ctx, struct ipc_call *call,
 static void
 answer_pflash(struct disk_job *job)
 {
-    disk_reply_success(vmt_take_ptr(&job->call),
-                       job->op.result == DISK_RESULT_OK ? NULL : disk_job_failure(job));
+    reply_success(vmt_take_ptr(&job->call),
+                  job->op.result == DISK_RESULT_OK ? NULL : disk_job_failure(job));
 }
 
 static int
@@ -363,7 +363,7 @@ concierge_handle_install_pflash(void *ctx, struct ipc_call *call,
         return;
     begin(&b, rq->owner_id, rq->vm_name, begin_pflash, rq, &err);
     if (!b.job) {
-        disk_reply_success(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     b.job->call = call;

@@ -180,12 +180,7 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
 static void
 answer_stop(struct stop_group *group)
 {
-    VmTools__Concierge__SuccessFailureResponse response;
-
-    vm_tools__concierge__success_failure_response__init(&response);
-    response.success = group->failure[0] == '\0';
-    response.failure_reason = group->failure;
-    ipc_call_reply(group->call, &response.base, NULL, 0);
+    reply_success(group->call, group->failure[0] ? group->failure : NULL);
 }
 
 /* The method has no result; what could not be stopped is in the log and the list. */
@@ -195,16 +190,6 @@ answer_stop_all(struct stop_group *group)
     if (group->failure[0])
         vmt_log_warning("not every VM was stopped: %s", group->failure);
     ipc_call_reply(group->call, NULL, NULL, 0);
-}
-
-static void
-refuse_stop(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response;
-
-    vm_tools__concierge__success_failure_response__init(&response);
-    response.failure_reason = (char *)(uintptr_t)why;
-    ipc_call_reply(call, &response.base, NULL, 0);
 }
 
 static void
@@ -241,7 +226,7 @@ concierge_handle_stop_vm(void *ctx, struct ipc_call *call,
     struct vmt_err err = {0};
 
     if (vm_id_check(request->owner_id, request->name, &err) < 0) {
-        refuse_stop(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     group = new_group(call, answer_stop);
@@ -264,7 +249,7 @@ concierge_handle_stop_vm_without_owner_id(void *ctx, struct ipc_call *call,
     struct stop_group *group;
 
     if (!*request->name) {
-        refuse_stop(call, "the VM name is empty");
+        reply_success(call, "the VM name is empty");
         return;
     }
     group = new_group(call, answer_stop);

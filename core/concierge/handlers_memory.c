@@ -151,14 +151,11 @@ concierge_handle_set_balloon_timer(void *ctx, struct ipc_call *call,
 {
     const VmTools__Concierge__SetBalloonTimerRequest *request =
         (const VmTools__Concierge__SetBalloonTimerRequest *)message;
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
     struct concierge *c = ctx;
     struct vmt_err err = {0};
 
     if (balloons_set_interval(c, request->timer_interval_millis) &&
         concierge_record_save(c, &err) < 0)
         vmt_log_warning("the balloon timer is not remembered: %s", err.msg);
-    response.success = true;
-    ipc_call_reply(call, &response.base, NULL, 0);
+    reply_success(call, NULL);
 }

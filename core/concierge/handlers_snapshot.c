@@ -145,18 +145,14 @@ concierge_handle_delete_snapshot(void *ctx, struct ipc_call *call,
 {
     const Vmt__DeleteSnapshotRequest *request =
         (const Vmt__DeleteSnapshotRequest *)message;
-    Vmt__DeleteSnapshotResponse response;
     struct snapshot_id id;
     struct vmt_err err = {0};
     int r = snapshot_id_set(&id, request->owner_id, request->vm_name,
                             request->snapshot_name, &err);
 
-    vmt__delete_snapshot_response__init(&response);
     if (r == 0 && is_in_use(ctx, &id))
         r = vmt_err_setx(&err, EBUSY, "a snapshot of this VM is being made or restored");
     if (r == 0)
         snapshot_remove(ctx, &id);
-    response.success = r == 0;
-    response.failure_reason = err.msg;
-    ipc_call_reply(call, &response.base, NULL, 0);
+    reply_success(call, r < 0 ? err.msg : NULL);
 }

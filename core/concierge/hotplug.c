@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "concierge_service.pb-c.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -46,21 +45,10 @@ hotplug_find(struct concierge *c, const char *owner, const char *name,
     return 0;
 }
 
-void
-hotplug_answer(struct ipc_call *call, const char *why)
-{
-    VmTools__Concierge__SuccessFailureResponse response =
-        VM_TOOLS__CONCIERGE__SUCCESS_FAILURE_RESPONSE__INIT;
-
-    response.success = !why;
-    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
 static void
 answer_detach(struct hotplug_call *hc, const char *why)
 {
-    hotplug_answer(hc->call, why);
+    reply_success(hc->call, why);
 }
 
 static struct hotplug_call *

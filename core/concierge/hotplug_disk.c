@@ -197,7 +197,7 @@ concierge_handle_detach_disk(void *ctx, struct ipc_call *call,
         hc = hotplug_detach(vm, call, &disk->at, (size_t)(disk - vm->hotplug->disks),
                             &err);
     if (!hc) {
-        hotplug_answer(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     r = c->config.hypervisor->ops->disk_remove(vm->hv, disk->serial, hotplug_on_done, hc);

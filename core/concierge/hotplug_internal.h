@@ -85,7 +85,7 @@ int hotplug_find(struct concierge *c, const char *owner, const char *name,
 struct hotplug_call *hotplug_attach(struct concierge_vm *vm, struct ipc_call *call,
                                     struct plugged *device, size_t index,
                                     struct vmt_err *err);
-/* The same for a device that goes; answers as hotplug_answer does. */
+/* The same for a device that goes; answers as reply_success does. */
 struct hotplug_call *hotplug_detach(struct concierge_vm *vm, struct ipc_call *call,
                                     struct plugged *device, size_t index,
                                     struct vmt_err *err);
@@ -93,8 +93,6 @@ struct hotplug_call *hotplug_detach(struct concierge_vm *vm, struct ipc_call *ca
 void hotplug_asked(struct hotplug_call *hc, int result);
 /* For the hypervisor: settle, remember, answer; arg is a struct hotplug_call. */
 void hotplug_on_done(void *arg, int result, const struct vmt_err *err);
-/* Answer with SuccessFailureResponse; why is NULL for success. */
-void hotplug_answer(struct ipc_call *call, const char *why);
 
 /* Has anything been plugged that a saved state would miss? */
 bool vm_hotplug_any(const struct concierge_vm *vm);

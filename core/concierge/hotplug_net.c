@@ -161,7 +161,7 @@ concierge_handle_detach_net_device(void *ctx, struct ipc_call *call,
     if (nic)
         hc = hotplug_detach(vm, call, &nic->at, rq->guest_bus, &err);
     if (!hc) {
-        hotplug_answer(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     r = c->config.hypervisor->ops->nic_remove(vm->hv, nic_id(hc->index, id),

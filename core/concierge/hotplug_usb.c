@@ -181,7 +181,7 @@ concierge_handle_detach_usb_device(void *ctx, struct ipc_call *call,
     if (usb)
         hc = hotplug_detach(vm, call, &usb->at, rq->guest_port, &err);
     if (!hc) {
-        hotplug_answer(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     r = c->config.hypervisor->ops->usb_detach(vm->hv, rq->guest_port, hotplug_on_done,

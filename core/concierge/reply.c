@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core/concierge/reply.c - answers to StartVm. */
+/* core/concierge/reply.c - answers to StartVm, and the plainest one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,17 @@
 
 typedef VmTools__Concierge__StartVmResponse response_t;
 typedef VmTools__Concierge__BootPhase phase_t;
+
+void
+reply_success(struct ipc_call *call, const char *why)
+{
+    VmTools__Concierge__SuccessFailureResponse response;
+
+    vm_tools__concierge__success_failure_response__init(&response);
+    response.success = !why;
+    response.failure_reason = (char *)(uintptr_t)(why ? why : "");
+    ipc_call_reply(call, &response.base, NULL, 0);
+}
 
 static const char *
 accel_name(const struct concierge_vm *vm)

@@ -407,20 +407,9 @@ vm_act_wake(struct concierge_vm *vm)
 }
 
 static void
-answer(struct ipc_call *call, const char *failure)
-{
-    VmTools__Concierge__SuccessFailureResponse response;
-
-    vm_tools__concierge__success_failure_response__init(&response);
-    response.success = failure == NULL;
-    response.failure_reason = (char *)(uintptr_t)(failure ? failure : "");
-    ipc_call_reply(call, &response.base, NULL, 0);
-}
-
-static void
 on_power_done(void *arg, const char *failure)
 {
-    answer(arg, failure);
+    reply_success(arg, failure);
 }
 
 static const char *
@@ -434,11 +423,11 @@ answer_outcome(struct ipc_call *call, const struct concierge_vm *vm, int outcome
                const struct vmt_err *err)
 {
     if (outcome < 0)
-        answer(call, err->msg);
+        reply_success(call, err->msg);
     else if (outcome == POWER_NOT_NOW)
-        answer(call, why_not(vm));
+        reply_success(call, why_not(vm));
     else if (outcome == POWER_THERE)
-        answer(call, NULL);
+        reply_success(call, NULL);
 }
 
 void
@@ -457,14 +446,14 @@ concierge_handle_suspend_vm(void *ctx, struct ipc_call *call,
     struct vmt_err err = {0};
 
     if (vm_id_check(request->owner_id, request->name, &err) < 0) {
-        answer(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     vm = vm_find(ctx, request->owner_id, request->name);
     if (vm)
         answer_outcome(call, vm, vm_suspend(vm, &wish, &err), &err);
     else /* spec 4.7: as of a VM that is stopped already */
-        answer(call, NULL);
+        reply_success(call, NULL);
 }
 
 void
@@ -478,12 +467,12 @@ concierge_handle_resume_vm(void *ctx, struct ipc_call *call,
     struct vmt_err err = {0};
 
     if (vm_id_check(request->owner_id, request->name, &err) < 0) {
-        answer(call, err.msg);
+        reply_success(call, err.msg);
         return;
     }
     vm = vm_find(ctx, request->owner_id, request->name);
     if (vm)
         answer_outcome(call, vm, vm_resume(vm, &wish, &err), &err);
     else
-        answer(call, NULL);
+        reply_success(call, NULL);
 }
