@@ -14,8 +14,8 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 
-#define FILES_MAX 256
-#define OPEN_MAX 16
+#define FILES_MAX 512
+#define OPEN_MAX 128
 
 struct state_file {
     char *path, *data;
@@ -157,6 +157,7 @@ states_create(struct host *host, const char *dir, int *ret_fd, struct vmt_err *e
             s->open[i] = *ret_fd = memory_file();
             return 0;
         }
+    assert(r < 0); /* else there are too many */
     return r;
 }
 
@@ -385,6 +386,12 @@ const char *
 fake_states_path(const struct host *host, size_t index)
 {
     return index < of(host)->nfiles ? of(host)->files[index].path : NULL;
+}
+
+void
+fake_states_put(const struct host *host, const char *path)
+{
+    put(of(host), path, "x", 1);
 }
 
 void

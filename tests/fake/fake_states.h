@@ -20,6 +20,8 @@ size_t fake_states_count(const struct host *host); /* files */
 size_t fake_states_open(const struct host *host);
 /* The path of the file number index, oldest first, or NULL. */
 const char *fake_states_path(const struct host *host, size_t index);
+/* Make a file, of one byte. */
+void fake_states_put(const struct host *host, const char *path);
 /* Cut a file to len bytes. */
 void fake_states_cut(const struct host *host, const char *path, size_t len);
 /* Change one byte of a file. */

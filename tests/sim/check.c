@@ -82,6 +82,32 @@ sim_check(struct sim *s)
                  s->w.starting_ups - s->w.stoppeds, concierge_vm_count(s->w.c));
 }
 
+/* A VM that is told to run does. */
+void
+sim_check_calm(struct sim *s)
+{
+    VmTools__Concierge__ListVmsRequest request =
+        VM_TOOLS__CONCIERGE__LIST_VMS_REQUEST__INIT;
+    const VmTools__Concierge__ListVmsResponse *list;
+    struct client_call call;
+
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(&s->w, "ListVms", WORLD_UID, &request.base, NULL, 0, &call);
+    list = (const VmTools__Concierge__ListVmsResponse *)call.reply;
+    for (size_t i = 0; i < list->n_vms; i++) {
+        const VmTools__Concierge__ExtendedVmInfo *vm = list->vms[i];
+        struct fake_process *p = fake_hypervisor_find(s->w.hv, vm->name);
+
+        if (strcmp(vm->vm_info->state, "running") != 0)
+            continue;
+        if (!p)
+            fail_msg("%s is told to run, and has no process", vm->name);
+        if (fake_process_is_paused(p))
+            fail_msg("%s is told to run, but stands still", vm->name);
+    }
+    client_call_done(&call);
+}
+
 void
 sim_check_end(struct sim *s)
 {

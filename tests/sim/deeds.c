@@ -44,15 +44,17 @@ struct sim_call *
 sim_call_new(struct sim *s, const char *method)
 {
     struct vmt_clock *clock = fake_clock_base(s->w.clock);
-    bool start = strcmp(method, "StartVm") == 0;
+    bool start = strcmp(method, "StartVm") == 0 || strcmp(method, "RestoreSnapshot") == 0;
+    bool snapshot = strcmp(method, "CreateSnapshot") == 0;
     struct sim_call *call;
 
     if (s->ncalls == SIM_CALLS_MAX)
         return NULL;
     call = &s->calls[s->ncalls++];
     call->method = method;
-    call->deadline_ms =
-        clock->ops->now_ms(clock) + (start ? SIM_START_LIMIT_MS : SIM_CALL_LIMIT_MS);
+    call->deadline_ms = clock->ops->now_ms(clock) + (start      ? SIM_START_LIMIT_MS
+                                                     : snapshot ? SIM_SNAPSHOT_LIMIT_MS
+                                                                : SIM_CALL_LIMIT_MS);
     s->totals->calls++;
     s->totals->starts += start;
     return call;
@@ -170,24 +172,35 @@ some_process(struct sim *s)
 static void
 choose_ways(struct sim *s, struct guest *g)
 {
-    static const char *const methods[] = {"ConfigureNetwork", "SetTime",
-                                          "SetTimezone",      "Shutdown",
-                                          "ResizeFilesystem", "GetResizeStatus"};
+    static const char *const methods[] = {
+        "ConfigureNetwork", "SetTime",     "SetTimezone", "Shutdown", "ResizeFilesystem",
+        "GetResizeStatus",  "SetIdentity", "Freeze",      "Thaw"};
 
     for (size_t i = 0; i < VMT_ARRAY_SIZE(methods); i++)
-        if (sim_dice(s, 4) == 0)
+        if (sim_dice(s, 6) == 0)
             guest_set(g, methods[i], sim_dice(s, 2) ? GUEST_FAILS : GUEST_IGNORES);
 }
 
+/* That of a restored VM ends in " in " and its directory. */
+static const char *
+plain_name(const struct fake_start *start, char buf[static FAKE_TEXT_MAX])
+{
+    (void)snprintf(buf, FAKE_TEXT_MAX, "%.*s", (int)strcspn(start->name, " "),
+                   start->name);
+    return buf;
+}
+
 /* The agent of some VM comes up, once, or calls VmReady again. */
-static void
-do_ready(struct sim *s)
+void
+sim_ready(struct sim *s)
 {
     struct fake_process *p = some_process(s);
     const struct fake_start *start = p ? fake_process_start(p) : NULL;
+    char name[FAKE_TEXT_MAX];
     size_t i = 0;
 
-    if (!start || start->cid == 0)
+    if (!start || start->cid == 0 || !fake_process_vsock(p) ||
+        (start->restore_fd > 0 && fake_process_is_paused(p)))
         return;
     while (i < s->nguests && s->guests[i].cid != start->cid)
         i++;
@@ -199,7 +212,7 @@ do_ready(struct sim *s)
         s->nguests++;
         choose_ways(s, s->guests[i].guest);
         if (sim_dice(s, 4))
-            guest_power_off_on_shutdown(s->guests[i].guest, start->name);
+            guest_power_off_on_shutdown(s->guests[i].guest, plain_name(start, name));
     } else if (s->guests[i].answers == 0) {
         return; /* it waits for an answer */
     }
@@ -241,6 +254,8 @@ do_fault(struct sim *s)
 {
     if (s->w.host_net && sim_dice(s, 4) == 0)
         fake_host_net_fail_add(s->w.host_net, EBUSY);
+    else if (sim_dice(s, 3) == 0)
+        sim_fail_states(s);
     else
         fake_host_fail_after(s->w.host, sim_dice(s, 12), ENOSPC);
 }
@@ -282,8 +297,9 @@ kill_unknown_processes(struct sim *s)
 {
     for (size_t i = 0; i < fake_hypervisor_count(s->w.hv); i++) {
         struct fake_process *p = fake_hypervisor_process(s->w.hv, i);
+        char name[FAKE_TEXT_MAX];
 
-        if (pid_of(s, fake_process_start(p)->name) == 0)
+        if (pid_of(s, plain_name(fake_process_start(p), name)) == 0)
             fake_process_exit(p, HYPERVISOR_EXIT_KILLED, "");
     }
 }
@@ -292,6 +308,7 @@ static void
 do_restart(struct sim *s)
 {
     fake_host_fail_after(s->w.host, 0, 0);
+    sim_end_saved(s);
     world_kill_daemon(&s->w);
     world_run(&s->w, sim_dice(s, 1000));
     world_start_daemon(&s->w);
@@ -307,6 +324,7 @@ do_behave(struct sim *s)
     b->ignore_sigterm = sim_dice(s, 3) == 0;
     b->no_control = sim_dice(s, 4) == 0;
     b->start_error = sim_dice(s, 6) == 0 ? ENOENT : 0;
+    sim_spoil(s);
     s->w.companions_hang = sim_dice(s, 6) == 0;
 }
 
@@ -387,6 +405,10 @@ fill_field(struct sim *s, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f
         const char *text = owner ? WORLD_OWNER : sim_name(s);
 
         memcpy(at, &text, sizeof(text));
+    } else if (strcmp(f->name, "snapshot_name") == 0) {
+        const char *text = sim_snapshot_name(s);
+
+        memcpy(at, &text, sizeof(text));
     } else if (f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_INT32) {
         *(uint32_t *)at = sim_dice(s, 3) ? sim_dice(s, 20) : 0;
     } else if (f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_INT64) {
@@ -455,18 +477,24 @@ static void
 do_wake_crowd(struct sim *s)
 {
     for (unsigned n = sim_dice(s, 20); n > 0; n--)
-        do_ready(s);
+        sim_ready(s);
 }
 
 static const struct deed {
     void (*fn)(struct sim *s);
     unsigned weight; /* more of what makes things happen */
 } deeds[] = {
-    {do_start, 12},     {do_ready, 16},   {do_wait, 16},          {do_stop, 6},
-    {do_any, 16},       {do_exit, 4},     {do_panic, 2},          {do_sync, 2},
-    {do_fault, 4},      {do_behave, 3},   {do_restart, 4},        {do_crowd, 1},
-    {do_wake_crowd, 1}, {do_stop_all, 1}, {do_kill_companion, 3}, {do_host, 3},
-    {do_suspend, 5},    {do_freeze, 2},   {do_resize, 6},         {do_file_system, 5},
+    {do_start, 12},         {sim_ready, 16},
+    {do_wait, 16},          {do_stop, 6},
+    {do_any, 16},           {do_exit, 4},
+    {do_panic, 2},          {do_sync, 2},
+    {do_fault, 4},          {do_behave, 3},
+    {do_restart, 4},        {do_crowd, 1},
+    {do_wake_crowd, 1},     {do_stop_all, 1},
+    {do_kill_companion, 3}, {do_host, 3},
+    {do_suspend, 5},        {do_freeze, 2},
+    {do_resize, 6},         {do_file_system, 5},
+    {sim_snapshot, 8},      {sim_template_ready, 5},
 };
 
 void
@@ -474,6 +502,11 @@ sim_deed(struct sim *s)
 {
     unsigned sum = 0, n;
 
+    if (s->saves && sim_dice(s, 2)) {
+        s->totals->deeds++;
+        sim_saved_deed(s);
+        return;
+    }
     for (size_t i = 0; i < VMT_ARRAY_SIZE(deeds); i++)
         sum += deeds[i].weight;
     n = sim_dice(s, sum);
@@ -489,10 +522,26 @@ sim_deed(struct sim *s)
     }
 }
 
+/* Everything answers again, and as it should. */
+static void
+heal(struct sim *s)
+{
+    *fake_hypervisor_behaviour(s->w.hv) = (struct fake_behaviour){.no_control = false};
+    fake_watch_wake(&s->w.watch);
+    for (size_t i = 0; i < fake_hypervisor_count(s->w.hv); i++) {
+        fake_process_thaw(fake_hypervisor_process(s->w.hv, i));
+        fake_process_control(fake_hypervisor_process(s->w.hv, i));
+    }
+    world_run(&s->w, 60000); /* longer than any step that waits for a hypervisor */
+}
+
 void
 sim_calm_down(struct sim *s)
 {
     fake_host_fail_after(s->w.host, 0, 0);
+    sim_end_saved(s);
+    heal(s);
+    sim_check_calm(s);
     s->ncalls = s->ncalls < SIM_CALLS_MAX ? s->ncalls : SIM_CALLS_MAX - 1;
     do_stop_all(s);
     world_run(&s->w, 120000); /* the longest stop takes 70 s */

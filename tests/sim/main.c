@@ -41,9 +41,12 @@ live(struct shared *shared, uint64_t seed)
     s.random = seed * 2 + 1;
     s.totals = &shared->totals;
     s.names = sim_dice(&s, 8) ? 3 : 40; /* few that meet often, or many */
+    s.saves = sim_dice(&s, 3) == 0;
     world_init(&s.w);
     if (sim_dice(&s, 2))
         sim_give_taps(&s);
+    if (sim_dice(&s, 2))
+        sim_give_templates(&s);
     (void)alarm(HANG_S);
     for (uint64_t i = 0; i < deeds; i++) {
         sim_deed(&s);

@@ -15,7 +15,7 @@
 #include "vm_guest.pb-c.h"
 #include "vmt_agent.pb-c.h"
 
-#define WAYS_MAX 8
+#define WAYS_MAX 16
 
 /* One connection to the host and the call on it. */
 struct caller {

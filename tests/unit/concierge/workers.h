@@ -18,6 +18,7 @@ struct worker {
     char log[128];   /* of its progress, below FAKE_DISKS_PROGRESS */
     char args[1024]; /* joined by blanks, without the program */
     bool over;
+    bool copies; /* a disk to a snapshot, or back; it has no log */
 };
 
 struct workers {

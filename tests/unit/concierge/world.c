@@ -106,6 +106,17 @@ server_free(struct ipc_server *server)
 static const struct ipc_server_ops server_ops = {
     .name = "world", .emit = server_emit, .free = server_free};
 
+static void
+note_sync(struct world *w, int32_t pid)
+{
+    for (size_t i = 0; i < WORLD_SYNCS_MAX; i++)
+        if (w->syncs[i] == 0) {
+            w->syncs[i] = pid;
+            return;
+        }
+    fail_msg("too many processes write states to the disk");
+}
+
 static int
 on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
 {
@@ -120,8 +131,7 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
                               : 0;
     }
     if (strcmp(spec->argv[0], "sync") == 0) {
-        assert_int_equal(w->sync, 0);
-        w->sync = pid;
+        note_sync(w, pid);
         return 0;
     }
     if (strcmp(spec->argv[0], "vm_disk") == 0)
@@ -241,9 +251,10 @@ companions_obey(struct world *w)
     for (size_t i = 0; i < w->ncompanions && !w->companions_hang; i++)
         if (fake_spawn_last_signal(w->spawn, w->companions[i]) == SIGTERM)
             (void)fake_spawn_exit(w->spawn, w->companions[i], SPAWN_EXIT_CODE, 0);
-    if (w->sync && !w->sync_hangs) {
-        (void)fake_spawn_exit(w->spawn, w->sync, SPAWN_EXIT_CODE, w->sync_fails);
-        w->sync = 0;
+    for (size_t i = 0; i < WORLD_SYNCS_MAX && !w->sync_hangs; i++) {
+        if (w->syncs[i])
+            (void)fake_spawn_exit(w->spawn, w->syncs[i], SPAWN_EXIT_CODE, w->sync_fails);
+        w->syncs[i] = 0;
     }
 }
 

@@ -21,6 +21,7 @@
 #define WORLD_UID 1000u
 #define WORLD_OWNER "75696431"
 #define WORLD_COMPANIONS_MAX 256
+#define WORLD_SYNCS_MAX 64
 #define JOURNAL_MAX 16384
 #define WORLD_SNAPSHOTS 2u
 
@@ -51,7 +52,7 @@ struct world {
     /* For world_start_daemon; 0 at the start, so that nothing is built behind a test. */
     unsigned template_count;
     uint64_t template_bytes;
-    int32_t sync; /* the process that writes a state to the disk, 0: none */
+    int32_t syncs[WORLD_SYNCS_MAX]; /* that write a state to the disk; 0: a free place */
     bool sync_hangs;
     int sync_fails; /* its exit code */
     int fds_before;
