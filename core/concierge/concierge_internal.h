@@ -152,8 +152,9 @@ struct concierge_vm {
     const char *start_mode;   /* "cold": it booted; "warm": from a template; "snapshot" */
     struct vm_images *images; /* owned; NULL: not known, no snapshots */
     struct snapshot_op *snapshot; /* owned; NULL: none is being made */
-    struct vm_restore *restore;   /* owned; NULL: it is not started from a snapshot */
-    bool frozen;                  /* for a snapshot, perhaps an earlier daemon's */
+    unsigned snapshot_answers; /* that the hypervisor owes it, or one that was given up */
+    struct vm_restore *restore; /* owned; NULL: it is not started from a snapshot */
+    bool frozen;                /* for a snapshot, perhaps an earlier daemon's */
 
     struct hypervisor_probe *probe;      /* owned while it runs */
     struct hypervisor_vm *hv;            /* owned */

@@ -29,7 +29,6 @@
 #define FREEZE_MS 10000u
 #define COMMAND_MS 30000u
 #define SAVE_MS 300000u
-#define THAW_MS 20000u
 
 struct snapshot_op {
     struct concierge_vm *vm; /* borrowed */
@@ -81,6 +80,24 @@ step_done(struct snapshot_op *op, const char *what, int result, const struct vmt
     go_on(op);
 }
 
+/* The hypervisor was told to do something for the snapshot; r is what it said to that. */
+static int
+asked(struct snapshot_op *op, int r)
+{
+    op->vm->snapshot_answers += r == 0;
+    return r;
+}
+
+/* It did. A snapshot that was given up meanwhile is not told, and there is no other one
+ * before the answer came. */
+static void
+answered(struct concierge_vm *vm, const char *what, int result, const struct vmt_err *err)
+{
+    vm->snapshot_answers--;
+    if (vm->snapshot)
+        step_done(vm->snapshot, what, result, err);
+}
+
 /* --- there --- */
 
 static void
@@ -121,10 +138,9 @@ on_unplugged(void *arg, int result, const struct vmt_err *err)
 {
     struct concierge_vm *vm = arg;
 
-    if (!vm->snapshot)
-        return;
-    vm->snapshot->unplugged = result == 0;
-    step_done(vm->snapshot, "the vsock device was not taken out", result, err);
+    if (vm->snapshot)
+        vm->snapshot->unplugged = result == 0;
+    answered(vm, "the vsock device was not taken out", result, err);
 }
 
 static int
@@ -134,7 +150,7 @@ unplug(struct snapshot_op *op, struct vmt_err *err)
     int r;
 
     guest_calls_close(op->vm);
-    r = hv->ops->vsock_remove(op->vm->hv, on_unplugged, op->vm);
+    r = asked(op, hv->ops->vsock_remove(op->vm->hv, on_unplugged, op->vm));
     return r < 0 ? vmt_err_set(err, -r, "take the vsock device out") : 0;
 }
 
@@ -143,17 +159,16 @@ on_paused(void *arg, int result, const struct vmt_err *err)
 {
     struct concierge_vm *vm = arg;
 
-    if (!vm->snapshot)
-        return;
-    vm->snapshot->paused = true;
-    step_done(vm->snapshot, "the VM was not halted", result, err);
+    if (vm->snapshot)
+        vm->snapshot->paused = true;
+    answered(vm, "the VM was not halted", result, err);
 }
 
 static int
 pause_vm(struct snapshot_op *op, struct vmt_err *err)
 {
     struct hypervisor *hv = op->vm->c->config.hypervisor;
-    int r = hv->ops->pause(op->vm->hv, true, on_paused, op->vm);
+    int r = asked(op, hv->ops->pause(op->vm->hv, true, on_paused, op->vm));
 
     return r < 0 ? vmt_err_set(err, -r, "halt the VM") : 0;
 }
@@ -184,10 +199,7 @@ copy_disks(struct snapshot_op *op, struct vmt_err *err)
 static void
 on_saved(void *arg, int result, const struct vmt_err *err)
 {
-    struct concierge_vm *vm = arg;
-
-    if (vm->snapshot)
-        step_done(vm->snapshot, "the state was not saved", result, err);
+    answered(arg, "the state was not saved", result, err);
 }
 
 static int
@@ -201,7 +213,7 @@ save(struct snapshot_op *op, struct vmt_err *err)
         return r;
     arm(op, SAVE_MS);
     snapshot_tell(op->vm->c, &op->id, "memory", 0, (uint64_t)op->vm->mem_mib << 20);
-    r = hv->ops->save(op->vm->hv, op->state_fd, on_saved, op->vm);
+    r = asked(op, hv->ops->save(op->vm->hv, op->state_fd, on_saved, op->vm));
     return r < 0 ? vmt_err_set(err, -r, "save the state") : 0;
 }
 
@@ -210,10 +222,7 @@ save(struct snapshot_op *op, struct vmt_err *err)
 static void
 on_back(void *arg, int result, const struct vmt_err *err)
 {
-    struct concierge_vm *vm = arg;
-
-    if (vm->snapshot)
-        step_done(vm->snapshot, "the VM did not go on as it was", result, err);
+    answered(arg, "the VM did not go on as it was", result, err);
 }
 
 static int
@@ -221,7 +230,8 @@ plug(struct snapshot_op *op, struct vmt_err *err)
 {
     struct hypervisor *hv = op->vm->c->config.hypervisor;
     VMT_CLEANUP(vmt_freep) char *path = vm_vhost_path(op->vm);
-    int r = path ? hv->ops->vsock_add(op->vm->hv, path, on_back, op->vm) : -ENOMEM;
+    int r =
+        path ? asked(op, hv->ops->vsock_add(op->vm->hv, path, on_back, op->vm)) : -ENOMEM;
 
     snapshot_tell(op->vm->c, &op->id, "resume", 0, 0);
     op->unplugged = false;
@@ -232,7 +242,7 @@ static int
 resume(struct snapshot_op *op, struct vmt_err *err)
 {
     struct hypervisor *hv = op->vm->c->config.hypervisor;
-    int r = hv->ops->pause(op->vm->hv, false, on_back, op->vm);
+    int r = asked(op, hv->ops->pause(op->vm->hv, false, on_back, op->vm));
 
     op->paused = false;
     return r < 0 ? vmt_err_set(err, -r, "let the VM go on") : 0;
@@ -252,21 +262,6 @@ on_thawed(void *arg, const struct rpc_status *status,
     if (status->code != RPC_OK)
         r = vmt_err_setx(&err, EIO, "%s", rpc_code_name(status->code));
     step_done(vm->snapshot, "the guest did not let its programs go on", r, &err);
-}
-
-int
-vm_thaw(struct concierge_vm *vm, guest_call_fn *done, struct vmt_err *err)
-{
-    const struct guest_call_spec spec = {
-        .path = "/vmt.Agent/Thaw",
-        .reply = &vmt__thaw_response__descriptor,
-        .timeout_ms = THAW_MS,
-        .done = done,
-        .arg = vm,
-    };
-    Vmt__ThawRequest request = VMT__THAW_REQUEST__INIT;
-
-    return guest_call(vm, &spec, &request.base, err);
 }
 
 static int
@@ -470,6 +465,9 @@ check(struct concierge_vm *vm, const struct snapshot_id *id, struct vmt_err *err
                             vm_state_name(vm->state));
     if (vm->snapshot)
         return vmt_err_setx(err, EBUSY, "another snapshot of this VM is being made");
+    if (vm->snapshot_answers)
+        return vmt_err_setx(err, EBUSY,
+                            "the hypervisor has not answered since the last snapshot");
     if (!vm->images)
         return vmt_err_setx(err, ENOTSUP,
                             "a VM with huge pages, firmware, SMBIOS strings or files "
@@ -496,9 +494,11 @@ int
 vm_snapshot_start(struct concierge_vm *vm, const struct snapshot_id *id,
                   struct ipc_call *call, struct vmt_err *err)
 {
-    struct snapshot_op *op;
+    VMT_CLEANUP(vmt_freep) struct snapshot_op *op = calloc(1, sizeof(*op));
     int r = check(vm, id, err);
 
+    if (r == 0 && !op)
+        r = vmt_err_set(err, ENOMEM, "make a snapshot");
     if (r < 0)
         return r;
     snapshot_remove(vm->c, id); /* what is not whole */
@@ -508,15 +508,12 @@ vm_snapshot_start(struct concierge_vm *vm, const struct snapshot_id *id,
         vm->frozen = false;
         return r;
     }
-    op = calloc(1, sizeof(*op));
-    if (!op)
-        return vmt_err_set(err, ENOMEM, "make a snapshot");
     op->vm = vm;
     op->id = *id;
     op->call = call;
     op->state_fd = -1;
     vm->snapshot = op;
-    go_on(op);
+    go_on(vmt_take_ptr(&op));
     return 0;
 }
 

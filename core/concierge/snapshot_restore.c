@@ -14,11 +14,13 @@
 #include "core/concierge/disk_plan_internal.h"
 #include "core/concierge/snapshot_internal.h"
 #include "core/ipc/ipc.h"
+#include "vmt_agent.pb-c.h"
 #include "vmt_snapshot.pb-c.h"
 #include "vmt_state.pb-c.h"
 
 #define BUILD_ID_MAX 512
 #define IDENTITY_MAX 160
+#define THAW_MS 20000u
 
 /* Part of a start from a snapshot, until it is launched. */
 struct vm_restore {
@@ -270,4 +272,19 @@ vm_restore_cancel(struct concierge_vm *vm)
         return;
     snapshot_copy_cancel(&vm->restore->copy);
     free(vmt_take_ptr(&vm->restore));
+}
+
+int
+vm_thaw(struct concierge_vm *vm, guest_call_fn *done, struct vmt_err *err)
+{
+    const struct guest_call_spec spec = {
+        .path = "/vmt.Agent/Thaw",
+        .reply = &vmt__thaw_response__descriptor,
+        .timeout_ms = THAW_MS,
+        .done = done,
+        .arg = vm,
+    };
+    Vmt__ThawRequest request = VMT__THAW_REQUEST__INIT;
+
+    return guest_call(vm, &spec, &request.base, err);
 }

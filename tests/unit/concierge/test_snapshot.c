@@ -330,6 +330,36 @@ an_owner_has_only_so_many(void **state)
     world_done(&w);
 }
 
+/* An answer to the one that was given up is none to the next. */
+static void
+a_hypervisor_that_owes_an_answer_makes_no_other_snapshot(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    fake_hypervisor_behaviour(w.hv)->hold[FAKE_OP_VSOCK_REMOVE] = true;
+    create(&w, "one", &call);
+    world_run(&w, 31000);
+    assert_non_null(strstr(outcome(&call), "did not answer in time"));
+    client_call_done(&call);
+    create(&w, "two", &call);
+    assert_non_null(strstr(outcome(&call), "has not answered since"));
+    client_call_done(&call);
+    fake_hypervisor_behaviour(w.hv)->hold[FAKE_OP_VSOCK_REMOVE] = false;
+    fake_process_thaw(fake_hypervisor_find(w.hv, "demo"));
+    world_run(&w, 1000);
+    create(&w, "two", &call);
+    world_run(&w, 2000);
+    (void)outcome(&call); /* the vsock device may be gone by now */
+    client_call_done(&call);
+    stop(&w, g);
+    world_done(&w);
+}
+
 /* There is one VM of a name: the snapshot takes the place of the restart. */
 static void
 a_restore_ends_the_wait_for_a_restart(void **state)
@@ -465,6 +495,7 @@ main(void)
         cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
         cmocka_unit_test(an_owner_has_only_so_many),
+        cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
         cmocka_unit_test(a_restore_asks_whether_the_processor_is_safe),
         cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),
