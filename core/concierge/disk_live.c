@@ -42,6 +42,7 @@ struct disk_live {
     struct disk_token *token;    /* borrowed: the hypervisor is at it */
     bool in_progress;            /* what GetResizeStatus said last */
     uint64_t current_size;
+    bool unsure;   /* the guest may have begun without our knowing how far it got */
     int fs_status; /* what ResizeFilesystem said: VmTools__ResizeFilesystemResponse */
     char guest_why[256]; /* what GetResizeStatus said about a failure */
     char why[DISK_FAILURE_MAX];
@@ -277,12 +278,13 @@ guest_silent(struct disk_live *live, const char *why)
     uint64_t now = clock_of(live)->ops->now_ms(clock_of(live));
     struct concierge_vm *vm = vm_of(live);
 
+    live->unsure = true;
     if (vm && vm->state == VM_RUNNING && now - live->heard_ms < SILENCE_MS) {
         arm(live, POLL_MS);
         return;
     }
     blame(live, "the guest does not answer: %s", why);
-    post(live, EV(FAILED));
+    post(live, EV(UNSURE));
 }
 
 static bool
@@ -310,7 +312,7 @@ on_fs_asked(void *arg, const struct rpc_status *status)
         guest_silent(live, rpc_code_name(status->code));
     } else if (status->code != RPC_OK) {
         blame_guest(live, status);
-        post(live, EV(FAILED));
+        post(live, live->unsure ? EV(UNSURE) : EV(FAILED));
     } else if (live->fs_status ==
                VM_TOOLS__RESIZE_FILESYSTEM_RESPONSE__RESIZE_STATUS__STARTED) {
         post(live, EV(STARTED));
@@ -322,7 +324,7 @@ on_fs_asked(void *arg, const struct rpc_status *status)
 
         if (!busy)
             blame(live, "the guest failed to resize its file system");
-        post(live, busy ? EV(STARTED) : EV(FAILED));
+        post(live, busy ? EV(STARTED) : live->unsure ? EV(UNSURE) : EV(FAILED));
     }
 }
 
@@ -330,6 +332,17 @@ static uint64_t
 wanted_size(const struct disk_live *live)
 {
     return live->state == S(SHRINK_UNDO) ? live->old_size : live->new_size;
+}
+
+/* What GetResizeStatus told last counts, unless the guest is still at it. */
+static enum disk_resize_event
+result_of(const struct disk_live *live)
+{
+    if (live->in_progress)
+        return EV(UNSURE);
+    if (live->current_size == wanted_size(live))
+        return EV(OK);
+    return live->current_size > live->old_size ? EV(UNSURE) : EV(FAILED);
 }
 
 static void
@@ -344,7 +357,7 @@ on_looked(void *arg, const struct rpc_status *status)
     }
     if (status->code != RPC_OK) {
         blame_guest(live, status);
-        post(live, EV(FAILED));
+        post(live, EV(UNSURE));
         return;
     }
     live->heard_ms = now;
@@ -358,8 +371,7 @@ on_looked(void *arg, const struct rpc_status *status)
         blame(live, "the guest did not resize its file system: %s",
               live->guest_why[0] ? live->guest_why
                                  : "it has another size than it was to get");
-    post(live, live->in_progress || live->current_size != wanted_size(live) ? EV(FAILED)
-                                                                            : EV(OK));
+    post(live, result_of(live));
 }
 
 static const struct rpc_client_handler fs_handler = {.on_message = on_message,
@@ -544,6 +556,7 @@ disk_live_restore(struct disk_job *job, const Vmt__DiskOperationRecord *record)
         return;
     }
     job->live->state = (enum disk_resize_state)record->resize_state;
+    job->live->unsure = true;
     (void)snprintf(job->live->why, sizeof(job->live->why), "%s", record->failure);
     vmt_log_notice("resize taken over, %s operation=%s",
                    disk_resize_state_name(job->live->state), job->op.uuid);

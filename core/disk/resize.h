@@ -2,7 +2,8 @@
 /* core/disk/resize.h - the steps of resizing the disk of a running VM. Pure.
  * Growing: the disk first, then the file system in it; shrinking: the other way round.
  * What was done is undone when a later step fails, so that disk and file system never
- * stay apart (spec/concierge.md 9.7 and 15.12). */
+ * stay apart (spec/concierge.md 9.7 and 15.12) - but no disk is cut below a file system
+ * that may have grown: a larger disk costs room, a shorter one data. */
 #pragma once
 
 enum disk_resize_state {
@@ -24,6 +25,7 @@ enum disk_resize_event {
     DISK_RESIZE_EV_OK = 0,  /* the step is done */
     DISK_RESIZE_EV_STARTED, /* the guest is at it */
     DISK_RESIZE_EV_FAILED,
+    DISK_RESIZE_EV_UNSURE, /* failed, and the file system may be larger than it was */
     DISK_RESIZE_EVENT_COUNT
 };
 

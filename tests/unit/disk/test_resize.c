@@ -4,13 +4,14 @@
 #include "core/disk/resize.h"
 #include "tests/unit/test.h"
 
-/* o: ok, s: started, f: failed */
+/* o: ok, s: started, u: unsure, f: failed */
 static enum disk_resize_state
 walk(enum disk_resize_state state, const char *events)
 {
     for (; *events; events++)
         state = disk_resize_next(state, *events == 'o'   ? DISK_RESIZE_EV_OK
                                         : *events == 's' ? DISK_RESIZE_EV_STARTED
+                                        : *events == 'u' ? DISK_RESIZE_EV_UNSURE
                                                          : DISK_RESIZE_EV_FAILED);
     return state;
 }
@@ -24,6 +25,9 @@ every_path_has_its_end(void **state)
     assert_int_equal(walk(DISK_RESIZE_GROW_DISK, "f"), DISK_RESIZE_FAILED);
     assert_int_equal(walk(DISK_RESIZE_GROW_DISK, "of"), DISK_RESIZE_GROW_UNDO);
     assert_int_equal(walk(DISK_RESIZE_GROW_DISK, "osf"), DISK_RESIZE_GROW_UNDO);
+    assert_int_equal(walk(DISK_RESIZE_GROW_DISK, "ou"), DISK_RESIZE_FAILED);
+    assert_int_equal(walk(DISK_RESIZE_GROW_DISK, "osu"), DISK_RESIZE_FAILED);
+    assert_int_equal(walk(DISK_RESIZE_SHRINK_FS, "su"), DISK_RESIZE_SHRINK_UNDO);
     assert_int_equal(walk(DISK_RESIZE_GROW_UNDO, "o"), DISK_RESIZE_FAILED);
     assert_int_equal(walk(DISK_RESIZE_GROW_UNDO, "f"), DISK_RESIZE_FAILED);
     assert_int_equal(walk(DISK_RESIZE_SHRINK_FS, "soo"), DISK_RESIZE_DONE);
