@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "core/base/cleanup.h"
 #include "platform/linux/os/paths.h"
@@ -47,11 +50,14 @@ int
 session_cgroup_make(uint32_t id, char *ret_path)
 {
     char own[SESSION_CGROUP_MAX - 32], dir[SESSION_CGROUP_MAX + 32];
+    struct statfs fs;
     int r = own_group(own, sizeof(own));
 
     *ret_path = '\0';
     if (r < 0)
         return r;
+    if (statfs(CGROUP_ROOT, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+        return -ENOENT; /* of the first version, or with both */
     /* The pid tells a vshd from the one before it, whose sessions may have left jobs. */
     (void)snprintf(dir, sizeof(dir), CGROUP_ROOT "%s/vsh-%d-%u", own, (int)getpid(), id);
     if (mkdir(dir, 0755) < 0)

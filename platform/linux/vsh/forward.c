@@ -129,6 +129,8 @@ vsh_forward_ready(struct vsh_forward *forward, uint32_t features, struct vmt_err
     for (size_t i = 0; r == 0 && i < forward->config.nlocal; i++) {
         struct forward_listener *l = &forward->locals[i];
 
+        if (l->accepter)
+            continue; /* this is a new session in place of one that was lost */
         r = os_listener_new(forward->loop, l->fd, &nobody, local_on_accept, l,
                             &l->accepter, err);
         if (r == 0)

@@ -33,7 +33,8 @@ void vsh_forward_free(struct vsh_forward *forward);
 
 /* Ask for the listeners of the guest's side; the list is borrowed from forward. */
 void vsh_forward_fill(const struct vsh_forward *forward, struct vsh_request *request);
-/* The session is there, with these VSH_FEATURE_ bits: accept. Returns 0, or -ENOTSUP when
+/* The session is there, with these VSH_FEATURE_ bits: accept. May be called again for a
+ * session that replaces a lost one. Returns 0, or -ENOTSUP when
  * the guest's vshd knows nothing of it. */
 int vsh_forward_ready(struct vsh_forward *forward, uint32_t features,
                       struct vmt_err *err);

@@ -13,6 +13,7 @@
 #include "platform/linux/os/paths.h"
 #include "platform/linux/vsh/concierge_client.h"
 #include "platform/linux/vsh/forward.h"
+#include "platform/linux/vsh/list.h"
 #include "platform/linux/vsh/options.h"
 #include "platform/linux/vsh/run.h"
 
@@ -148,5 +149,7 @@ main(int argc, char **argv)
         return fail(&err);
     if (options.vm_name && find_vm(loop, &options, &err) < 0)
         return fail(&err);
+    if (options.list)
+        return vsh_list(loop, &options.endpoint, options.json);
     return run(&options, &options.endpoint, loop);
 }

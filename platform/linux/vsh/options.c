@@ -33,6 +33,8 @@ const char options_usage[] =
     "here\n"
     "  -A                 let the guest use the SSH agent\n"
     "  -N                 run no command\n"
+    "  --list             tell who runs what in the VM by vsh, and what is forwarded\n"
+    "  --json             as JSON\n"
     "  --help, --version\n";
 
 static int
@@ -166,6 +168,24 @@ set_no_command(struct options *o, const char *value, struct vmt_err *err)
 }
 
 static int
+set_list(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->list = true;
+    return 0;
+}
+
+static int
+set_json(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->json = true;
+    return 0;
+}
+
+static int
 set_help(struct options *o, const char *value, struct vmt_err *err)
 {
     (void)value;
@@ -199,6 +219,8 @@ static const struct {
     {"target_container", required_argument, set_container},
     {"listen_port", required_argument, set_container},
     {"container_features", required_argument, set_container},
+    {"list", no_argument, set_list},
+    {"json", no_argument, set_json},
     {"help", no_argument, set_help},
     {"version", no_argument, set_version},
 };
@@ -247,8 +269,11 @@ options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
         return 0;
     if (!o->endpoint_set && !o->vm_name)
         return vmt_err_setx(err, EINVAL, "say which VM, with --vm_name or --vsock-dir");
-    if (o->no_command && optind < argc)
-        return vmt_err_setx(err, EINVAL, "-N and a command exclude each other");
+    if ((o->no_command || o->list) && optind < argc)
+        return vmt_err_setx(err, EINVAL, "%s and a command exclude each other",
+                            o->list ? "--list" : "-N");
+    if (o->json && !o->list)
+        return vmt_err_setx(err, EINVAL, "--json goes with --list");
     return vsh_words_split(argv + optind, (size_t)(argc - optind), &o->words, err);
 }
 

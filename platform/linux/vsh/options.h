@@ -25,6 +25,7 @@ struct options {
     size_t nlocal, nremote;
     bool agent;      /* forward ours */
     bool no_command; /* only forward */
+    bool list, json; /* tell the sessions, as JSON */
     bool help, version;
     struct vsh_words words; /* owned */
 };

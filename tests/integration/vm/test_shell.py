@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The shell server of a real guest, as the original's client and our own see it."""
+import json
 import os
 import pathlib
 import socket
@@ -208,6 +209,27 @@ class Shell(Case):
             with peer:
                 peer.settimeout(PATIENCE)
                 self.assertEqual(peer.recv(5, socket.MSG_WAITALL), b"hello")
+
+    def test_the_list_and_a_group_for_each_session(self):
+        child = subprocess.Popen([BIN / "vsh", "--vm_name=sh", "--user=nobody", "--", "sh", "-c",
+                                  "echo $$; cat /proc/self/cgroup; echo; read x"],
+                                 env=self.world.env, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        try:
+            lines = list(iter(child.stdout.readline, b"\n"))
+            listed = json.loads(self.vsh(options=["--list", "--json"]).stdout)
+            mine = [s for s in listed if s["pid"] == int(lines[0])]
+            self.assertEqual([(s["user"], s["command"]) for s in mine], [("nobody", "sh")])
+            self.assertTrue(mine[0]["cgroup"])
+            self.assertIn(b"0::" + mine[0]["cgroup"].encode() + b"\n", lines)
+            self.assertIn(f"user=nobody uid=65534 pid={mine[0]['pid']} tty=none command=sh",
+                          self.guest("dmesg"))
+        finally:
+            child.stdin.close()
+            child.stdout.close()
+            child.wait(PATIENCE)
+        eventually("its group is removed", lambda: self.guest(
+            f"test -e /sys/fs/cgroup{mine[0]['cgroup']} || echo gone") == "gone")
 
     def test_much_data_both_ways(self):
         payload = os.urandom(1 << 20) * 8
