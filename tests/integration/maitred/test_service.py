@@ -17,6 +17,38 @@ def state():
         return socket.gethostname(), f.read()
 
 
+def answer_to(uid, path):
+    """What comes back to a program of that user which speaks HTTP/2: b"" is hung up on."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(uid)
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(guest.PATIENCE)
+        s.connect(path)
+        try:
+            s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            os.write(theirs, s.recv(9))
+        except ConnectionError:
+            pass
+        os._exit(0)
+    os.close(theirs)
+    os.waitpid(pid, 0)
+    data = os.read(ours, 9)
+    os.close(ours)
+    return data
+
+
+def others_are_not_served(path):
+    """Not even when they get past the rights of the socket's file."""
+    if os.geteuid() != 0:
+        return
+    assert answer_to(0, path)
+    os.chmod(path, 0o666)
+    os.chmod(os.path.dirname(path), 0o755)
+    assert answer_to(65534, path) == b""
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="vmt-maitred-") as top:
         grpc, pb, stubs = guest.load_grpc(top)
@@ -50,6 +82,7 @@ def main():
                 pb["vmt_agent"].BootReportRequest(), timeout=guest.PATIENCE)
             assert not report.ready_acknowledged and not report.degraded, report
             assert os.stat(path).st_mode & 0o777 == 0o600
+            others_are_not_served(path)
             assert before == state()
         finally:
             agent.send_signal(signal.SIGTERM)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A 9P2000.L server of one read-only folder with one file: enough to see that a guest mounts it.
-Source: diod protocol.md."""
+"""A 9P2000.L server of one folder whose files are in memory and can be written in place: enough to
+see that a guest mounts it. Source: diod protocol.md."""
 import socket
 import struct
 import threading
 
 NAME, TEXT = "hello", b"by 9p\n" * 20000
 EOPNOTSUPP, ENOENT = 95, 2
-DIR, FILE = (0x80, 0, 1), (0, 0, 2)  # qid: type, version, path
+DIR = (0x80, 0, 1)  # qid: type, version, path; files have the paths from 2 on
 
 
 def qid(q):
@@ -50,15 +50,20 @@ class Connection(threading.Thread):
             at += 2 + size
         found = self.fids[fid]
         for name in names:
-            if name != NAME:
+            if name not in self.server.files:
                 return ENOENT
-            found = FILE
+            found = (0, 0, 2 + list(self.server.files).index(name))
         self.fids[new] = found
         return struct.pack("<H", n) + qid(found) * n
 
+    def data(self, body):
+        """Of the file behind the fid that a request begins with."""
+        q = self.fids[struct.unpack_from("<I", body)[0]]
+        return list(self.server.files.values())[q[2] - 2]
+
     def getattr(self, body):
         q = self.fids[struct.unpack_from("<I", body)[0]]
-        mode, size = (0o40755, 0) if q == DIR else (0o100755, len(TEXT))
+        mode, size = (0o40755, 0) if q == DIR else (0o100755, len(self.data(body)))
         return struct.pack("<Q", 0x7ff) + qid(q) + struct.pack(
             "<III15Q", mode, 0, 0, 1, 0, size, 4096, size // 512 + 1, *[0] * 10)
 
@@ -67,13 +72,20 @@ class Connection(threading.Thread):
 
     def read(self, body):
         _, offset, count = struct.unpack_from("<IQI", body)
-        data = TEXT[offset:offset + min(count, self.server.msize - 24)]
+        data = bytes(self.data(body)[offset:offset + min(count, self.server.msize - 24)])
         return struct.pack("<I", len(data)) + data
+
+    def write(self, body):
+        _, offset, count = struct.unpack_from("<IQI", body)
+        self.data(body)[offset:offset + count] = body[16:16 + count]
+        return struct.pack("<I", count)
 
     def readdir(self, body):
         offset = struct.unpack_from("<IQ", body)[1]
-        data = b"" if offset else qid(FILE) + struct.pack("<QB", 1, 8) + text(NAME)
-        return struct.pack("<I", len(data)) + data
+        data = b""
+        for i, name in enumerate(self.server.files):
+            data += qid((0, 0, 2 + i)) + struct.pack("<QB", i + 1, 8) + text(name)
+        return struct.pack("<I", 0 if offset else len(data)) + (b"" if offset else data)
 
     def statfs(self, _):
         return struct.pack("<IIQQQQQQI", 0x01021997, 4096, 2, 1, 1, 2, 0, 0, 255)
@@ -83,7 +95,7 @@ class Connection(threading.Thread):
         return b""
 
     HANDLERS = {8: statfs, 12: open, 24: getattr, 40: readdir, 100: version, 104: attach,
-                108: lambda *_: b"", 110: walk, 116: read, 120: clunk}
+                108: lambda *_: b"", 110: walk, 116: read, 118: write, 120: clunk}
 
     def run(self):
         try:
@@ -103,8 +115,10 @@ class Connection(threading.Thread):
 class Server(threading.Thread):
     """Serves at a unix socket until close(); without a word while answers is not set."""
 
-    def __init__(self, path):
+    def __init__(self, path, files=None):
+        """Serve files, {name: bytes}; without them NAME with TEXT."""
         super().__init__(daemon=True)
+        self.files = {name: bytearray(data) for name, data in (files or {NAME: TEXT}).items()}
         self.msize, self.connections = 0, []
         self.answers = threading.Event()
         self.answers.set()

@@ -33,6 +33,7 @@
 #define TIME_MIN 1735689600 /* 2025-01-01: this code is younger than that */
 #define NSEC_PER_SEC 1000000000
 #define ZONE_TIMEOUT_MS 10000u
+#define ZONE_BYTES_MAX (2ul << 20) /* they have a few thousand */
 
 /* So that the next boot, and a guest kernel without a paravirtual clock, start right. Not
  * every VM has such a clock. */
@@ -140,22 +141,29 @@ check_zone(const char *name)
 static int
 link_zone(const char *zone)
 {
+    (void)umount2(LOCALTIME, MNT_DETACH | UMOUNT_NOFOLLOW); /* of the other way */
     (void)unlink(LOCALTIME_TMP);
     if (symlink(zone, LOCALTIME_TMP) < 0 || rename(LOCALTIME_TMP, LOCALTIME) < 0)
         return -errno;
     return 0;
 }
 
-/* For programs that do not follow a link to a link. */
+/* For programs that do not follow a link to a link. A mount follows one, too, and would
+ * cover the data of some zone: so the data itself is below the mount, where it also is
+ * right while one mount takes the place of another. */
 static int
 bind_zone(const char *zone)
 {
-    VMT_CLEANUP(vmt_closep)
-    int fd = open(LOCALTIME, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    unsigned long len;
+    int r = os_read_file(zone, ZONE_BYTES_MAX, &data, &len, NULL);
 
-    if (fd < 0)
-        return -errno; /* something must be there to mount on */
+    if (r < 0)
+        return r;
     (void)umount2(LOCALTIME, MNT_DETACH | UMOUNT_NOFOLLOW);
+    r = os_write_file_atomic(LOCALTIME, data, len, 0644, NULL);
+    if (r < 0)
+        return r;
     return mount(zone, LOCALTIME, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
