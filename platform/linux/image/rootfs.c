@@ -93,6 +93,7 @@ static const char *const rootfs_module_files[] = {
     "kernel/drivers/scsi/sd_mod.ko",
     "kernel/drivers/usb/host/xhci-hcd.ko",
     "kernel/drivers/usb/host/xhci-pci.ko",
+    "kernel/drivers/watchdog/i6300esb.ko",
     "kernel/fs/mbcache.ko",
     "kernel/drivers/net/macvtap.ko",
     "modules.builtin",

@@ -25,7 +25,7 @@ MAITRED = pathlib.Path(os.environ.get("VMT_TEST_MAITRED", SOURCE / "build/guest/
 
 FIRST = ["virtio_pci", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport"]
 LATE = ["virtio_net", "9p", "9pnet_fd", "button", "evdev", "virtio_rng"]
-IN_ROOT = ["ext4", "vfat", "crc32c_generic", "vsock_loopback"]
+IN_ROOT = ["i6300esb", "dummy", "ext4", "vfat", "crc32c_generic", "vsock_loopback"]
 
 
 def run_tests(tests):

@@ -63,6 +63,12 @@ nothing_said_means_defaults(void **state)
     assert_int_equal(c.port, 8888);
     assert_true(c.root_overlay && !c.root_rw && !c.probe && !c.shell && !c.template);
     assert_int_equal(c.thaw_timeout_s, 30);
+    assert_int_equal(c.watchdog_s, 60);
+    assert_int_equal(c.fault, CMDLINE_POWEROFF_REBOOT);
+    assert_true(c.coldplug);
+    assert_string_equal(c.crash_collector, "/usr/lib/vm_tools/crash_collector");
+    assert_string_equal(c.modules, "");
+    assert_string_equal(c.skip_jobs, "");
     assert_string_equal(c.root, "");
     assert_int_equal(c.refused.n, 0);
 }
@@ -74,6 +80,8 @@ the_last_of_several_wins(void **state)
     struct cmdline c =
         parse("root=/dev/vda rw ro maitred.listen_port=1 maitred.host_port=42 "
               "rootfstype=squashfs rootflags=\"a,b c\" maitred.overlay=none "
+              "maitred.skip_jobs=10-a,b maitred.watchdog=9 maitred.fault=off "
+              "maitred.modules=\"x,y\" maitred.coldplug=0 maitred.crash_collector=/c "
               "maitred.poweroff=halt maitred.probe maitred.job_timeout=3 "
               "maitred.template maitred.thaw_timeout=7");
 
@@ -87,6 +95,12 @@ the_last_of_several_wins(void **state)
     assert_true(c.template);
     assert_int_equal(c.thaw_timeout_s, 7);
     assert_int_equal(c.poweroff, CMDLINE_POWEROFF_HALT);
+    assert_string_equal(c.skip_jobs, "10-a,b");
+    assert_int_equal(c.watchdog_s, 9);
+    assert_int_equal(c.fault, CMDLINE_POWEROFF_OFF);
+    assert_string_equal(c.modules, "x,y");
+    assert_false(c.coldplug);
+    assert_string_equal(c.crash_collector, "/c");
     assert_int_equal(c.refused.n, 0);
 }
 

@@ -23,16 +23,18 @@
 #include "platform/guest/maitred/agent/failures.h"
 #include "platform/guest/maitred/agent/freezer.h"
 #include "platform/guest/maitred/agent/jobs.h"
+#include "platform/guest/maitred/agent/late.h"
 #include "platform/guest/maitred/agent/link_watch.h"
-#include "platform/guest/maitred/agent/memory.h"
 #include "platform/guest/maitred/agent/memory_watch.h"
 #include "platform/guest/maitred/agent/power_button.h"
 #include "platform/guest/maitred/agent/ready.h"
 #include "platform/guest/maitred/agent/shutdown.h"
 #include "platform/guest/maitred/agent/template.h"
+#include "platform/guest/maitred/agent/watchdog.h"
 #include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/init/console.h"
 #include "platform/guest/maitred/proc/extra.h"
+#include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/net.h"
 #include "platform/linux/os/loop.h"
@@ -46,6 +48,9 @@
 #define LATE_ANYWAY_MS 3000u
 #define CONNECTIONS_MAX 32 /* the host's daemons need one each */
 #define LINE_BYTES 512
+#define MODULES_MS 20000u /* those of maitred.modules= */
+/* From the hard deadline of the shutdown to the reset by a watchdog. */
+#define WATCHDOG_GRACE_S 10
 /* Less likely to be killed for lack of memory than any program of the user. vshd gives
  * its sessions the usual value again. */
 #define DAEMON_OOM_SCORE_ADJ (-900)
@@ -90,6 +95,7 @@ agent_shut_down(struct agent *agent, struct vmt_err *err)
         return 0;
     vmt_log_notice("shutdown begins");
     agent_thaw(agent); /* who is frozen cannot end */
+    watchdog_last_time(agent->watchdog, SHUTDOWN_HARD_MS / 1000 + WATCHDOG_GRACE_S);
     if (agent->server) /* PID 1 goes on without one */
         rpc_health_shutdown(agent->server);
     r = shutdown_start(&config, &agent->shutdown);
@@ -167,12 +173,13 @@ on_late(void *arg)
         begin_late(agent, 0);
         return;
     }
-    memory_start(agent);
     watch_devices(agent);
     if (agent->devices)
         devices_booted(agent->devices);
     if (agent->awaits_identity)
         template_settle(agent);
+    else
+        late_start(agent);
 }
 
 /* The late part of the boot begins after delay_ms, in place of an earlier plan. */
@@ -256,6 +263,7 @@ on_jobs_done(void *arg)
     if (agent->on_started) {
         say_report(agent);
         agent->on_started(agent);
+        late_start(agent);
         return;
     }
     begin_late(agent, LATE_ANYWAY_MS);
@@ -380,6 +388,7 @@ on_first_job(void *arg)
     struct agent *agent = arg;
 
     boot_loopback(&agent->boot);
+    boot_sysctl(&agent->boot);
     watch_devices(agent);
 }
 
@@ -387,6 +396,40 @@ static void
 on_application(void *arg, const char *program, const struct proc_exit *how)
 {
     application_ended(arg, program, how);
+}
+
+static void start_jobs(struct agent *agent);
+
+static void
+on_modules_loaded(void *arg, int status, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+
+    if (status < 0)
+        report_degraded(&agent->boot.report, "%s", vmt_err_text(err));
+    report_phase(&agent->boot.report, "wanted modules");
+    start_jobs(agent);
+}
+
+/* Jobs may need what the command line names. */
+static void
+start_modules(struct agent *agent)
+{
+    const struct worker_spec spec = {
+        .fn = modules_load_wanted,
+        .fn_arg = agent->boot.cmdline.modules,
+        .timeout_ms = MODULES_MS,
+        .on_done = on_modules_loaded,
+        .arg = agent,
+    };
+    struct vmt_err err;
+
+    if (!agent->boot.cmdline.modules[0]) {
+        start_jobs(agent);
+        return;
+    }
+    if (worker_start(&agent->procs, &spec, &err) < 0)
+        on_modules_loaded(agent, -ENOMEM, &err);
 }
 
 static void
@@ -423,7 +466,7 @@ agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
     if (agent->boot.cmdline.shell)
         start_shell(agent);
     report_phase(&agent->boot.report, "agent");
-    start_jobs(agent);
+    start_modules(agent);
 }
 
 /* Programs are one level below the guest's group: a group that hands controllers down may
@@ -526,6 +569,7 @@ agent_done(struct agent *agent)
     link_watch_free(agent->link);
     devices_free(agent->devices);
     memory_watch_free(agent->memory);
+    watchdog_free(agent->watchdog);
     failures_free(agent->failures);
     events_free(agent->events);
     application_free(agent->application);

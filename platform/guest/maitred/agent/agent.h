@@ -31,6 +31,7 @@ struct transport;
 struct vmt_clock;
 struct vmt_err;
 struct vmt_timer;
+struct watchdog;
 
 #define AGENT_WAITING_MAX 16 /* callers of Shutdown at the same time */
 
@@ -59,6 +60,8 @@ struct agent {
     struct power_button *button;     /* owned; NULL where nothing can be watched */
     struct os_listener *unix_listener; /* owned; NULL without --listen */
     struct vmt_timer *late;            /* owned by the clock: the next late step */
+    struct watchdog *watchdog;         /* owned; NULL: the machine has none */
+    bool is_late;                      /* late_start ran */
     struct memory_watch *memory;       /* owned; NULL until the late part of the boot */
     struct link_watch *link;           /* owned; NULL without device events */
     struct devices *devices;           /* owned; NULL before the late part of the boot */

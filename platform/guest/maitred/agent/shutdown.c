@@ -11,6 +11,7 @@
 #include "platform/guest/maitred/agent/teardown.h"
 #include "platform/guest/maitred/agent/victims.h"
 #include "platform/guest/maitred/init/power.h"
+#include "platform/guest/maitred/proc/group.h"
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/linux/os/loop.h"
@@ -139,6 +140,9 @@ run_round(struct shutdown *s)
         int r = victims_start(s->config.loop, rounds[s->round].kind, rounds[s->round].sig,
                               on_gone, s, &s->victims);
 
+        /* All at once, too: what forks for ever escapes a list. */
+        if (rounds[s->round].sig == SIGKILL && s->config.procs->cgroups >= 0)
+            (void)group_kill(s->config.procs->cgroups);
         if (r == 0)
             r = clock->ops->timer_start(clock, rounds[s->round].wait_ms, on_round_timeout,
                                         s, &s->timer);

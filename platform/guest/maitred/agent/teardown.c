@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dm-ioctl.h>
 #include <linux/loop.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -110,6 +111,22 @@ free_loops(void)
     (void)closedir(dir);
 }
 
+/* Devices that still have users go when the last of them does. Source: Linux v6.1,
+ * include/uapi/linux/dm-ioctl.h. */
+static void
+remove_mapped(void)
+{
+    struct dm_ioctl request = {
+        .version = {DM_VERSION_MAJOR, 0, 0},
+        .data_size = sizeof(request),
+        .flags = DM_DEFERRED_REMOVE,
+    };
+    VMT_CLEANUP(vmt_closep) int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+
+    if (fd >= 0)
+        (void)ioctl(fd, DM_REMOVE_ALL, &request);
+}
+
 int
 teardown_run(void *arg, struct vmt_err *err)
 {
@@ -122,6 +139,7 @@ teardown_run(void *arg, struct vmt_err *err)
     for (int i = 0; i < PASSES_MAX && unmount_pass(false) > 0; i++)
         free_loops();
     free_loops();
+    remove_mapped();
     (void)unmount_pass(true);
     (void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
     sync();

@@ -19,6 +19,7 @@
 #include "platform/guest/maitred/init/mounts.h"
 #include "platform/guest/maitred/init/power.h"
 #include "platform/guest/maitred/init/root.h"
+#include "platform/guest/maitred/init/sysctl.h"
 #include "platform/guest/maitred/init/uevent.h"
 #include "platform/guest/maitred/rpc/netlink.h"
 
@@ -40,6 +41,7 @@ read_cmdline(struct boot *boot)
     cmdline_parse(text ? text : none, &boot->cmdline);
     if (boot->cmdline.debug)
         vmt_log_set_level(VMT_LOG_DEBUG);
+    console_set_fatal(boot->cmdline.fault, boot->cmdline.host_port);
 }
 
 static void
@@ -111,6 +113,7 @@ boot_run(struct boot *boot)
     mounts_system(&boot->report);
     limits_apply(&boot->report);
     limits_sysctl(&boot->report);
+    sysctl_core_pattern(boot->cmdline.crash_collector, &boot->report);
     limits_hostname(&boot->report);
     (void)clearenv();
     (void)setenv("PATH", "/usr/bin:/usr/sbin:/bin:/sbin", 1);
@@ -129,6 +132,15 @@ boot_loopback(struct boot *boot)
         report_degraded(&boot->report, "%s", err.msg);
 }
 
+void
+boot_sysctl(struct boot *boot)
+{
+    if (boot->has_sysctl)
+        return;
+    boot->has_sysctl = true;
+    sysctl_apply(&boot->report);
+}
+
 bool
 boot_late_step(struct boot *boot)
 {
@@ -136,6 +148,10 @@ boot_late_step(struct boot *boot)
         return false;
     if (!boot->has_lo) {
         boot_loopback(boot);
+        return true;
+    }
+    if (!boot->has_sysctl) {
+        boot_sysctl(boot);
         return true;
     }
     if (boot->old_root >= 0) {

@@ -15,6 +15,7 @@ struct boot {
     int uevent_fd;    /* owned; -1 if the kernel refused */
     int old_root;     /* owned: the initramfs; -1 if it is still the root */
     bool has_lo;      /* the loopback interface is up */
+    bool has_sysctl;  /* boot_sysctl ran */
     bool is_complete; /* boot_late_step has nothing left to do */
 };
 
@@ -26,6 +27,9 @@ void boot_run(struct boot *boot);
 /* Bring the loopback interface up, once: it takes the kernel 20 ms under emulation, so
  * only startup jobs get it before we are ready. */
 void boot_loopback(struct boot *boot);
+
+/* Set the knobs that the image wants set, once: before the startup jobs. */
+void boot_sysctl(struct boot *boot);
 
 /* What can wait until the host knows that we are ready. One piece for each call, so that
  * calls of the host are served in between. False when all is done. */

@@ -17,6 +17,9 @@
  * take the link away, and to give it back and thaw us. */
 #define THAW_TIMEOUT_S 30
 #define TIMEOUT_S_MAX 3600
+/* Longer than any step of ours takes on a host that has a bad day. */
+#define WATCHDOG_S 60
+#define CRASH_COLLECTOR "/usr/lib/vm_tools/crash_collector"
 
 static bool
 is_space(char c)
@@ -189,6 +192,11 @@ static const struct {
     {"maitred.job_timeout", set_seconds, offsetof(struct cmdline, job_timeout_s)},
     {"maitred.root_timeout", set_seconds, offsetof(struct cmdline, root_timeout_s)},
     {"maitred.thaw_timeout", set_seconds, offsetof(struct cmdline, thaw_timeout_s)},
+    {"maitred.watchdog", set_seconds, offsetof(struct cmdline, watchdog_s)},
+    {"maitred.fault", set_poweroff, offsetof(struct cmdline, fault)},
+    {"maitred.coldplug", set_flag, offsetof(struct cmdline, coldplug)},
+    {"maitred.modules", set_text, offsetof(struct cmdline, modules)},
+    {"maitred.crash_collector", set_text, offsetof(struct cmdline, crash_collector)},
     {"maitred.poweroff", set_poweroff, offsetof(struct cmdline, poweroff)},
     {"maitred.overlay", set_overlay, offsetof(struct cmdline, root_overlay)},
     {"root", set_text, offsetof(struct cmdline, root)},
@@ -223,6 +231,10 @@ cmdline_parse(char *text, struct cmdline *ret)
         .job_timeout_s = JOB_TIMEOUT_S,
         .root_timeout_s = ROOT_TIMEOUT_S,
         .thaw_timeout_s = THAW_TIMEOUT_S,
+        .watchdog_s = WATCHDOG_S,
+        .fault = CMDLINE_POWEROFF_REBOOT,
+        .coldplug = true,
+        .crash_collector = CRASH_COLLECTOR,
         .root_overlay = true,
     };
     cmdline_each(text, on_option, ret);

@@ -30,8 +30,13 @@ struct cmdline {
     uint32_t job_timeout_s;    /* how long a startup job with wait_for_exit may take */
     uint32_t root_timeout_s;   /* how long to wait for the root device */
     uint32_t thaw_timeout_s;   /* frozen programs run again when nobody thaws them */
+    uint32_t watchdog_s;       /* how long we may stand still on a watchdog device */
     enum cmdline_poweroff poweroff;
-    bool root_rw;      /* "rw": no overlay over the root */
+    enum cmdline_poweroff fault;             /* after a fault of our own */
+    bool coldplug;                           /* load modules for devices that have none */
+    char modules[CMDLINE_VALUE_MAX];         /* to load before the jobs, with commas */
+    char crash_collector[CMDLINE_VALUE_MAX]; /* program that gets core dumps */
+    bool root_rw;                            /* "rw": no overlay over the root */
     bool root_overlay; /* a tmpfs over a read-only root; off by maitred.overlay=none */
     char skip_jobs[CMDLINE_VALUE_MAX]; /* names of startup files, with commas */
     char root[CMDLINE_VALUE_MAX];      /* "" if not given: stay in the initramfs */

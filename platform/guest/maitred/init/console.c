@@ -2,22 +2,32 @@
 #include "platform/guest/maitred/init/console.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/log.h"
+#include "platform/guest/maitred/init/last_words.h"
+#include "platform/guest/maitred/init/power.h"
 
 #define LINE_MAX_BYTES 1100 /* a log line and its prefix */
 #define ALT_STACK_BYTES 16384
 
+/* Each step after a fatal signal: to tell the host and dump core, and to sync. */
+#define FATAL_STEP_MS 5000
+#define FATAL_LOOK_MS 20
+
 static int kmsg_fd = -1;
+static enum cmdline_poweroff fatal_how = CMDLINE_POWEROFF_REBOOT;
+static uint32_t fatal_port;
 static uint8_t alt_stack[ALT_STACK_BYTES];
 
 /* The console by its device; the kernel's own descriptor 1 before /dev is there. */
@@ -90,22 +100,61 @@ console_log_reopen(void)
     console_log_to_kmsg();
 }
 
-/* Text of a signal without locale or malloc. */
-static void
-last_words(int sig, const void *addr)
+void
+console_set_fatal(enum cmdline_poweroff how, uint32_t host_port)
 {
-    char line[96];
-    int n = snprintf(line, sizeof(line),
-                     "\nmaitred: caught fatal signal %d at %p, rebooting\n", sig, addr);
+    fatal_how = how;
+    fatal_port = host_port;
+}
 
-    if (n > 0)
-        console_write(line, (size_t)n);
+/* In a copy of us: tell the host, then die as we would, which makes a core. */
+static void
+child_tell_and_dump(int sig, const char *words)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    if (fatal_port)
+        last_words_send(fatal_port, words);
+    (void)sigaction(sig, &dfl, NULL);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)syscall(SYS_kill, (pid_t)syscall(SYS_getpid), sig);
+    _exit(1);
+}
+
+static void
+child_sync(int sig, const char *words)
+{
+    (void)sig;
+    (void)words;
+    sync();
+    _exit(0);
+}
+
+/* Have a copy of us do it, for a limited time: neither the memory nor the file systems of
+ * the guest can be trusted any more. Not libc's fork, which takes locks. */
+static void
+in_child(void (*fn)(int sig, const char *words), int sig, const char *words)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD, 0ul, 0ul, 0ul, 0ul);
+
+    if (pid == 0)
+        fn(sig, words);
+    for (int i = 0; pid > 0 && i < FATAL_STEP_MS / FATAL_LOOK_MS; i++) {
+        if (waitpid(pid, NULL, WNOHANG | __WALL) == pid)
+            return;
+        (void)poll(NULL, 0, FATAL_LOOK_MS);
+    }
 }
 
 /* si_code <= 0: another process sent it, unless that process is us (abort). */
 static void
 on_fatal(int sig, siginfo_t *info, void *context)
 {
+    static volatile sig_atomic_t again;
+    char line[96];
+
     (void)context;
     if (info->si_code <= 0 && info->si_pid != getpid()) {
         static const char text[] = "<4>maitred: fatal signal from outside ignored\n";
@@ -114,11 +163,17 @@ on_fatal(int sig, siginfo_t *info, void *context)
         (void)n;
         return;
     }
-    last_words(sig, info->si_addr);
-    sync();
-    (void)reboot(RB_AUTOBOOT);
-    while (true) /* unreachable unless reboot was refused; returning would panic */
-        (void)pause();
+    if (!again) {
+        again = 1;
+        (void)snprintf(line, sizeof(line), "maitred: caught fatal signal %d at %p\n", sig,
+                       info->si_addr);
+        console_write("\n", 1);
+        console_write(line, strlen(line));
+        line[strcspn(line, "\n")] = '\0';
+        in_child(child_tell_and_dump, sig, line);
+        in_child(child_sync, sig, line);
+    }
+    power_down(fatal_how); /* returning would be a panic */
 }
 
 void

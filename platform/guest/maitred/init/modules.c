@@ -267,6 +267,20 @@ modules_load_from_root(const char *name, struct vmt_err *err)
     return load_dep_line(dir, copy, err);
 }
 
+int
+modules_load_wanted(void *arg, struct vmt_err *err)
+{
+    char *name, *save = NULL;
+    int result = 0;
+
+    for (name = strtok_r(arg, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        int r = modules_load_from_root(name, result < 0 ? NULL : err);
+
+        result = result < 0 ? result : r;
+    }
+    return result;
+}
+
 bool
 modules_fs_known(const char *fs)
 {

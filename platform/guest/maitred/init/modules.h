@@ -53,6 +53,10 @@ bool modules_fs_known(const char *fs);
  * time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */
 int modules_load_from_root(const char *name, struct vmt_err *err);
 
+/* The same for names with commas between them, of which arg is a char pointer and is
+ * changed: a worker_fn. Tries all; returns as the first that failed. */
+int modules_load_wanted(void *arg, struct vmt_err *err);
+
 /* Bytes of a module without the signature at its end; len if there is none.
  * Source: Linux v6.1 include/linux/module_signature.h. */
 size_t modules_unsigned_len(const uint8_t *data, size_t len);
