@@ -2,9 +2,11 @@
 /* Every check of StartVm refuses with its words and without a trace: world_done counts.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/concierge/service.h"
 #include "tests/unit/concierge/world.h"
 #include "tests/unit/test.h"
 
@@ -137,6 +139,58 @@ somebody_else_may_not_start_for_an_owner(void **state)
     world_done(&w);
 }
 
+/* A request that speaks for WORLD_OWNER, as far as its type has a place for that. */
+static ProtobufCMessage *
+speak_for_owner(const ProtobufCMessageDescriptor *d)
+{
+    static const char *const fields[] = {"owner_id", "cryptohome_id"};
+    ProtobufCMessage *m = d ? calloc(1, d->sizeof_message) : NULL;
+
+    if (!m)
+        return NULL;
+    protobuf_c_message_init(d, m);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fields); i++) {
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field_by_name(d, fields[i]);
+        const char *owner = WORLD_OWNER;
+
+        if (f)
+            memcpy((char *)m + f->offset, &owner, sizeof(owner));
+    }
+    return m;
+}
+
+/* spec 17, row 26: not one method of all lets another user at what is not his, and each
+ * takes its owner's word. */
+static void
+no_method_serves_another_user(void **state)
+{
+    struct world w;
+    unsigned denied = 0;
+
+    (void)state;
+    world_init(&w);
+    for (size_t i = 0; i < concierge_service.nmethods; i++) {
+        const struct ipc_method *method = &concierge_service.methods[i];
+        VMT_CLEANUP(vmt_freep) ProtobufCMessage *m = speak_for_owner(method->request);
+        struct client_call call;
+        size_t nfds = method->fds_in == IPC_FDS_ONE || method->fds_in == IPC_FDS_ARRAY;
+        int fd = nfds ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+
+        client_call(&w, method->name, WORLD_UID + 1, m, &fd, nfds, &call);
+        assert_int_equal(call.answers, 1);
+        if (method->access == IPC_ACCESS_ANY)
+            assert_true(!call.failed || call.code != IPC_ERROR_ACCESS_DENIED);
+        else if (!call.failed || call.code != IPC_ERROR_ACCESS_DENIED)
+            fail_msg("%s serves a user who is not its owner", method->name);
+        denied += method->access != IPC_ACCESS_ANY;
+        client_call_done(&call);
+    }
+    assert_true(denied > 30);
+    world_expect_signals(&w, "");
+    world_done(&w);
+}
+
 /* spec 5: kinds that nobody knows are ignored, of a repeated kind the last wins. */
 static void
 unknown_kinds_are_ignored_and_the_last_of_a_kind_wins(void **state)
@@ -235,6 +289,7 @@ main(void)
         cmocka_unit_test(an_owner_that_is_not_hexadecimal_is_refused),
         cmocka_unit_test(somebody_else_may_not_start_for_an_owner),
         cmocka_unit_test(one_owner_has_so_many_vms_and_no_more),
+        cmocka_unit_test(no_method_serves_another_user),
         cmocka_unit_test(unknown_kinds_are_ignored_and_the_last_of_a_kind_wins),
     };
 

@@ -169,6 +169,66 @@ a_vm_has_the_same_subnet_whenever_it_starts(void **state)
     tap_world_done(&w);
 }
 
+/* spec 17, row 9. */
+static void
+forty_at_once_have_subnets_of_their_own(void **state)
+{
+    enum { MANY = 40 };
+    static struct client_call calls[MANY];
+    uint32_t guests[MANY];
+    struct client_call all;
+    struct world w;
+    char name[16];
+
+    (void)state;
+    tap_world(&w, NULL, 24);
+    w.network.containers.address = BASE + 256; /* else they meet */
+    restart(&w);
+    for (int i = 0; i < MANY; i++) {
+        const struct host_net_vm *tap;
+
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        client_start_name(&w, name, &calls[i]);
+        (void)snprintf(name, sizeof(name), "vmtap%d", i);
+        tap = fake_host_net_find(w.host_net, name);
+        assert_non_null(tap);
+        guests[i] = tap->guest & ~3u;
+        for (int j = 0; j < i; j++)
+            assert_int_not_equal(guests[i], guests[j]);
+    }
+    client_call(&w, "StopAllVms", WORLD_UID, NULL, NULL, 0, &all);
+    world_run(&w, 3000);
+    client_call_done(&all);
+    for (int i = 0; i < MANY; i++)
+        client_call_done(&calls[i]);
+    tap_world_done(&w);
+}
+
+/* spec 17, row 7. */
+static void
+the_subnet_of_a_killed_vm_is_free_again(void **state)
+{
+    struct client_call calls[3];
+    struct world w;
+    char name[8];
+
+    (void)state;
+    tap_world(&w, NULL, 28);
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        client_start_name(&w, name, &calls[i]);
+    }
+    fake_process_exit(fake_hypervisor_find(w.hv, "vm1"), HYPERVISOR_EXIT_KILLED, "");
+    world_run(&w, 500);
+    (void)live(&w, "late");
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        stop(&w, name);
+        client_call_done(&calls[i]);
+    }
+    tap_world_done(&w);
+}
+
 /* 3 of the 4 subnets of a /28 can be had: the first is nobody's. */
 static void
 a_full_range_is_a_clear_error_and_costs_nothing(void **state)
@@ -372,6 +432,8 @@ main(void)
         cmocka_unit_test(a_vm_has_a_tap_as_long_as_it_lives),
         cmocka_unit_test(the_guest_is_told_its_address_and_the_hosts_name_servers),
         cmocka_unit_test(a_vm_has_the_same_subnet_whenever_it_starts),
+        cmocka_unit_test(forty_at_once_have_subnets_of_their_own),
+        cmocka_unit_test(the_subnet_of_a_killed_vm_is_free_again),
         cmocka_unit_test(a_full_range_is_a_clear_error_and_costs_nothing),
         cmocka_unit_test(what_the_host_uses_is_left_alone),
         cmocka_unit_test(a_tap_outlives_the_daemon_and_left_overs_do_not),

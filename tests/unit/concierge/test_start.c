@@ -84,9 +84,27 @@ a_start_goes_through_signals_and_set_up_in_order(void **state)
     world_done(&w);
 }
 
+static int64_t
+pid_of(struct world *w, const char *name)
+{
+    VmTools__Concierge__GetVmInfoRequest request;
+    struct client_call call;
+    int64_t pid;
+
+    vm_tools__concierge__get_vm_info_request__init(&request);
+    request.name = (char *)(uintptr_t)name;
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    client_call(w, "GetVmInfo", WORLD_UID, &request.base, NULL, 0, &call);
+    pid = ((const VmTools__Concierge__GetVmInfoResponse *)(const void *)call.reply)
+              ->vm_info->pid;
+    client_call_done(&call);
+    return pid;
+}
+
 static void
 a_second_start_changes_nothing(void **state)
 {
+    int64_t pid;
     struct world w;
     struct client_call call;
     struct guest *g;
@@ -95,8 +113,10 @@ a_second_start_changes_nothing(void **state)
     world_init(&w);
     g = world_run_vm(&w, "demo");
     world_expect_signals(&w, "VmStartingUp demo 32\nVmStarted demo 32 status 1\n");
+    pid = pid_of(&w, "demo");
     client_start_name(&w, "demo", &call);
     assert_true(start_reply(&call)->success);
+    assert_int_equal(start_reply(&call)->vm_info->pid, pid);
     assert_int_equal(start_reply(&call)->status, RUNNING);
     assert_int_equal(start_reply(&call)->vm_info->cid, 32);
     assert_string_equal(start_reply(&call)->vm_info->permission_token, "");

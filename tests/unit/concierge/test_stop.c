@@ -467,6 +467,28 @@ a_shutdown_stops_all_and_lets_nobody_start(void **state)
     world_done(&w);
 }
 
+/* spec 17, row 8: the original loses a SIGTERM that comes while a VM boots. */
+static void
+a_shutdown_during_a_boot_ends_the_boot_and_the_daemon(void **state)
+{
+    struct world w;
+    struct client_call call;
+    bool done = false;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &call);
+    world_run(&w, 100);
+    forget_signals(&w);
+    concierge_shutdown(w.c, set_flag, &done);
+    world_run(&w, 2000);
+    assert_true(done);
+    expect_start_refused(&call, "vm_concierge shuts down");
+    client_call_done(&call);
+    world_expect_signals(&w, "VmStopping demo 32\nVmStopped demo 32 reason 4 left 0\n");
+    world_done(&w);
+}
+
 /* spec 15.3: a supervisor that kills after 30 s must not find VMs that run. */
 static void
 a_shutdown_with_hung_vms_ends_within_its_limit(void **state)
@@ -548,6 +570,7 @@ main(void)
         cmocka_unit_test(stopping_all_of_none_is_answered),
         cmocka_unit_test(a_name_alone_stops_it_for_every_owner),
         cmocka_unit_test(a_shutdown_stops_all_and_lets_nobody_start),
+        cmocka_unit_test(a_shutdown_during_a_boot_ends_the_boot_and_the_daemon),
         cmocka_unit_test(a_shutdown_with_hung_vms_ends_within_its_limit),
         cmocka_unit_test(a_daemon_that_goes_answers_who_waits),
     };
