@@ -19,7 +19,6 @@
 #include "hypervisor/qemu/state_file_internal.h"
 
 #define PIECE_BYTES (1u << 20)
-#define PAGE_BYTES 4096u
 
 /* Shared with the child. */
 struct copy_result {
@@ -73,77 +72,106 @@ write_all(int fd, const uint8_t *data, size_t len, off_t at)
     return 0;
 }
 
-/* Write what is not zero; zeroes are where nothing is written. */
+/* RAM on its way between its file and that of the state. */
+struct ram_copy {
+    int from, to;
+    off_t from_at, to_at; /* where RAM begins */
+    off_t bytes;
+    uint64_t hash;
+};
+
+/* Write what is not zero, and hash it; zeroes are where nothing is written. at counts
+ * from the begin of RAM. */
 static int
-write_used(int fd, const uint8_t *data, size_t len, off_t at)
+write_used(struct ram_copy *copy, const uint8_t *data, size_t len, off_t at)
 {
-    size_t from = 0, i = 0, page;
+    size_t from = 0, i = 0;
+    int r = 0;
 
-    do {
-        bool stop;
-
-        page = len - i < PAGE_BYTES ? len - i : PAGE_BYTES;
-        stop = page == 0 || is_zero(data + i, page);
-        if (stop && from < i) {
-            int r = write_all(fd, data + from, i - from, at + (off_t)from);
-
-            if (r < 0)
-                return r;
+    for (; i < len && r == 0; i += STATE_PAGE_BYTES) {
+        if (!is_zero(data + i, STATE_PAGE_BYTES)) {
+            copy->hash = state_hash_page(copy->hash, (uint64_t)at + i, data + i);
+            continue;
         }
-        i += page;
-        if (stop)
-            from = i;
-    } while (page > 0);
-    return 0;
+        r = write_all(copy->to, data + from, i - from, copy->to_at + at + (off_t)from);
+        from = i + STATE_PAGE_BYTES;
+    }
+    if (r == 0 && from < i)
+        r = write_all(copy->to, data + from, i - from, copy->to_at + at + (off_t)from);
+    return r;
 }
 
-/* Copy one stretch of data; delta is added to the place where it was. */
 static int
-copy_stretch(int from, int to, off_t at, off_t end, off_t delta)
+read_all(int fd, uint8_t *data, size_t len, off_t at)
 {
-    static uint8_t piece[PIECE_BYTES];
-
-    while (at < end) {
-        size_t want = end - at < PIECE_BYTES ? (size_t)(end - at) : PIECE_BYTES;
-        ssize_t n = pread(from, piece, want, at);
-        int r;
+    while (len > 0) {
+        ssize_t n = pread(fd, data, len, at);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return n < 0 ? -errno : -EIO;
-        /* A piece may begin in the middle of a page only if a read was short. */
-        r = write_used(to, piece, (size_t)n, at + delta);
-        if (r < 0)
-            return r;
+        data += n;
         at += n;
+        len -= (size_t)n;
     }
     return 0;
 }
 
-/* Copy what lies between at and end and is no hole. */
+/* Copy one stretch of data, of whole pages. */
 static int
-copy_ram(int from, int to, off_t at, off_t end, off_t delta)
+copy_stretch(struct ram_copy *copy, off_t at, off_t end)
 {
-    while (at < end) {
-        off_t data = lseek(from, at, SEEK_DATA), hole;
-        int r;
+    static uint8_t piece[PIECE_BYTES];
+    int r = 0;
 
-        if (data < 0 && errno == ENXIO)
-            return 0; /* nothing but a hole is left */
-        hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-        if (hole < 0)
-            return -errno;
-        if (data >= end)
-            return 0;
-        if (hole > end)
-            hole = end;
-        r = copy_stretch(from, to, data, hole, delta);
-        if (r < 0)
-            return r;
-        at = hole;
+    while (at < end && r == 0) {
+        size_t want = end - at < PIECE_BYTES ? (size_t)(end - at) : PIECE_BYTES;
+
+        r = read_all(copy->from, piece, want, copy->from_at + at);
+        if (r == 0)
+            r = write_used(copy, piece, want, at);
+        at += (off_t)want;
     }
+    return r;
+}
+
+/* The next stretch at or behind at that is no hole, in whole pages: a file system may
+ * have smaller blocks. Returns -ENXIO when only a hole is left. */
+static int
+find_stretch(const struct ram_copy *copy, off_t at, off_t *ret_at, off_t *ret_end)
+{
+    const off_t page = STATE_PAGE_BYTES;
+    off_t data = lseek(copy->from, copy->from_at + at, SEEK_DATA), hole;
+
+    hole = data < 0 ? -1 : lseek(copy->from, data, SEEK_HOLE);
+    if (hole < 0)
+        return -errno;
+    data = (data - copy->from_at) / page * page;
+    hole = (hole - copy->from_at + page - 1) / page * page;
+    if (data >= copy->bytes)
+        return -ENXIO;
+    *ret_at = data;
+    *ret_end = hole < copy->bytes ? hole : copy->bytes;
     return 0;
+}
+
+static int
+copy_ram(struct ram_copy *copy)
+{
+    off_t at = 0, end;
+    int r = 0;
+
+    copy->hash = STATE_HASH_EMPTY;
+    if (copy->bytes % STATE_PAGE_BYTES)
+        return -EINVAL;
+    while (r == 0 && at < copy->bytes) {
+        r = find_stretch(copy, at, &at, &end);
+        if (r == 0)
+            r = copy_stretch(copy, at, end);
+        at = end;
+    }
+    return r == -ENXIO ? 0 : r;
 }
 
 static int
@@ -172,28 +200,41 @@ static int
 run_save(const struct qemu_copy_spec *spec, struct vmt_err *err)
 {
     struct state_file file = spec->file;
-    int r = copy_ram(spec->ram_fd, spec->file_fd, 0, (off_t)file.ram_bytes,
-                     (off_t)STATE_RAM_AT);
+    struct ram_copy copy = {.from = spec->ram_fd,
+                            .to = spec->file_fd,
+                            .to_at = STATE_RAM_AT,
+                            .bytes = (off_t)file.ram_bytes};
+    int r = copy_ram(&copy);
 
     if (r == 0)
         r = hash_stream(spec->file_fd, &file, &file.stream_hash);
     if (r < 0)
         return vmt_err_set(err, -r, "write the saved state");
+    file.ram_hash = copy.hash;
     return state_file_write(spec->file_fd, &file, err);
 }
 
 static int
 run_fill(const struct qemu_copy_spec *spec, struct vmt_err *err)
 {
+    struct ram_copy copy = {.from = spec->file_fd,
+                            .to = spec->ram_fd,
+                            .from_at = STATE_RAM_AT,
+                            .bytes = (off_t)spec->file.ram_bytes};
     uint64_t hash = 0;
     int r = hash_stream(spec->file_fd, &spec->file, &hash);
 
     if (r == 0 && hash != spec->file.stream_hash)
         return vmt_err_setx(err, EINVAL, "the saved state is damaged");
     if (r == 0)
-        r = copy_ram(spec->file_fd, spec->ram_fd, (off_t)STATE_RAM_AT,
-                     (off_t)state_stream_at(&spec->file), -(off_t)STATE_RAM_AT);
-    return r < 0 ? vmt_err_set(err, -r, "read the saved state") : 0;
+        r = copy_ram(&copy);
+    if (r < 0)
+        return vmt_err_set(err, -r, "read the saved state");
+    if (copy.hash != spec->file.ram_hash)
+        return vmt_err_setx(err, EINVAL,
+                            "the saved state is damaged: the memory in it is not what "
+                            "was saved");
+    return 0;
 }
 
 /* The child has what we have open; only these two are its business, and others may wait

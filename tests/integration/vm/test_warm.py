@@ -118,6 +118,14 @@ class Snapshots(harness.Case):
             self.assertEqual(process.wait(300), 0, shown)
         return shown.decode()
 
+    def damage_memory(self, top):
+        """Turn the bits of one byte of the memory in the only snapshot below top."""
+        [state] = top.glob("*/*/state")
+        with state.open("r+b", buffering=0) as file:
+            at = os.lseek(file.fileno(), 64 << 20, os.SEEK_DATA) + 100
+            byte = os.pread(file.fileno(), 1, at)[0]
+            os.pwrite(file.fileno(), bytes([byte ^ 0xff]), at)
+
     def test_a_vm_goes_on_from_its_snapshot(self):
         disk = self.world.root / "disk.img"
         disk.write_bytes(b"before" + bytes((4 << 20) - 6))
@@ -148,6 +156,9 @@ class Snapshots(harness.Case):
         eventually("its program goes on",
                    lambda: int(self.world.guest("snap", "cat /mnt/count") or 0) > count)
         self.world.vmc("stop", "snap")
+        self.damage_memory(self.world.root / "state" / "vm_tools" / "snapshots")
+        refused = self.world.vmc("snapshot", "restore", "snap", "one", check=1, timeout=300)
+        self.assertIn("damaged", refused.stderr)
         self.world.vmc("snapshot", "delete", "snap", "one")
         self.assertEqual(self.snapshots(), [])
         self.world.vmc("snapshot", "restore", "snap", "one", check=1)

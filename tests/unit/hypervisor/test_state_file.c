@@ -2,6 +2,7 @@
 #include "hypervisor/qemu/state_file_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -141,6 +142,86 @@ a_damaged_stream_is_told(void **state)
 }
 
 static void
+save_two_pages(struct world *w)
+{
+    char page[STATE_PAGE_BYTES];
+
+    memset(page, 'a', sizeof(page));
+    assert_int_equal(pwrite(w->ram, page, sizeof(page), 0), (ssize_t)sizeof(page));
+    page[7] = 'b';
+    assert_int_equal(pwrite(w->ram, page, sizeof(page), 5 * STATE_PAGE_BYTES),
+                     (ssize_t)sizeof(page));
+    assert_int_equal(copy(w, QEMU_COPY_SAVE, w->ram), 0);
+    assert_int_equal(state_file_read(w->file, &w->head, NULL), 0);
+}
+
+static void
+expect_damage(struct world *w)
+{
+    assert_int_equal(copy(w, QEMU_COPY_FILL, w->copy), -EINVAL);
+    assert_non_null(strstr(w->text, "damaged: the memory"));
+}
+
+static void
+a_bit_that_turned_in_memory_is_told(void **state)
+{
+    struct world *w = *state;
+
+    save_two_pages(w);
+    assert_int_equal(pwrite(w->file, "c", 1, STATE_RAM_AT + 4095), 1);
+    expect_damage(w);
+    assert_int_equal(pwrite(w->file, "a", 1, STATE_RAM_AT + 4095), 1);
+    assert_int_equal(copy(w, QEMU_COPY_FILL, w->copy), 0);
+}
+
+static void
+memory_that_is_lost_is_told(void **state)
+{
+    struct world *w = *state;
+
+    save_two_pages(w);
+    assert_int_equal(fallocate(w->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               STATE_RAM_AT, STATE_PAGE_BYTES),
+                     0);
+    expect_damage(w);
+}
+
+static void
+memory_at_another_place_is_told(void **state)
+{
+    struct world *w = *state;
+    char page[STATE_PAGE_BYTES];
+
+    save_two_pages(w);
+    assert_int_equal(pread(w->file, page, sizeof(page), STATE_RAM_AT),
+                     (ssize_t)sizeof(page));
+    assert_int_equal(fallocate(w->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               STATE_RAM_AT, STATE_PAGE_BYTES),
+                     0);
+    assert_int_equal(pwrite(w->file, page, sizeof(page), STATE_RAM_AT + STATE_PAGE_BYTES),
+                     (ssize_t)sizeof(page));
+    expect_damage(w);
+}
+
+static void
+each_bit_of_a_page_counts_and_two_do_not_undo_each_other(void **state)
+{
+    static uint8_t page[STATE_PAGE_BYTES];
+    uint64_t all = state_hash_page(STATE_HASH_EMPTY, 0, page), one;
+
+    (void)state;
+    for (size_t bit = 0; bit < 8u * STATE_PAGE_BYTES; bit += 37) {
+        page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        one = state_hash_page(STATE_HASH_EMPTY, 0, page);
+        assert_int_not_equal(one, all);
+        page[(bit / 8 + 64) % STATE_PAGE_BYTES] ^= (uint8_t)(1u << bit % 8);
+        assert_int_not_equal(state_hash_page(STATE_HASH_EMPTY, 0, page), all);
+        assert_int_not_equal(state_hash_page(STATE_HASH_EMPTY, 0, page), one);
+        memset(page, 0, sizeof(page));
+    }
+}
+
+static void
 a_cancelled_copy_says_nothing_and_is_reaped(void **state)
 {
     struct world *w = *state;
@@ -161,20 +242,26 @@ a_cancelled_copy_says_nothing_and_is_reaped(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
+#define HEAD(version, ram, stream, hash)                                                 \
+    "vm_tools state " version "\nram " ram "\nstream " stream "\nhash " hash "\n"
+#define ZEROES "0000000000000000 0000000000000000"
+
 static void
 only_a_whole_head_of_ours_is_taken(void **state)
 {
     static const char *const bad[] = {
         "",
-        "vm_tools state 2\nram 4194304\nstream 3\nhash 0000000000000000\nend\n",
-        "vm_tools state 1\nram 0\nstream 3\nhash 0000000000000000\nend\n",
-        "vm_tools state 1\nram -4194304\nstream 3\nhash 0000000000000000\nend\n",
-        "vm_tools state 1\nram 4194304\nstream 0\nhash 0000000000000000\nend\n",
-        "vm_tools state 1\nram 99999999999999999999\nstream 3\nhash 0\nend\n",
-        ("vm_tools state 1\nram 18446744073709551615\nstream 3\n"
-         "hash 0000000000000000\nend\n"),
-        "vm_tools state 1\nram 4194304\nstream 3\nhash 0000000000000000\n",
-        "vm_tools state 1\nram 4194304\nstream 4\nhash 0000000000000000\nend\n",
+        "vm_tools state 1\nram 4194304\nstream 3\nhash 0000000000000000\nend\n",
+        HEAD("3", "4194304", "3", ZEROES) "end\n",
+        HEAD("2", "0", "3", ZEROES) "end\n",
+        HEAD("2", "-4194304", "3", ZEROES) "end\n",
+        HEAD("2", "4194304", "0", ZEROES) "end\n",
+        HEAD("2", "99999999999999999999", "3", ZEROES) "end\n",
+        HEAD("2", "18446744073709551615", "3", ZEROES) "end\n",
+        HEAD("2", "4194304", "3", "0000000000000000") "end\n",
+        HEAD("2", "4194304", "3", "0 0") "end\n",
+        HEAD("2", "4194304", "3", ZEROES),
+        HEAD("2", "4194304", "4", ZEROES) "end\n",
     };
     struct world *w = *state;
     struct state_file got = {0};
@@ -199,6 +286,12 @@ main(void)
         cmocka_unit_test_setup_teardown(memory_comes_back_as_it_was_and_holes_stay,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_stream_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_bit_that_turned_in_memory_is_told, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(memory_that_is_lost_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_at_another_place_is_told, set_up,
+                                        tear_down),
+        cmocka_unit_test(each_bit_of_a_page_counts_and_two_do_not_undo_each_other),
         cmocka_unit_test_setup_teardown(a_cancelled_copy_says_nothing_and_is_reaped,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_a_whole_head_of_ours_is_taken, set_up,
