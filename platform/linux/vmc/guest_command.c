@@ -2,9 +2,13 @@
 #include "platform/linux/vmc/guest_command.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "platform/linux/vmc/vmc.h"
+#include "platform/linux/vsh/again.h"
 #include "platform/linux/vsh/concierge_client.h"
 #include "platform/linux/vsh/endpoint.h"
 #include "platform/linux/vsh/run.h"
@@ -27,6 +31,27 @@ find_vm(struct vmc *vmc, const char *name, struct vsh_endpoint *ret_endpoint,
     return r;
 }
 
+/* For what comes later: a daemon that is not there is not started. */
+static int
+open_daemon(void *arg, struct concierge_client **ret_client, struct vmt_err *err)
+{
+    const struct vmc *vmc = arg;
+    char path[PATH_MAX];
+
+    vmc_socket_path(vmc, path, sizeof(path));
+    return concierge_client_new(vmc->loop, path, ret_client, err);
+}
+
+static int
+stdin_from_nothing(struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+        return vmt_err_set(err, errno, "open /dev/null");
+    return 0;
+}
+
 int
 guest_command_run(struct vmc *vmc, const struct guest_command *command)
 {
@@ -39,6 +64,8 @@ guest_command_run(struct vmc *vmc, const struct guest_command *command)
         r = find_vm(vmc, command->vm_name, &endpoint, &err);
     if (r == -ENOTCONN) /* it was just ending itself */
         r = find_vm(vmc, command->vm_name, &endpoint, &err);
+    if (r == 0 && command->no_stdin)
+        r = stdin_from_nothing(&err);
     if (r < 0)
         return vmc_fail(r, &err);
 
@@ -53,10 +80,18 @@ guest_command_run(struct vmc *vmc, const struct guest_command *command)
     };
     struct vsh_run_config config = {
         .program = "vmc",
-        .endpoint = &endpoint,
         .request = &request,
         .retry_ms = RETRY_MS,
+        .tty = command->tty,
+        .escape = command->escape,
+    };
+    struct vsh_again again = {
+        .vm_name = command->vm_name,
+        .owner = vmc->owner,
+        .reconnect = command->reconnect,
+        .open = open_daemon,
+        .arg = vmc,
     };
 
-    return vsh_run(vmc->loop, &config);
+    return vsh_run_again(vmc->loop, &again, &config, &endpoint);
 }

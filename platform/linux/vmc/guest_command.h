@@ -2,7 +2,10 @@
 /* platform/linux/vmc/guest_command.h - run something in a VM on our stdio. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+
+#include "platform/linux/vsh/run.h"
 
 struct vmc;
 
@@ -11,6 +14,10 @@ struct guest_command {
     const char *target; /* NULL: VSH_TARGET_VM */
     const char *user;   /* "": the guest's default */
     const char *cwd;    /* "": the home directory */
+    enum vsh_tty tty;
+    int escape;     /* see vsh_run_config */
+    bool no_stdin;  /* /dev/null instead */
+    bool reconnect; /* see vsh_again */
     char *const
         *args; /* NAME=VALUE... COMMAND ARG..., nargs of them; none: login shell */
     size_t nargs;

@@ -4,16 +4,13 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stddef.h>
 
-typedef struct Vmt__VmEnd Vmt__VmEnd;
+#include "platform/linux/vsh/end_words.h"
 
 /* Was it stopped, or did the guest end by itself without a failure? */
 bool vm_end_is_in_order(const Vmt__VmEnd *end);
 /* Exit code of a command that waited for it: that of the program which the VM was there
  * for, 128 and its signal, 0, or 1 when the VM did not end in order. */
 int vm_end_exit_code(const Vmt__VmEnd *end);
-/* "killed after 12 s (signal 9): last words; it is started again". Returns buf. */
-const char *vm_end_words(const Vmt__VmEnd *end, char *buf, size_t cap);
 /* A new object, NULL without memory. */
 json_t *vm_end_json(const Vmt__VmEnd *end);

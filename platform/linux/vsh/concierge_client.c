@@ -16,6 +16,7 @@
 #include "core/ipc/ipc.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/unix_ipc/unix_client.h"
+#include "platform/linux/vsh/end_words.h"
 #include "platform/linux/vsh/endpoint.h"
 
 #define INFO_TIMEOUT_MS 30000u
@@ -210,13 +211,27 @@ concierge_client_call(struct concierge_client *client, const struct concierge_ca
     return r;
 }
 
+/* Take an answer apart. */
+static int
+vm_fill(const VmTools__Concierge__GetVmInfoResponse *response, struct concierge_vm *vm,
+        struct vmt_err *err)
+{
+    memset(vm, 0, sizeof(*vm));
+    vm->runs = response->success && response->vm_info;
+    if (vm->runs)
+        return vsh_endpoint_parse(response->vm_info->transport, &vm->endpoint, err);
+    if (response->last_end) {
+        (void)vm_end_words(response->last_end, vm->end, sizeof(vm->end));
+        vm->ended_s = response->last_end->ended_s;
+    }
+    return 0;
+}
+
 int
-concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
-                          const char *owner, struct vsh_endpoint *ret_endpoint,
-                          struct vmt_err *err)
+concierge_client_vm(struct concierge_client *client, const char *vm_name,
+                    const char *owner, struct concierge_vm *ret_vm, struct vmt_err *err)
 {
     VmTools__Concierge__GetVmInfoRequest request;
-    VmTools__Concierge__GetVmInfoResponse *response;
     struct concierge_call call = {
         .method = "GetVmInfo",
         .request = &request.base,
@@ -225,7 +240,6 @@ concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
     };
     struct ProtobufCMessage *reply = NULL;
     char self[IPC_OWNER_MAX];
-    char text[64];
     int r;
 
     ipc_owner_for_uid(getuid(), self);
@@ -233,14 +247,30 @@ concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
     request.name = (char *)(uintptr_t)vm_name;
     request.owner_id = owner ? (char *)(uintptr_t)owner : self;
     r = concierge_client_call(client, &call, &reply, err);
-    if (r < 0 || !reply)
+    if (r < 0)
         return r;
-    response = (VmTools__Concierge__GetVmInfoResponse *)(void *)reply;
-    if (!response->success || !response->vm_info)
-        r = vmt_err_setx(err, ENOENT, "no VM named %s runs",
-                         vmt_log_escape(text, sizeof(text), vm_name, strlen(vm_name)));
-    else
-        r = vsh_endpoint_parse(response->vm_info->transport, ret_endpoint, err);
+    if (!reply) /* it has a result: the client would have failed */
+        return vmt_err_setx(err, EIO, "GetVmInfo: no answer");
+    r = vm_fill((VmTools__Concierge__GetVmInfoResponse *)(void *)reply, ret_vm, err);
     protobuf_c_message_free_unpacked(reply, NULL);
     return r;
+}
+
+int
+concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
+                          const char *owner, struct vsh_endpoint *ret_endpoint,
+                          struct vmt_err *err)
+{
+    struct concierge_vm vm = {0};
+    char name[64];
+    int r = concierge_client_vm(client, vm_name, owner, &vm, err);
+
+    if (r < 0)
+        return r;
+    if (!vm.runs)
+        return vmt_err_setx(err, ENOENT, "no VM named %s runs%s%s",
+                            vmt_log_escape(name, sizeof(name), vm_name, strlen(vm_name)),
+                            *vm.end ? "; the last one ended: " : "", vm.end);
+    *ret_endpoint = vm.endpoint;
+    return 0;
 }

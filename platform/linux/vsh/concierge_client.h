@@ -3,15 +3,17 @@
  * one thing after the other. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "platform/linux/vsh/endpoint.h"
 
 struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
 struct concierge_client;
 struct os_loop;
 struct vmt_err;
-struct vsh_endpoint;
 
 /* Connect to the daemon's unix socket. Returns 0, -ENOENT or -ECONNREFUSED when no daemon
  * listens there, -ENOMEM. loop is borrowed for the life of the client. */
@@ -48,6 +50,20 @@ typedef void concierge_signal_fn(void *arg, const char *name, const uint8_t *byt
 int concierge_client_watch(struct concierge_client *client, concierge_signal_fn *fn,
                            void *arg, struct vmt_err *err);
 void concierge_client_unwatch(struct concierge_client *client); /* NULL is legal */
+
+/* What the daemon knows of a VM. */
+#define CONCIERGE_WORDS_MAX 512
+struct concierge_vm {
+    bool runs;
+    struct vsh_endpoint endpoint;  /* of its vshd, while it runs */
+    char end[CONCIERGE_WORDS_MAX]; /* else how it ended, "" if nobody knows */
+    int64_t ended_s;               /* when, in seconds since 1970; 0: nobody knows */
+};
+/* Ask. owner NULL: that of our uid. Returns as concierge_client_call; -EINVAL when the
+ * daemon names a transport that we do not know. */
+int concierge_client_vm(struct concierge_client *client, const char *vm_name,
+                        const char *owner, struct concierge_vm *ret_vm,
+                        struct vmt_err *err);
 
 /* Ask where the vshd of a running VM is. owner NULL: that of our uid. Returns as
  * concierge_client_call, -ENOENT when no such VM runs, -EINVAL when the daemon names a

@@ -2,15 +2,18 @@
 /* vsh - a shell or command in a VM.
  * Source: platform2 3050786c, vm_tools/vsh/vsh.cc. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/paths.h"
+#include "platform/linux/vsh/again.h"
 #include "platform/linux/vsh/concierge_client.h"
 #include "platform/linux/vsh/forward.h"
 #include "platform/linux/vsh/list.h"
@@ -55,9 +58,17 @@ make_forward(const struct options *options, struct os_loop *loop,
     return vsh_forward_new(loop, &config, ret_forward, err);
 }
 
+static int find_daemon(struct os_loop *loop, struct concierge_client **ret_client,
+                       struct vmt_err *err);
+
 static int
-run(const struct options *options, const struct vsh_endpoint *endpoint,
-    struct os_loop *loop)
+open_daemon(void *arg, struct concierge_client **ret_client, struct vmt_err *err)
+{
+    return find_daemon(arg, ret_client, err);
+}
+
+static int
+run(const struct options *options, struct vsh_endpoint *endpoint, struct os_loop *loop)
 {
     /* For a vshd that does not know of sessions without a command. */
     static const char *const nothing[] = {"true"};
@@ -78,6 +89,15 @@ run(const struct options *options, const struct vsh_endpoint *endpoint,
         .endpoint = endpoint,
         .request = &request,
         .retry_ms = RETRY_MS,
+        .tty = options->tty,
+        .escape = options->escape,
+    };
+    struct vsh_again again = {
+        .vm_name = options->vm_name,
+        .owner = options->owner_id,
+        .reconnect = options->reconnect,
+        .open = open_daemon,
+        .arg = loop,
     };
 
     if (options->no_command) {
@@ -88,6 +108,8 @@ run(const struct options *options, const struct vsh_endpoint *endpoint,
     if (make_forward(options, loop, &forward, &err) < 0)
         return fail(&err);
     config.forward = forward;
+    if (options->vm_name)
+        return vsh_run_again(loop, &again, &config, endpoint);
     return vsh_run(loop, &config);
 }
 
@@ -127,6 +149,16 @@ find_vm(struct os_loop *loop, struct options *options, struct vmt_err *err)
                                      &options->endpoint, err);
 }
 
+static int
+stdin_from_nothing(struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_closep) int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+        return vmt_err_set(err, errno, "open /dev/null");
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -151,5 +183,7 @@ main(int argc, char **argv)
         return fail(&err);
     if (options.list)
         return vsh_list(loop, &options.endpoint, options.json);
+    if (options.no_stdin && stdin_from_nothing(&err) < 0)
+        return fail(&err);
     return run(&options, &options.endpoint, loop);
 }

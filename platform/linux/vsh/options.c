@@ -10,6 +10,7 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "core/base/str.h"
+#include "platform/linux/vsh/escape.h"
 
 const char options_usage[] =
     "usage: vsh [options] -- [NAME=VALUE]... [COMMAND [ARG]...]\n"
@@ -25,6 +26,14 @@ const char options_usage[] =
     "  --owner_id=ID      owner of the VM (ours)\n"
     "  --user=NAME        user in the guest (the guest's default)\n"
     "  --cwd=DIR|PID      directory to start in, or the process whose directory to take\n"
+    "  --tty, --no-tty    also -t, -T: give the command a terminal, or none; by default\n"
+    "                     when stdin and stdout are terminals\n"
+    "  --no-stdin         also -n: leave stdin alone, as in a loop that reads it\n"
+    "  --escape=C         on a terminal, C and a dot at the beginning of a line leave "
+    "the\n"
+    "                     session (~; none: nothing does)\n"
+    "  --reconnect        a new session when the connection was lost and the VM runs "
+    "again\n"
     "\n"
     "  -L [BIND:]PORT:HOST:HOSTPORT, -L PATH:..., -L ...:PATH\n"
     "                     carry connections to a port or socket here to one of the "
@@ -186,6 +195,51 @@ set_json(struct options *o, const char *value, struct vmt_err *err)
 }
 
 static int
+set_tty(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->tty = VSH_TTY_ALWAYS;
+    return 0;
+}
+
+static int
+set_no_tty(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->tty = VSH_TTY_NEVER;
+    return 0;
+}
+
+static int
+set_no_stdin(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->no_stdin = true;
+    return 0;
+}
+
+static int
+set_reconnect(struct options *o, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    o->reconnect = true;
+    return 0;
+}
+
+static int
+set_escape(struct options *o, const char *value, struct vmt_err *err)
+{
+    if (vsh_escape_parse(value, &o->escape) < 0)
+        return vmt_err_setx(err, EINVAL,
+                            "an escape is one character, ^ and a letter, or none");
+    return 0;
+}
+
+static int
 set_help(struct options *o, const char *value, struct vmt_err *err)
 {
     (void)value;
@@ -221,6 +275,11 @@ static const struct {
     {"container_features", required_argument, set_container},
     {"list", no_argument, set_list},
     {"json", no_argument, set_json},
+    {"tty", no_argument, set_tty},
+    {"no-tty", no_argument, set_no_tty},
+    {"no-stdin", no_argument, set_no_stdin},
+    {"escape", required_argument, set_escape},
+    {"reconnect", no_argument, set_reconnect},
     {"help", no_argument, set_help},
     {"version", no_argument, set_version},
 };
@@ -231,10 +290,8 @@ static const struct {
     char letter;
     int (*set)(struct options *o, const char *value, struct vmt_err *err);
 } letters[] = {
-    {'L', set_local},
-    {'R', set_remote},
-    {'A', set_agent},
-    {'N', set_no_command},
+    {'L', set_local},  {'R', set_remote},   {'A', set_agent}, {'N', set_no_command},
+    {'T', set_no_tty}, {'n', set_no_stdin}, {'t', set_tty},
 };
 
 static int
@@ -255,7 +312,7 @@ options_read(struct options *o, int argc, char **argv, struct vmt_err *err)
     for (size_t i = 0; i < ROWS; i++)
         longs[i] = (struct option){rows[i].name, rows[i].has_arg, NULL, (int)i};
     optind = 0; /* start over, also its state: GNU */
-    while ((key = getopt_long(argc, argv, "+:L:R:AN", longs, NULL)) != -1) {
+    while ((key = getopt_long(argc, argv, "+:L:R:ANTnt", longs, NULL)) != -1) {
         int r = key == '?' || key == ':'
                     ? vmt_err_setx(err, EINVAL, "unknown or incomplete option %s",
                                    argv[optind - 1])

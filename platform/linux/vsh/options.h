@@ -7,6 +7,7 @@
 
 #include "core/vsh/forward.h"
 #include "platform/linux/vsh/endpoint.h"
+#include "platform/linux/vsh/run.h"
 #include "platform/linux/vsh/words.h"
 
 struct vmt_err;
@@ -26,6 +27,9 @@ struct options {
     bool agent;      /* forward ours */
     bool no_command; /* only forward */
     bool list, json; /* tell the sessions, as JSON */
+    enum vsh_tty tty;
+    int escape; /* see vsh_run_config */
+    bool no_stdin, reconnect;
     bool help, version;
     struct vsh_words words; /* owned */
 };

@@ -232,7 +232,10 @@ in_on_data(void *arg, const uint8_t *data, size_t len, int error)
         (void)fprintf(stderr, "%s: read stdin: %s\n", run->config->program,
                       strerror(-error));
     }
-    (void)vsh_client_stdin(run->client, data, len);
+    if (run->interactive && len > 0)
+        run_typed(run, data, len);
+    else
+        (void)vsh_client_stdin(run->client, data, len);
     if (run->stream && run->stream->ops->queued(run->stream) > VMT_STREAM_HIGH_MARK)
         source_run(&run->in, false);
 }
@@ -258,6 +261,8 @@ stream_on_end(void *arg, int status)
 {
     struct vsh_run *run = arg;
 
+    if (run->config->ret_lost && !run->over)
+        *run->config->ret_lost = vsh_client_running(run->client);
     if (vsh_client_running(run->client))
         run_fail(run, VSH_EXIT_LOST, "connection to the guest lost%s%s",
                  status < 0 ? ": " : "", status < 0 ? strerror(-status) : "");
@@ -282,8 +287,9 @@ run_start(struct vsh_run *run)
     struct vsh_request request = *run->config->request;
     struct vmt_err err;
 
-    request.nopty = !run->interactive;
-    terminal_size(STDIN_FILENO, &request.rows, &request.cols);
+    request.nopty = !run->interactive && run->config->tty != VSH_TTY_ALWAYS;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && request.rows == 0; fd++)
+        terminal_size(fd, &request.rows, &request.cols);
     if (run->config->forward)
         vsh_forward_fill(run->config->forward, &request);
     run_timer_set(run, SET_UP_TIMEOUT_MS, run_on_set_up_timeout);
@@ -380,8 +386,10 @@ vsh_run(struct os_loop *loop, const struct vsh_run_config *config)
     struct vsh_run run = {
         .loop = loop,
         .config = config,
-        .interactive =
-            !config->request->no_command && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+        .interactive = !config->request->no_command && config->tty != VSH_TTY_NEVER &&
+                       isatty(STDIN_FILENO) &&
+                       (isatty(STDOUT_FILENO) || config->tty == VSH_TTY_ALWAYS),
+        .escape = {.character = config->escape ? config->escape : VSH_ESCAPE_DEFAULT},
     };
     struct vmt_err err;
 

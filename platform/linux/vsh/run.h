@@ -14,14 +14,24 @@ struct vsh_forward;
 #define VSH_EXIT_LOCAL 1 /* wrong options, no connection, refused set-up */
 #define VSH_EXIT_LOST 123
 
+/* Whether the command gets a terminal. */
+enum vsh_tty {
+    VSH_TTY_AUTO, /* when our stdin and stdout are one */
+    VSH_TTY_ALWAYS,
+    VSH_TTY_NEVER,
+};
+
 struct vsh_run_config {
     const char *program; /* begins the lines on stderr; borrowed */
     const struct vsh_endpoint *endpoint;
-    /* What to run; nopty and the window size are filled in: a terminal is used when
-     * stdin and stdout are terminals. Borrowed for the call. */
+    /* What to run; nopty and the window size are filled in. Borrowed for the call. */
     const struct vsh_request *request;
     unsigned retry_ms;           /* see vsh_connect_config */
     struct vsh_forward *forward; /* NULL: nothing; borrowed */
+    enum vsh_tty tty;
+    int escape; /* the character of struct vsh_escape; 0: VSH_ESCAPE_DEFAULT */
+    bool *
+        ret_lost; /* set when the connection of a running command was lost; may be NULL */
 };
 
 /* Run one session to its end, with the loop, which must have no other business. Says on

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "platform/linux/vsh/escape.h"
 #include "platform/linux/vsh/run.h"
 #include "platform/linux/vsh/sink.h"
 #include "platform/linux/vsh/source.h"
@@ -21,6 +22,7 @@ struct vsh_run {
     struct stream *stream;               /* owned; NULL before and after the connection */
     struct vsh_client *client;           /* owned */
     struct vmt_timer *timer;             /* owned */
+    struct vsh_escape escape;            /* of keys, when interactive */
     struct source in;
     struct sink out, errors;
     bool paused; /* the stream waits for stdout */
@@ -35,6 +37,13 @@ void run_fail(struct vsh_run *run, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void run_try_stop(struct vsh_run *run);
 
+/* run_escape.c */
+#define RUN_TYPED_MAX 4096u
+/* Bytes from the user's terminal: some may be for us. */
+void run_typed(struct vsh_run *run, const uint8_t *data, size_t len);
+
 /* run_signals.c */
+/* Stop ourselves, with the terminal as it was, until somebody lets us go on. */
+void run_suspend(struct vsh_run *run);
 int run_watch_signals(struct vsh_run *run, struct vmt_err *err);
 void run_ignore_signals(struct vsh_run *run);

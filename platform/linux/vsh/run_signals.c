@@ -48,13 +48,19 @@ signals_on_resize(void *arg, int sig)
 
 /* Somebody wants us to stop (the terminal is raw, so it was not Ctrl-Z): leave the
  * terminal usable meanwhile. */
+void
+run_suspend(struct vsh_run *run)
+{
+    (void)run;
+    terminal_restore();
+    (void)kill(getpid(), SIGSTOP);
+}
+
 static void
 signals_on_stop(void *arg, int sig)
 {
-    (void)arg;
     (void)sig;
-    terminal_restore();
-    (void)kill(getpid(), SIGSTOP);
+    run_suspend(arg);
 }
 
 static void

@@ -13,10 +13,12 @@ import termios
 import time
 import unittest
 
-from harness import DEADLINE, VshTest, no_core_files, wait_until
+from harness import DEADLINE, VshTest, alive, no_core_files, wait_until
 
 
 class Terminal(VshTest):
+    options = ()
+
     def open(self, *command, rows=24, cols=80):
         """Start vsh on a terminal of its own; returns the process."""
         self.master, self.slave = pty.openpty()
@@ -25,7 +27,7 @@ class Terminal(VshTest):
         self.resize(rows, cols)
         self.mode = termios.tcgetattr(self.slave)
         self.screen = b""
-        return self.spawn_vsh(*command, stdin=self.slave, stdout=self.slave,
+        return self.spawn_vsh(*command, options=self.options, stdin=self.slave, stdout=self.slave,
                               stderr=self.slave, start_new_session=True)
 
     def resize(self, rows, cols):
@@ -168,6 +170,57 @@ class Terminal(VshTest):
         child = self.open("sh", "-c", "seq 1 20000; echo last; exit 3")
         self.assertIn(b"\r\n20000\r\n", self.expect(b"last"))
         self.assertEqual(child.wait(DEADLINE), 3)
+
+    def test_the_escape_leaves_a_session_that_does_not_answer(self):
+        child = self.open("sh", "-c", "stty raw -echo; trap '' INT TERM; echo pid=$$.; sleep 1000")
+        self.expect(b"pid=")
+        pid = int(self.expect(b"."))
+        self.send(b"~")
+        self.send(b".")
+        self.expect(b"left the session")
+        self.assertEqual(child.wait(DEADLINE), 123)
+        self.assertTrue(self.restored())
+        wait_until(lambda: not alive(pid), "the command hangs up")
+
+    def test_the_escape_explains_itself_and_can_be_sent(self):
+        child = self.open("sh", "-c", "stty raw -echo; echo ready; head -c 4; echo over")
+        self.expect(b"ready")
+        self.send(b"~?")
+        self.expect(b"leave the session")
+        self.send(b"~~a~b")
+        self.assertTrue(self.expect(b"over").endswith(b"~a~b"))
+        self.assertEqual(child.wait(DEADLINE), 0)
+
+    def test_the_escape_suspends_vsh_and_it_goes_on(self):
+        child = self.open("sh", "-c", "echo ready; cat")
+        self.expect(b"ready")
+        self.send(b"~\x1a")
+        wait_until(self.restored, "mode restored")
+        self.assertEqual(os.waitpid(child.pid, os.WUNTRACED)[1] & 0xff, 0x7f)
+        child.send_signal(signal.SIGCONT)
+        wait_until(lambda: not self.restored(), "raw mode again")
+        self.send(b"\x04")
+        self.assertEqual(child.wait(DEADLINE), 0)
+
+    def test_another_escape_or_none(self):
+        self.options = ["--escape=none"]
+        child = self.open("sh", "-c", "stty raw -echo; echo ready; head -c 3; echo end")
+        self.expect(b"ready")
+        self.send(b"~.x")
+        self.assertTrue(self.expect(b"end").endswith(b"~.x"))
+        self.assertEqual(child.wait(DEADLINE), 0)
+
+    def test_a_terminal_can_be_asked_for_or_refused(self):
+        done = self.run_vsh("tty", options=["--tty"])
+        self.assertIn(b"/dev/pts/", done.stdout)
+        self.options = ["--no-tty"]
+        child = self.open("sh", "-c", "tty; echo end")
+        self.assertIn(b"not a tty", self.expect(b"end"))
+        self.assertEqual(child.wait(DEADLINE), 0)
+
+    def test_stdin_is_left_alone_when_asked_to(self):
+        done = self.run_vsh("cat", options=["--no-stdin"], input=b"not for the guest")
+        self.assertEqual((done.stdout, done.returncode), (b"", 0))
 
     def test_no_terminal_when_stdout_is_none(self):
         master, slave = pty.openpty()

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sessions in a VM by its name: exit codes, terminals, and what follows a lost connection."""
+import os
+import pty
+import select
+import subprocess
+import termios
+import time
+
+import harness
+
+
+class Session(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.world.start("box")
+
+    def start_again(self):
+        """The daemon may not be done with the last one yet."""
+        harness.eventually("box runs", lambda: self.world.start(
+            "box", check=None).returncode == 0)
+
+    def run_in(self, program, *args, **keywords):
+        return subprocess.run([harness.BIN / program, *args], env=self.world.env,
+                              capture_output=True, timeout=harness.PATIENCE, check=False,
+                              **keywords)
+
+    def open(self, program, *args):
+        """A program on a terminal of its own."""
+        self.master, self.slave = pty.openpty()
+        self.addCleanup(os.close, self.master)
+        self.addCleanup(os.close, self.slave)
+        self.mode = termios.tcgetattr(self.slave)
+        self.screen = b""
+        child = subprocess.Popen([harness.BIN / program, *args], env=self.world.env,
+                                 stdin=self.slave, stdout=self.slave, stderr=self.slave,
+                                 start_new_session=True)
+        self.addCleanup(self.reap, child)
+        return child
+
+    @staticmethod
+    def reap(child):
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+
+    def expect(self, text):
+        end = time.monotonic() + harness.PATIENCE
+        while text not in self.screen:
+            left = end - time.monotonic()
+            if left < 0 or not select.select([self.master], [], [], left)[0]:
+                raise AssertionError(f"no {text!r} on the screen: {self.screen!r}")
+            self.screen += os.read(self.master, 65536)
+        before, self.screen = self.screen.split(text, 1)
+        return before
+
+    def send(self, text):
+        os.write(self.master, text)
+
+    def ask(self, mark):
+        """Let the shell print something that its echo does not hold."""
+        self.send(b"echo %s$((40+2))\n" % mark)
+        self.expect(b"%s42\r\n" % mark)
+
+    def test_01_codes_come_back_by_every_way(self):
+        for words in (["vmc", "shell", "box", "--"], ["vmc", "exec", "box", "--"],
+                      ["vsh", "--vm_name=box", "--"]):
+            for script, code in (("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)):
+                self.assertEqual(self.run_in(*words, "sh", "-c", script).returncode, code)
+            self.assertEqual(self.run_in(*words, "no-such-program").returncode, 127)
+            self.assertEqual(self.run_in(*words, "/etc/passwd").returncode, 126)
+            done = self.run_in(*words, "A=1", "B=x=y", "sh", "-c", "echo $A-$B")
+            self.assertEqual(done.stdout, b"1-x=y\n")
+
+    def test_02_stdin_of_every_kind(self):
+        path = self.world.root / "input"
+        path.write_bytes(b"from a file\n" * 1000)
+        with open(path, "rb") as file:
+            self.assertEqual(self.run_in("vmc", "exec", "box", "--", "wc", "-l",
+                                         stdin=file).stdout, b"1000\n")
+        self.assertEqual(self.run_in("vmc", "exec", "-n", "box", "--", "wc", "-l",
+                                     input=b"left alone\n").stdout, b"0\n")
+        self.assertEqual(self.run_in("vmc", "exec", "box", "--", "wc", "-c",
+                                     stdin=subprocess.DEVNULL).stdout, b"0\n")
+        closed = f"exec <&-; exec {harness.BIN}/vmc exec box -- wc -c"
+        self.assertEqual(subprocess.run(["sh", "-c", closed], env=self.world.env, check=False,
+                                        capture_output=True).stdout, b"0\n")
+        done = self.run_in("vmc", "exec", "-t", "box", "--", "tty", stdin=subprocess.DEVNULL)
+        self.assertIn(b"/dev/pts/", done.stdout)
+
+    def test_03_a_reader_that_leaves_ends_it_as_a_broken_pipe(self):
+        script = f"{harness.BIN}/vmc exec box -- yes | head -n 1; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", script], env=self.world.env, capture_output=True,
+                              timeout=harness.PATIENCE, check=False)
+        self.assertEqual(done.stdout, b"y\n141\n")
+
+    def test_04_the_escape_leaves(self):
+        child = self.open("vmc", "shell", "box")
+        self.ask(b"here")
+        self.send(b"\r~.")
+        self.expect(b"left the session")
+        self.assertEqual(child.wait(harness.PATIENCE), 123)
+        self.assertEqual(termios.tcgetattr(self.slave), self.mode)
+
+    def test_05_without_a_terminal_the_end_of_the_vm_is_explained(self):
+        child = subprocess.Popen([harness.BIN / "vmc", "exec", "box", "--", "sh", "-c",
+                                  "echo ready; exec sleep 1000"], env=self.world.env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+        self.addCleanup(self.reap, child)
+        self.assertEqual(child.stdout.readline(), b"ready\n")
+        os.kill(harness.info(self.world, "box")["pid"], 9)
+        said = child.communicate(timeout=harness.PATIENCE)[1]
+        self.assertEqual(child.returncode, 123)
+        self.assertIn(b"lost", said)
+        self.start_again()
+        self.assertIn(b"box ended: killed", said)
+
+    def test_06_a_new_shell_when_the_vm_is_back(self):
+        child = self.open("vmc", "shell", "--reconnect", "box")
+        self.ask(b"first")
+        os.kill(harness.info(self.world, "box")["pid"], 9)
+        self.expect(b"box ended: killed")
+        self.expect(b"waiting for box")
+        self.assertEqual(termios.tcgetattr(self.slave), self.mode)
+        self.start_again()
+        self.ask(b"second")
+        self.send(b"exit 5\n")
+        self.assertEqual(child.wait(harness.PATIENCE), 5)
+
+    def test_07_enter_opens_it_and_control_c_does_not(self):
+        child = self.open("vsh", "--vm_name=box")
+        self.ask(b"first")
+        os.kill(harness.info(self.world, "box")["pid"], 9)
+        self.expect(b"Enter opens a new session")
+        self.start_again()
+        self.send(b"\n")
+        self.ask(b"second")
+        os.kill(harness.info(self.world, "box")["pid"], 9)
+        self.expect(b"Enter opens a new session")
+        os.kill(child.pid, 2)
+        self.assertEqual(child.wait(harness.PATIENCE), 123)
+        self.assertEqual(termios.tcgetattr(self.slave), self.mode)
+
+
+if __name__ == "__main__":
+    harness.main()
