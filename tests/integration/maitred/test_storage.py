@@ -121,6 +121,7 @@ def space(vm, serial):
 def btrfs_grows_and_shrinks(vm, top):
     empty = vm.pb["common"].EmptyMessage()
     assert space(vm, "new").size_bytes == 512 * MIB, space(vm, "new")
+    assert vm.call("GetResizeStatus", empty).current_size == 512 * MIB
     bounds = vm.call("GetResizeBounds", empty).minimum_size
     assert 0 < bounds <= 512 * MIB, bounds
     status = resize(vm, "", 400 * MIB)
@@ -210,6 +211,9 @@ def damage_newest_root(image):
 def a_damaged_newest_root_costs_the_newest_changes_only(vm, top):
     results = vm.pb["vm_guest"].StartTerminaResponse
     assert start(vm, stateful_device="/dev/vdd").mount_result == results.SUCCESS
+    # Not that of the disk that was resized last.
+    status = vm.call("GetResizeStatus", vm.pb["common"].EmptyMessage())
+    assert status.current_size == DISKS["damaged"] * MIB, status
     vm.sh("for i in 1 2 3; do echo $i > /mnt/stateful/f$i; sync; done; umount /mnt/stateful")
     damage_newest_root(f"{top}/damaged")
     reply = start(vm, stateful_device="/dev/vdd")

@@ -10,6 +10,7 @@
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/rpc/balloon.h"
 #include "platform/guest/maitred/rpc/termina.h"
+#include "platform/guest/maitred/rpc/time.h"
 
 struct application;
 struct events;
@@ -73,13 +74,13 @@ struct agent {
     struct naming *naming;            /* owned; NULL without a SetIdentity under way */
     struct freezer *freezer;          /* owned; NULL until the first Freeze */
     struct rpc_server_call *freezing; /* the Freeze under way, or NULL */
-    struct rpc_server_call *setting_zone; /* the SetTimezone under way, or NULL */
-    struct vmt_timer *abandoned; /* owned by the clock; NULL: nothing is frozen */
-    uint32_t frozen_cid;         /* our context id when we were frozen */
+    struct vmt_timer *abandoned;      /* owned by the clock; NULL: nothing is frozen */
+    uint32_t frozen_cid;              /* our context id when we were frozen */
     struct rpc_server_call *waiting[AGENT_WAITING_MAX]; /* for the end of the shutdown */
     size_t nwaiting;
     struct resize resize;
     struct balloon balloon;
+    struct zone zone;
     struct termina termina;
 };
 

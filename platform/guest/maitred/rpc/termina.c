@@ -216,6 +216,8 @@ on_prepared(void *arg, int status, const struct vmt_err *err)
 
     if (status == 0 && stateful->why[0])
         vmt_log_error("%s", stateful->why);
+    if (!agent->resize.in_progress)
+        agent->resize.current_size = 0; /* it may have grown: ask again */
     if (status == 0 && stateful->outcome != STATEFUL_FAILED) {
         status = start_programs(agent, &why);
         err = &why;

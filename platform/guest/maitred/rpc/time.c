@@ -202,43 +202,66 @@ zone_code(int r)
 static int
 do_set_zone(void *arg, struct vmt_err *err)
 {
-    const VmTools__SetTimezoneRequest *req = arg;
+    const struct zone_wish *wish = arg;
 
-    if (!req->timezone_name[0])
+    if (!wish->name[0])
         return vmt_err_setx(err, EINVAL, "no name of a time zone");
-    return time_set_zone(req->timezone_name, req->use_bind_mount, err);
+    return time_set_zone(wish->name, wish->bind, err);
 }
+
+static void begin_zone(struct agent *agent);
 
 /* A worker_done_fn. */
 static void
 on_zone_set(void *arg, int status, const struct vmt_err *err)
 {
     struct agent *agent = arg;
-    struct rpc_server_call *call = vmt_take_ptr(&agent->setting_zone);
+    struct rpc_server_call *call = vmt_take_ptr(&agent->zone.call);
 
     if (status < 0)
         rpc_server_call_fail(call, zone_code(status), "%s", vmt_err_text(err));
     else
         rpc_reply_empty(call);
+    if (agent->zone.next.call)
+        begin_zone(agent);
 }
 
-void
-handle_set_timezone(void *ctx, struct rpc_server_call *call,
-                    const ProtobufCMessage *request)
+/* What waits becomes what is done. */
+static void
+begin_zone(struct agent *agent)
 {
-    struct agent *agent = ctx;
-    VmTools__SetTimezoneRequest req = *(const VmTools__SetTimezoneRequest *)request;
+    struct zone *zone = &agent->zone;
     const struct worker_spec spec = {.fn = do_set_zone,
-                                     .fn_arg = &req,
+                                     .fn_arg = &zone->next,
                                      .timeout_ms = ZONE_TIMEOUT_MS,
                                      .on_done = on_zone_set,
                                      .arg = agent};
     struct vmt_err err;
 
-    if (agent->setting_zone)
-        rpc_server_call_fail(call, RPC_ABORTED, "another SetTimezone is under way");
-    else if (worker_start(&agent->procs, &spec, &err) < 0)
-        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err.msg);
-    else
-        agent->setting_zone = call;
+    zone->call = vmt_take_ptr(&zone->next.call);
+    if (worker_start(&agent->procs, &spec, &err) < 0)
+        rpc_server_call_fail(vmt_take_ptr(&zone->call), RPC_RESOURCE_EXHAUSTED, "%s",
+                             err.msg);
+}
+
+/* One at a time; of those that wait the last one counts. */
+void
+handle_set_timezone(void *ctx, struct rpc_server_call *call,
+                    const ProtobufCMessage *request)
+{
+    const VmTools__SetTimezoneRequest *req = (const VmTools__SetTimezoneRequest *)request;
+    struct agent *agent = ctx;
+    struct zone_wish *next = &agent->zone.next;
+
+    if (strlen(req->timezone_name) >= sizeof(next->name)) {
+        rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "not the name of a time zone");
+        return;
+    }
+    if (next->call)
+        rpc_server_call_fail(next->call, RPC_ABORTED,
+                             "a later SetTimezone took its place");
+    *next = (struct zone_wish){.call = call, .bind = req->use_bind_mount};
+    memcpy(next->name, req->timezone_name, strlen(req->timezone_name));
+    if (!agent->zone.call)
+        begin_zone(agent);
 }

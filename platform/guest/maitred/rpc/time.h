@@ -5,7 +5,22 @@
 #include <stdbool.h>
 #include <time.h>
 
+struct rpc_server_call;
 struct vmt_err;
+
+#define ZONE_NAME_MAX 128
+
+struct zone_wish {
+    struct rpc_server_call *call; /* NULL: none */
+    char name[ZONE_NAME_MAX];
+    bool bind;
+};
+
+/* Of the agent: the SetTimezone under way, or NULL, and the one that waits for it. */
+struct zone {
+    struct rpc_server_call *call;
+    struct zone_wish next;
+};
 
 /* Set the wall clock, and the hardware clock too if it may not be right. Returns 0;
  * -EINVAL: no present time; -errno. */
