@@ -340,15 +340,6 @@ static const struct step back[] = {
 };
 
 static void
-remember(struct concierge_vm *vm)
-{
-    struct vmt_err err = {0};
-
-    if (vm_record_save(vm, &err) < 0)
-        vmt_log_warning("vm record not updated: %s vm=%s", err.msg, vm->key);
-}
-
-static void
 free_op(struct snapshot_op *op)
 {
     struct host *host = op->vm->c->config.host;
@@ -397,7 +388,7 @@ end(struct snapshot_op *op)
     answer(op, &snapshot);
     vm->frozen = false;
     free_op(op);
-    remember(vm);
+    snapshot_remember(vm);
 }
 
 static const struct step *
@@ -468,6 +459,11 @@ check(struct concierge_vm *vm, const struct snapshot_id *id, struct vmt_err *err
     if (vm->snapshot_answers)
         return vmt_err_setx(err, EBUSY,
                             "the hypervisor has not answered since the last snapshot");
+    /* What undoes it must neither be forgotten nor meet what a new one does. */
+    if (vm->frozen)
+        return vmt_err_setx(err, EBUSY,
+                            "the VM is being put right after a snapshot that was cut "
+                            "off; try again");
     if (!vm->images)
         return vmt_err_setx(err, ENOTSUP,
                             "a VM with huge pages, firmware, SMBIOS strings or files "
@@ -523,33 +519,6 @@ vm_snapshot_is_going_on(const struct concierge_vm *vm)
     return vm->snapshot != NULL;
 }
 
-static void
-on_late_thaw(void *arg, const struct rpc_status *status,
-             const struct ProtobufCMessage *reply)
-{
-    (void)arg;
-    (void)status;
-    (void)reply;
-}
-
-/* Commands are answered in order: nobody waits for these. */
-static void
-undo(struct concierge_vm *vm, bool thaw_too)
-{
-    struct hypervisor *hv = vm->c->config.hypervisor;
-    VMT_CLEANUP(vmt_freep) char *path = vm_vhost_path(vm);
-    struct vmt_err err = {0};
-
-    if (!vm->hv)
-        return;
-    if (path)
-        (void)hv->ops->vsock_add(vm->hv, path, NULL, NULL);
-    (void)hv->ops->pause(vm->hv, false, NULL, NULL);
-    if (thaw_too && vm_thaw(vm, on_late_thaw, &err) < 0)
-        vmt_log_warning("the guest is not thawed, and will do it itself: %s vm=%s",
-                        err.msg, vm->key);
-}
-
 void
 vm_snapshot_cancel(struct concierge_vm *vm, const char *why)
 {
@@ -564,10 +533,7 @@ vm_snapshot_cancel(struct concierge_vm *vm, const char *why)
     snapshot_copy_cancel(&op->copy);
     snapshot_remove(vm->c, &op->id);
     free_op(op);
-    vm->frozen = false;
-    undo(vm, vm->state == VM_RUNNING);
-    if (vm->state == VM_RUNNING)
-        remember(vm);
+    snapshot_undo(vm);
 }
 
 void
@@ -580,16 +546,4 @@ vm_snapshot_forget(struct concierge_vm *vm)
     ipc_call_fail(vmt_take_ptr(&op->call), IPC_ERROR_FAILED,
                   "vm_concierge is shutting down");
     free_op(op);
-}
-
-void
-vm_snapshot_on_control(struct concierge_vm *vm)
-{
-    if (!vm->frozen || vm->snapshot || vm->state != VM_RUNNING)
-        return;
-    vmt_log_notice("an earlier daemon was making a snapshot: the VM goes on vm=%s",
-                   vm->key);
-    vm->frozen = false;
-    undo(vm, true);
-    remember(vm);
 }

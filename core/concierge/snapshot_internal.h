@@ -83,9 +83,16 @@ int vm_snapshot_start(struct concierge_vm *vm, const struct snapshot_id *id,
 void vm_snapshot_cancel(struct concierge_vm *vm, const char *why);
 /* The daemon ends, and leaves the VM as it is: its heir makes it go on. */
 void vm_snapshot_forget(struct concierge_vm *vm);
+bool vm_snapshot_is_going_on(const struct concierge_vm *vm);
+
+/* --- snapshot_undo.c --- */
 /* The control channel of a VM answers whose daemon died while it made a snapshot. */
 void vm_snapshot_on_control(struct concierge_vm *vm);
-bool vm_snapshot_is_going_on(const struct concierge_vm *vm);
+/* Put back what a snapshot took from vm. It counts as frozen, also to an heir, until its
+ * guest has answered to the thaw. */
+void snapshot_undo(struct concierge_vm *vm);
+/* Save the record of vm, which knows whether it is frozen. */
+void snapshot_remember(struct concierge_vm *vm);
 
 /* --- snapshot_restore.c --- */
 /* A VM in state CREATED that will start from the snapshot, with its disks put back first;

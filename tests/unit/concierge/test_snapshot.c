@@ -300,6 +300,43 @@ an_heir_lets_the_vm_go_on(void **state)
     }
 }
 
+/* A client whose daemon died asks the next one the same at once. */
+static void
+an_heir_makes_no_snapshot_before_the_vm_goes_on(void **state)
+{
+    (void)state;
+    for (unsigned turns = 0; turns < 12; turns++) {
+        struct client_call call, again, later;
+        struct world w;
+        struct guest *g;
+        bool cut_off;
+
+        world_init(&w);
+        g = world_run_vm(&w, "demo");
+        create(&w, "one", &call);
+        for (unsigned i = 0; i < turns; i++)
+            fake_clock_advance(w.clock, 0);
+        world_kill_daemon(&w);
+        world_start_daemon(&w);
+        cut_off = count(&w) == 0;
+        create(&w, "two", &again);
+        world_run(&w, 15000);
+        expect_goes_on(&w);
+        assert_int_equal(outcome(&again) != NULL, cut_off);
+        if (cut_off)
+            assert_non_null(strstr(outcome(&again), "being put right"));
+        create(&w, "three", &later);
+        world_run(&w, 5000);
+        assert_null(outcome(&later));
+        expect_goes_on(&w);
+        client_call_done(&call);
+        client_call_done(&again);
+        client_call_done(&later);
+        stop(&w, g);
+        world_done(&w);
+    }
+}
+
 static void
 an_owner_has_only_so_many(void **state)
 {
@@ -494,6 +531,7 @@ main(void)
         cmocka_unit_test(a_snapshot_that_is_not_taken_fails_the_start),
         cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
+        cmocka_unit_test(an_heir_makes_no_snapshot_before_the_vm_goes_on),
         cmocka_unit_test(an_owner_has_only_so_many),
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
