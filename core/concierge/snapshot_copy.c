@@ -77,7 +77,11 @@ on_tick(void *arg)
 static void
 finish(struct snapshot_copy *copy, const char *failure)
 {
+    struct host *host = copy->vm->c->config.host;
+    char path[SNAPSHOT_PATH_MAX];
+
     disarm(copy);
+    host->state->remove(host, snapshot_file(copy->id, PROGRESS_FILE, path));
     copy->done(copy->arg, failure);
 }
 

@@ -87,7 +87,6 @@ snapshot_keep(struct concierge_vm *vm, const struct snapshot_id *id, int state_f
     if (r == 0)
         r = host->state->open(host, path, &fd, &record.state_bytes, err);
     host->files->close(host, fd);
-    host->state->remove(host, snapshot_file(id, "progress", path));
     if (r == 0)
         r = host->state->each(host, id->dir, add_file, &snapshot->bytes, err);
     if (r < 0)

@@ -216,6 +216,38 @@ a_restored_vm_gets_its_identity_before_it_thaws(void **state)
     world_done(&w);
 }
 
+static void
+what_the_copying_of_disks_told_is_not_kept(void **state)
+{
+    struct client_call call;
+    char path[256];
+    struct world w;
+    struct guest *g;
+    const char *first;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    stop(&w, g);
+    first = fake_states_path(w.host, 0);
+    (void)snprintf(path, sizeof(path), "%.*s/progress",
+                   (int)(strrchr(first, '/') - first), first);
+    assert_int_equal(w.host->state->save(w.host, path, "progress", 8, NULL), 0);
+    assert_int_equal(fake_states_count(w.host), 3);
+    fake_host_add_image(w.host, "/images/file");
+    restore(&w, "one", &call);
+    world_run(&w, 500);
+    assert_int_equal(fake_states_count(w.host), 2); /* a state and a record */
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_KILLED, NULL);
+    world_run(&w, 1000);
+    client_call_done(&call);
+    world_done(&w);
+}
+
 /* The state is of no use: there is nothing to boot instead. */
 static void
 a_snapshot_that_is_not_taken_fails_the_start(void **state)
@@ -528,6 +560,7 @@ main(void)
         cmocka_unit_test(a_snapshot_freezes_saves_and_thaws),
         cmocka_unit_test(whatever_fails_the_vm_goes_on),
         cmocka_unit_test(a_restored_vm_gets_its_identity_before_it_thaws),
+        cmocka_unit_test(what_the_copying_of_disks_told_is_not_kept),
         cmocka_unit_test(a_snapshot_that_is_not_taken_fails_the_start),
         cmocka_unit_test(a_stop_or_a_death_in_the_middle_leaves_nothing),
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
