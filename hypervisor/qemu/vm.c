@@ -70,15 +70,38 @@ qemu_vm_control(struct hypervisor_vm *vm)
         vm->events->on_control(vm->arg);
 }
 
+/* Half a guest is none: the daemon that copied its memory died on the way. Going on
+ * would run a guest without a vsock device, which nobody would hear of. */
+static void
+vm_on_heir_status(void *arg, const struct qmp_answer *answer)
+{
+    static const char words[] = "its state was not loaded yet when our predecessor ended";
+    struct hypervisor_vm *vm = arg;
+    const char *status = json_string_value(json_object_get(answer->data, "status"));
+
+    vm->busy++;
+    if (status && strcmp(status, "inmigrate") == 0) {
+        vm->facts.unrestored = true;
+        qemu_tail_add(&vm->tail, words);
+        if (vm->child)
+            (void)vm->hv->spawn->ops->kill(vm->child, SIGKILL);
+    } else if (answer->result != -ENOTCONN) {
+        qemu_vm_control(vm);
+    }
+    vm_leave(vm);
+}
+
 static void
 vm_on_ready(void *arg)
 {
     struct hypervisor_vm *vm = arg;
+    const struct qmp_request look = {
+        .command = "query-status", .fd = -1, .answer = vm_on_heir_status, .arg = vm};
 
     vm->busy++;
     if (vm->state)
         qemu_state_restore(vm);
-    else
+    else if (!vm->adopted || qmp_request(vm->qmp, &look) < 0)
         qemu_vm_control(vm);
     vm_leave(vm);
 }
@@ -333,6 +356,7 @@ qemu_vm_adopt(struct hypervisor *hv, const char *run_dir, const struct spawn_id 
     if (r < 0)
         return r; /* the process is gone, and vm_release removes what it left */
     vm->id = *id;
+    vm->adopted = true;
     /* Without its control channel the process can still be watched and killed. */
     if (vm_connect(vm, &why) < 0)
         vmt_log_debug("QEMU of an earlier life has no control channel: %s pid=%d",

@@ -27,6 +27,7 @@ struct hypervisor_vm {
     struct qemu_exit_facts facts;
     struct vmt_list jobs;     /* struct qemu_job, owned: calls under way */
     struct qemu_state *state; /* owned; a save or restore under way, or NULL */
+    bool adopted;             /* an earlier daemon started it */
     bool freed;               /* by the owner: no callback any more */
     unsigned busy; /* our callbacks on the stack; the last one releases a freed vm */
 };
