@@ -24,13 +24,23 @@ MIB = 1 << 20
 kills.WORDS["sync"] = ("sync", "/proc/self/fd/")
 
 # row: {victim: what becomes of the work}. "done": it is done all the same; "failed": it is told to
-# have failed, and leaves nothing.
+# have failed, and leaves nothing; "lost": so it is, and the VM is gone.
 EXPECTED = {
     "export": {"vm_concierge": "done", "vm_disk": "failed"},
     "import": {"vm_concierge": "done", "vm_disk": "failed"},
     "resize": {"vm_concierge": "done", "vm_disk": "failed"},
     "live_resize": {"vm_vsock worker": "done", "vm_concierge": "done", "vm_vsock keeper": "done",
-                    "QEMU": "failed"},
+                    "QEMU": "lost"},
+    # The VM stands still and its disks are copied; its memory is written; it goes on already.
+    "snapshot_disks": {"vm_concierge": "failed", "vm_disk": "failed", "vm_vsock worker": "done",
+                       "vm_vsock keeper": "lost", "QEMU": "lost"},
+    "snapshot_memory": {"vm_concierge": "failed", "vm_vsock worker": "done",
+                        "vm_vsock keeper": "lost", "QEMU": "lost"},
+    "snapshot_sync": {"vm_concierge": "failed", "sync": "failed", "QEMU": "lost"},
+    # Its disks become what they were; its hypervisor reads the memory.
+    "restore_disks": {"vm_concierge": "done", "vm_disk": "lost"},
+    "restore_memory": {"vm_concierge": "lost", "vm_vsock worker": "done",
+                       "vm_vsock keeper": "lost", "QEMU": "lost"},
 }
 
 
@@ -138,7 +148,6 @@ class KillWork(kills.KillCase):
             self.assertTrue(entry.with_suffix(".record").exists(), entry)
         for entry in state.glob("snapshots/*/*"):
             self.assertTrue((entry / "record").exists(), entry)
-            self.assertEqual(list(entry.glob("progress*")), [], entry)
 
     # --- disk operations on a disk that no VM has ---
 
@@ -235,7 +244,7 @@ class KillWork(kills.KillCase):
         harness.eventually("the operation is on record", lambda: list(
             (self.world.runtime / "vms").glob("disk-*.record")))
         self.kill(victim)
-        if victim == "QEMU":
+        if expected == "lost":
             self.ended(client, expected)
             self.ends()
             row = self.disks()["data"]
@@ -247,6 +256,140 @@ class KillWork(kills.KillCase):
         self.assertEqual(self.disks()["data"]["size_bytes"], size)
         seen = int(self.world.guest(self.name, "df -B1 --output=size /mnt/d | tail -n1"))
         self.assertGreater(seen, size * 4 // 5)
+
+    # --- snapshots ---
+
+    def snapshots(self):
+        return [s["name"] for s in json.loads(self.world.vmc("snapshot", "list", "--json").stdout)]
+
+    def start_with_disk(self):
+        path = self.world.root / "disk.img"
+        path.write_bytes(os.urandom(4 * MIB))
+        self.world.start(self.name, "--disk", str(path))
+        self.world.guest(self.name, "mount -t tmpfs t /mnt && echo kept > /mnt/file")
+
+    def settle(self):
+        """A VM that can live does, and can be frozen and thawed again. Returns whether it does."""
+        def known():
+            if self.name not in self.listed():
+                return "gone"
+            told = self.world.vmc("info", "--json", self.name, check=None)
+            return told.returncode == 0 and json.loads(told.stdout)["state"] == "running" and \
+                self.answers() and "running"
+        return harness.eventually("the VM runs or is gone", known) == "running"
+
+    def row_snapshot(self, row, cells):
+        """The VM lives through most of them, so it is started only where there is none."""
+        for victim, expected in cells.items():
+            with self.cell(row, victim, expected):
+                if self.name not in self.listed():
+                    self.start_with_disk()
+                self.assertEqual(self.snapshots(), [])
+                client, *held = getattr(self, "into_" + row)()
+                self.kill(victim)
+                self.disks()  # somebody serves
+                let_go(*held)
+                self.ended(client, expected)
+                lives = self.settle()
+                self.assertEqual(lives, expected != "lost")
+                self.assertEqual(self.snapshots(), ["one"] if expected == "done" else [])
+                if lives:
+                    self.assertEqual(self.world.guest(self.name, "cat /mnt/file"), "kept")
+                    if expected != "done":
+                        self.world.vmc("snapshot", "create", self.name, "one")
+                if expected == "done" or lives:
+                    self.world.vmc("snapshot", "delete", self.name, "one")
+        self.world.vmc("stop", "--all")
+
+    def into_snapshot_disks(self):
+        self.gate.shut("vm_disk")
+        client = self.client("snapshot", "create", self.name, "one")
+        return client, self.gate.wait("vm_disk")
+
+    def into_snapshot_memory(self):
+        client, worker = self.into_snapshot_disks()
+        qemu = self.the("QEMU")
+        os.kill(qemu, signal.SIGSTOP)
+        let_go(worker)
+        harness.eventually("the disks are copied", lambda: not self.pids("vm_disk"))
+        return client, qemu
+
+    def into_snapshot_sync(self):
+        self.gate.shut("sync")
+        client = self.client("snapshot", "create", self.name, "one")
+        return client, self.gate.wait("sync")
+
+    def row_snapshot_disks(self, cells):
+        self.row_snapshot("snapshot_disks", cells)
+
+    def row_snapshot_memory(self, cells):
+        self.row_snapshot("snapshot_memory", cells)
+
+    def row_snapshot_sync(self, cells):
+        self.row_snapshot("snapshot_sync", cells)
+
+    # --- starts from a snapshot ---
+
+    def snapshot_files(self):
+        return (self.world.root / "state" / "vm_tools").glob("snapshots/*/*/*")
+
+    def daemon_log(self):
+        return (self.world.root / "state" / "vm_tools" / "concierge.log").read_text()
+
+    def row_restore(self, row, cells):
+        self.start_with_disk()
+        disk = (self.world.root / "disk.img").read_bytes()
+        self.world.vmc("snapshot", "create", self.name, "one")
+        self.world.guest(self.name, "printf after > /dev/vdb && sync")
+        self.world.vmc("stop", self.name)
+        for victim, expected in cells.items():
+            with self.cell(row, victim, expected):
+                client, held = getattr(self, "into_" + row)()
+                self.kill(victim)
+                self.assertEqual(self.snapshots(), ["one"])
+                let_go(held)
+                lives = self.settle()
+                self.ended(client, expected)
+                self.assertEqual(lives, expected == "done")
+                if (row, victim) == ("restore_memory", "vm_concierge"):
+                    self.assertIn("was not loaded yet", self.daemon_log())
+                if lives:
+                    self.assertEqual(self.world.guest(self.name, "cat /mnt/file"), "kept")
+                    self.world.vmc("stop", self.name)
+                self.no_trace()
+                self.world.vmc("snapshot", "restore", self.name, "one")
+                self.assertEqual(self.world.guest(self.name, "cat /mnt/file"), "kept")
+                self.world.vmc("stop", self.name)
+                self.assertEqual((self.world.root / "disk.img").read_bytes(), disk)
+                self.assertEqual(sorted(p.name for p in self.snapshot_files()),
+                                 [".lock", "disk1.img", "record", "state"])
+        self.world.vmc("snapshot", "delete", self.name, "one")
+
+    def into_restore_disks(self):
+        self.gate.shut("vm_disk")
+        client = self.client("snapshot", "restore", self.name, "one")
+        return client, self.gate.wait("vm_disk")
+
+    def stop_hypervisor(self):
+        """Of the one VM that there is, as early as it is on record."""
+        def of_record():
+            record = self.record()
+            return record and record.hypervisor.pid
+        end = time.monotonic() + harness.PATIENCE
+        while not (pid := of_record()):
+            self.assertLess(time.monotonic(), end)
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def into_restore_memory(self):
+        client = self.client("snapshot", "restore", self.name, "one")
+        return client, self.stop_hypervisor()
+
+    def row_restore_disks(self, cells):
+        self.row_restore("restore_disks", cells)
+
+    def row_restore_memory(self, cells):
+        self.row_restore("restore_memory", cells)
 
     # --- the rows ---
 
