@@ -5,6 +5,10 @@
 /* gRPC's own default for a received message. */
 #define VMT_RPC_MESSAGE_MAX (4u * 1024 * 1024)
 
+/* The newest of a VM's console that one answer holds: spec of GetVmLogs. It fits in a
+ * message of a system bus, 32 MiB: dbus-daemon(1), max_message_size. */
+#define VMT_VM_LOGS_MAX (30u * 1024 * 1024)
+
 /* Bytes that a stream may queue for a slow reader before its source is paused; 256 KiB
  * hides a scheduling delay of milliseconds at full speed and bounds what a hostile peer
  * can hold. */

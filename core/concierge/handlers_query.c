@@ -9,15 +9,13 @@
 #include "core/adapter/host.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
 #include "core/concierge/end_message_internal.h"
 #include "core/concierge/handlers_internal.h"
 #include "core/ipc/ipc.h"
 #include "vmt_life.pb-c.h"
-
-/* Escaping makes at most four bytes of one, and the answer has to fit in a message. */
-#define LOG_BYTES_MAX (VMT_RPC_MESSAGE_MAX - 65536)
 
 /* Once its hypervisor is gone a VM is over, though its companion still has to follow. */
 static bool
@@ -144,7 +142,7 @@ concierge_handle_get_vm_logs(void *ctx, struct ipc_call *call,
     vm_tools__concierge__get_vm_logs_response__init(&response);
     if (r == 0) {
         path = console_path(c, &id);
-        r = path ? host->logs->tail(host, path, LOG_BYTES_MAX, &data, &len, &err)
+        r = path ? host->logs->tail(host, path, VMT_VM_LOGS_MAX, &data, &len, &err)
                  : vmt_err_set(&err, ENOMEM, "read the console log");
     }
     if (r == -ENOENT)
@@ -158,7 +156,7 @@ concierge_handle_get_vm_logs(void *ctx, struct ipc_call *call,
         ipc_call_fail(call, IPC_ERROR_NO_MEMORY, "out of memory");
         return;
     }
-    response.log = newest(text, LOG_BYTES_MAX);
+    response.log = newest(text, VMT_VM_LOGS_MAX);
     ipc_call_reply(call, &response.base, NULL, 0);
 }
 

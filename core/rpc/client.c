@@ -238,6 +238,8 @@ rpc_client_start(struct rpc_client *client, const struct rpc_client_request *req
     if (!call)
         return vmt_err_set(err, ENOMEM, "call %s", request->path);
     rpc_call_init(&call->base, &rpc_client_call_ops, &client->base);
+    if (request->reply_max)
+        call->base.in.max = request->reply_max;
     call->client = client;
     call->handler = request->handler;
     call->arg = request->arg;

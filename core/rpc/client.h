@@ -98,6 +98,7 @@ struct rpc_client_request {
      * those after rpc_client_compress(call, false). A server that does not know it
      * answers UNIMPLEMENTED. Replies may be compressed in any case. */
     enum rpc_encoding encoding;
+    uint32_t reply_max; /* in place of the client's message_max; 0: that one */
 };
 
 /* Calls that are not over. */

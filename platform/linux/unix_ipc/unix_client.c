@@ -283,6 +283,7 @@ unix_client_start(struct unix_client *client, const struct unix_client_request *
     struct rpc_client_request rpc = {
         .reply = request->reply ? request->reply : &vm_tools__empty_message__descriptor,
         .timeout_ms = request->timeout_ms,
+        .reply_max = request->reply_max,
         .handler = &call_handler,
         .fds = request->fds,
         .nfds = request->nfds};

@@ -43,6 +43,7 @@ struct unix_client_request {
     const int *fds;                                 /* duplicated; NULL if none */
     size_t nfds;
     uint32_t timeout_ms; /* 0: no deadline */
+    uint32_t reply_max;  /* bytes of the answer; 0: VMT_RPC_MESSAGE_MAX */
     unix_client_done_fn *on_done;
     void *arg; /* borrowed until on_done or cancel */
 };

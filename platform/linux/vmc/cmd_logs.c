@@ -9,6 +9,7 @@
 #include "concierge_service.pb-c.h"
 
 #include "core/base/cleanup.h"
+#include "core/base/limits.h"
 #include "platform/linux/vmc/log_follow.h"
 #include "platform/linux/vmc/vmc.h"
 #include "platform/linux/vsh/concierge_client.h"
@@ -32,6 +33,7 @@ logs_get(struct vmc *vmc, const char *name, char **ret_log, struct vmt_err *err)
         .request = &request.base,
         .reply = &vm_tools__concierge__get_vm_logs_response__descriptor,
         .timeout_ms = LOGS_TIMEOUT_MS,
+        .reply_max = VMT_VM_LOGS_MAX + 1024, /* and what is around it */
     };
     struct ProtobufCMessage *reply = NULL;
     char safe[128];

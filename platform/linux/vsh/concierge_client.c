@@ -187,6 +187,7 @@ concierge_client_call(struct concierge_client *client, const struct concierge_ca
         .fds = call->fds,
         .nfds = call->nfds,
         .timeout_ms = call->timeout_ms,
+        .reply_max = call->reply_max,
         .on_done = client_on_done,
         .arg = client,
     };

@@ -29,6 +29,7 @@ struct concierge_call {
     const int *fds;
     size_t nfds;
     uint32_t timeout_ms;
+    uint32_t reply_max; /* bytes of the answer; 0: VMT_RPC_MESSAGE_MAX */
 };
 
 /* Call and run the loop until the answer is there. *ret_reply is owned by the caller

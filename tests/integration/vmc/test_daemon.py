@@ -14,6 +14,7 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("VMT_BIN", "build/ci/bin")).absolute()
 DEADLINE = 120  # seconds; generous, the machine may be loaded
+OWNER = f"uid:{os.getuid()}".encode().hex()
 
 
 def eventually(what, check):
@@ -118,6 +119,17 @@ class Vmc(unittest.TestCase):
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.vmc("stop", "nobody")
         self.vmc("stop", "--all")
+
+    def test_logs_are_whole_though_larger_than_a_message(self):
+        self.vmc("logs", "demo", code=3)  # makes the folders
+        [console] = self.root.glob("STATE_HOME/vm_tools/console")
+        log = console / f"{OWNER}-ZGVtbw.log"
+        parts = [f"{n} ".encode() + b"x" * (1 << 20) + b"\n" for n in (5, 4, 3, 2, 1, 0)]
+        for n, part in zip((5, 4, 3, 2, 1), parts):
+            log.with_name(f"{log.name}.{n}").write_bytes(part)
+        log.write_bytes(parts[-1])
+        got = self.vmc("logs", "demo").stdout
+        self.assertEqual(got, b"".join(parts).decode())
 
     def test_a_daemon_that_is_not_there(self):
         alone = self.root / "bin"

@@ -157,6 +157,7 @@ pair_start_request(struct pair *pair, struct pair_call *call,
     call->initial[0] = call->trailing[0] = '\0';
     request->metadata = pair->metadata;
     request->encoding = pair->encoding;
+    request->reply_max = pair->reply_max;
     request->reply = &vmt__rpctest__reply__descriptor;
     request->server_streams =
         strstr(request->path, "Count") || strstr(request->path, "Chat");

@@ -15,6 +15,7 @@ struct pair {
     struct rpctest test;
     const struct rpc_metadata *metadata; /* sent with the calls that start; may be NULL */
     enum rpc_encoding encoding;          /* likewise */
+    uint32_t reply_max;                  /* likewise */
     size_t closed;                       /* times that on_closed ran */
     char reason[200];
 };

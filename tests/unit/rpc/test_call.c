@@ -259,6 +259,32 @@ messages_are_bounded_both_ways(void **state)
     }
 }
 
+/* For one call: the others keep the client's. */
+static void
+a_call_may_have_a_bound_of_its_own(void **state)
+{
+    const struct rpc_client_config config = {.message_max = 1000};
+    static uint8_t data[5000];
+    VMT_CLEANUP(pair_done) struct pair pair;
+    Vmt__Rpctest__Request request = rpctest_request();
+    struct pair_call call = {0};
+
+    (void)state;
+    pair_init_both(&pair, NULL, &config);
+    request.data.data = data;
+    request.data.len = 4000 - 3; /* and a tag, and a length of 2 bytes */
+    pair.reply_max = 4000;
+    pair_run(&pair, &call, RPCTEST_PATH("Echo"), &request);
+    assert_int_equal(call.status.code, RPC_OK);
+    request.data.len++;
+    pair_run(&pair, &call, RPCTEST_PATH("Echo"), &request);
+    assert_int_equal(call.status.code, RPC_RESOURCE_EXHAUSTED);
+    request.data.len = 2000;
+    pair.reply_max = 0;
+    pair_run(&pair, &call, RPCTEST_PATH("Echo"), &request);
+    assert_int_equal(call.status.code, RPC_RESOURCE_EXHAUSTED);
+}
+
 int
 main(void)
 {
@@ -273,6 +299,7 @@ main(void)
         cmocka_unit_test(a_cancel_reaches_the_handler_and_nobody_else),
         cmocka_unit_test(a_handler_without_cancel_callback_finishes_into_the_void),
         cmocka_unit_test(a_method_that_does_not_stream_sends_one_message),
+        cmocka_unit_test(a_call_may_have_a_bound_of_its_own),
         cmocka_unit_test(messages_are_bounded_both_ways),
         cmocka_unit_test(a_broken_connection_answers_every_call_once),
     };
