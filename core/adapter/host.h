@@ -51,6 +51,11 @@ struct host_file_ops {
      * ourselves. Returns 0 and a descriptor, or -EINVAL, -EACCES, -ELOOP, -errno. */
     int (*image_open)(struct host *host, const char *path, bool writable, uint32_t uid,
                       int *ret_fd, struct vmt_err *err);
+    /* Open the folder of an image of a caller, by the same rules: beneath the descriptor
+     * it stays the one that was looked at, whatever becomes of the path. Returns 0 or as
+     * image_open. */
+    int (*image_folder)(struct host *host, const char *path, uint32_t uid, int *ret_fd,
+                        struct vmt_err *err);
     /* May a descriptor that a caller sent serve as an image? A pipe or socket would block
      * the hypervisor. Returns 0 and whether it is open for writing, or -EINVAL. */
     int (*image_check)(struct host *host, int fd, bool *ret_writable,

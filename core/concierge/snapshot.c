@@ -190,8 +190,11 @@ static int
 copy_disks(struct snapshot_op *op, struct vmt_err *err)
 {
     arm(op, 0);
-    op->copy =
-        (struct snapshot_copy){.vm = op->vm, .id = &op->id, .done = on_copied, .arg = op};
+    op->copy = (struct snapshot_copy){.vm = op->vm,
+                                      .id = &op->id,
+                                      .uid = ipc_call_caller(op->call)->uid,
+                                      .done = on_copied,
+                                      .arg = op};
     snapshot_tell(op->vm->c, &op->id, "disks", 0, 0);
     return snapshot_copy_start(&op->copy, err);
 }

@@ -20,6 +20,8 @@
 #define TICK_MS 500u
 #define PROGRESS_FILE "progress"
 #define DATA_FD 3
+#define FOLDER_FD 4
+#define FDS_MAX 2
 
 static void on_tick(void *arg);
 static void copy_next(struct snapshot_copy *copy);
@@ -106,21 +108,21 @@ on_exit(void *arg, const struct spawn_exit *how)
 }
 
 static void
-fill_argv(struct snapshot_copy *copy, const struct vm_image *image, const char *place,
-          const char *progress, struct vmt_argv *argv)
+fill_argv(struct snapshot_copy *copy, const struct vm_image *image, const char *path,
+          const char *place, const char *progress, struct vmt_argv *argv)
 {
     const char *format = image->qcow2 ? "qcow2" : "raw";
 
     vmt_argv_add(argv, copy->vm->c->config.vm_disk);
     if (copy->back) {
         vmt_argv_add(argv, "import");
-        vmt_argv_addf(argv, "--image=%s", image->path);
+        vmt_argv_addf(argv, "--image=%s", path);
         vmt_argv_addf(argv, "--source=%s", format);
         vmt_argv_addf(argv, "--data-fd=%d", DATA_FD);
         vmt_argv_add(argv, "--keep-attributes");
     } else {
         vmt_argv_add(argv, "convert");
-        vmt_argv_addf(argv, "--image=%s", image->path);
+        vmt_argv_addf(argv, "--image=%s", path);
         vmt_argv_addf(argv, "--output=%s", place);
         vmt_argv_addf(argv, "--output-format=%s", format);
         vmt_argv_add(argv, "--force"); /* the VM stands still */
@@ -130,19 +132,62 @@ fill_argv(struct snapshot_copy *copy, const struct vm_image *image, const char *
     vmt_argv_add(argv, "--priority=normal");
 }
 
+/* By which path the worker finds a disk. It has our rights, and anywhere but in the
+ * owner's folder others may put a link in the place of a folder: there it gets the folder
+ * itself. *ret_path is malloc'ed; *ret_folder is -1 where none is needed. */
+static int
+find_disk(struct snapshot_copy *copy, const struct vm_image *image, char **ret_path,
+          int *ret_folder, struct vmt_err *err)
+{
+    struct host *host = copy->vm->c->config.host;
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv path = {0};
+    const char *file;
+    int r = 0;
+
+    if (host->disks->is_inside(host, copy->vm->id.owner, image->path, &file)) {
+        vmt_argv_add(&path, image->path);
+    } else {
+        r = host->files->image_folder(host, image->path, copy->uid, ret_folder, err);
+        vmt_argv_addf(&path, "/proc/self/fd/%d/./%s", FOLDER_FD,
+                      strrchr(image->path, '/') + 1);
+    }
+    if (r == 0)
+        r = vmt_argv_finish(&path, err);
+    if (r < 0)
+        return r;
+    *ret_path = strdup(path.v[0]);
+    return *ret_path ? 0 : vmt_err_set(err, ENOMEM, "copy the disks");
+}
+
+static int
+spawn_worker(struct snapshot_copy *copy, const struct vmt_argv *argv, int data,
+             int folder, struct vmt_err *err)
+{
+    struct spawn *spawn = copy->vm->c->config.spawn;
+    struct spawn_fd fds[FDS_MAX] = {{data, DATA_FD}};
+    struct spawn_spec spec = {.argv = (const char *const *)argv->v,
+                              .fds = fds,
+                              .nfds = data >= 0,
+                              .new_session = true,
+                              .on_exit = on_exit,
+                              .arg = copy};
+
+    if (folder >= 0)
+        fds[spec.nfds++] = (struct spawn_fd){folder, FOLDER_FD};
+    return spawn->ops->start(spawn, &spec, &copy->worker, err);
+}
+
 static int
 start_worker(struct snapshot_copy *copy, struct vmt_err *err)
 {
     struct host *host = copy->vm->c->config.host;
-    struct spawn *spawn = copy->vm->c->config.spawn;
     const struct vm_image *image = &copy->vm->images->v[copy->next];
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
     VMT_CLEANUP(vmt_freep) char *place = NULL;
     VMT_CLEANUP(vmt_freep) char *progress = NULL;
-    struct spawn_fd fd = {-1, DATA_FD};
-    struct spawn_spec spec = {
-        .fds = &fd, .new_session = true, .on_exit = on_exit, .arg = copy};
+    VMT_CLEANUP(vmt_freep) char *disk = NULL;
     char path[SNAPSHOT_PATH_MAX], file[24];
+    int data = -1, folder = -1;
     uint64_t bytes;
     int r;
 
@@ -150,20 +195,20 @@ start_worker(struct snapshot_copy *copy, struct vmt_err *err)
     (void)snapshot_file(copy->id, file, path);
     r = host->state->place(host, path, &place, err);
     if (r == 0 && copy->back)
-        r = host->state->open(host, path, &fd.from, &bytes, err);
+        r = host->state->open(host, path, &data, &bytes, err);
+    if (r == 0)
+        r = find_disk(copy, image, &disk, &folder, err);
     if (r == 0)
         r = host->state->place(host, snapshot_file(copy->id, PROGRESS_FILE, path),
                                &progress, err);
     if (r == 0) {
-        fill_argv(copy, image, place, progress, &argv);
+        fill_argv(copy, image, disk, place, progress, &argv);
         r = vmt_argv_finish(&argv, err);
     }
-    if (r == 0) {
-        spec.argv = (const char *const *)argv.v;
-        spec.nfds = copy->back;
-        r = spawn->ops->start(spawn, &spec, &copy->worker, err);
-    }
-    host->files->close(host, fd.from);
+    if (r == 0)
+        r = spawn_worker(copy, &argv, data, folder, err);
+    host->files->close(host, data);
+    host->files->close(host, folder);
     return r;
 }
 

@@ -63,7 +63,8 @@ void snapshot_tell(struct concierge *c, const struct snapshot_id *id, const char
 struct snapshot_copy {
     struct concierge_vm *vm; /* borrowed */
     const struct snapshot_id *id;
-    bool back; /* from the snapshot to the disks, else to the snapshot */
+    uint32_t uid; /* whose rights count for disks that are not in the owner's folder */
+    bool back;    /* from the snapshot to the disks, else to the snapshot */
     void (*done)(void *arg, const char *failure); /* runs once, from the loop */
     void *arg;
     size_t next; /* image */

@@ -192,15 +192,20 @@ on_copied(void *arg, const char *failure)
 }
 
 static int
-begin(struct concierge_vm *vm, const struct snapshot_id *id, struct vmt_err *err)
+begin(struct concierge_vm *vm, const struct snapshot_id *id, uint32_t uid,
+      struct vmt_err *err)
 {
     vm->restore = calloc(1, sizeof(*vm->restore));
     vm->warm = calloc(1, sizeof(*vm->warm));
     if (!vm->restore || !vm->warm)
         return vmt_err_set(err, ENOMEM, "restore a snapshot");
     vm->restore->id = *id;
-    vm->restore->copy = (struct snapshot_copy){
-        .vm = vm, .id = &vm->restore->id, .back = true, .done = on_copied, .arg = vm};
+    vm->restore->copy = (struct snapshot_copy){.vm = vm,
+                                               .id = &vm->restore->id,
+                                               .uid = uid,
+                                               .back = true,
+                                               .done = on_copied,
+                                               .arg = vm};
     vm->warm->state = WARM_RESTORING;
     vm->start_mode = "snapshot";
     return snapshot_copy_start(&vm->restore->copy, err);
@@ -241,7 +246,7 @@ snapshot_restore(struct concierge *c, const struct snapshot_id *id, struct ipc_c
         r = make_vm(c, record, ipc_call_caller(call)->uid, &vm, err);
     vmt__snapshot_record__free_unpacked(record, NULL);
     if (r == 0)
-        r = begin(vm, id, err);
+        r = begin(vm, id, ipc_call_caller(call)->uid, err);
     if (r < 0 || !vm)
         return r;
     vm->start_call = call;

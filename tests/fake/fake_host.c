@@ -232,6 +232,13 @@ fake_image_open(struct host *host, const char *path, bool writable, uint32_t uid
 }
 
 static int
+fake_image_folder(struct host *host, const char *path, uint32_t uid, int *ret_fd,
+                  struct vmt_err *err)
+{
+    return fake_image_open(host, path, false, uid, ret_fd, err);
+}
+
+static int
 fake_image_check(struct host *host, int fd, bool *ret_writable, struct vmt_err *err)
 {
     int r = may_fail(host, "look at image", err);
@@ -451,6 +458,7 @@ static const struct host_fact_ops facts = {.cpus = fake_cpus,
                                            .vulnerability = fake_vulnerability,
                                            .dns = fake_dns};
 static const struct host_file_ops files = {.image_open = fake_image_open,
+                                           .image_folder = fake_image_folder,
                                            .image_check = fake_image_check,
                                            .image_reopen = fake_image_reopen,
                                            .image_place = fake_image_place,

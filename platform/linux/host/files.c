@@ -42,6 +42,15 @@ check_kind(const struct stat *st, const char *what, struct vmt_err *err)
 }
 
 /* Looked at before it is opened: opening a device or a pipe has effects. */
+/* Files of others are not lent to a caller who is neither root nor ourselves. */
+static int
+check_owner(const struct stat *st, uint32_t uid, const char *path, struct vmt_err *err)
+{
+    if (uid != 0 && uid != geteuid() && st->st_uid != uid)
+        return vmt_err_setx(err, EACCES, "image %s is not a file of yours", path);
+    return 0;
+}
+
 static int
 files_image_open(struct host *host, const char *path, bool writable, uint32_t uid,
                  int *ret_fd, struct vmt_err *err)
@@ -59,16 +68,43 @@ files_image_open(struct host *host, const char *path, bool writable, uint32_t ui
     if (place < 0 || linux_host_look(place, &st) < 0)
         return vmt_err_set(err, errno, "open image %s", path);
     r = check_kind(&st, path, err);
+    if (r == 0)
+        r = check_owner(&st, uid, path, err);
     if (r < 0)
         return r;
-    if (uid != 0 && uid != geteuid() && st.st_uid != uid)
-        return vmt_err_setx(err, EACCES, "image %s is not a file of yours", path);
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", place);
     fd = open(link, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     if (fd < 0)
         return vmt_err_set(err, errno, "open image %s", path);
     *ret_fd = vmt_take_fd(&fd);
     return 0;
+}
+
+static int
+files_image_folder(struct host *host, const char *path, uint32_t uid, int *ret_fd,
+                   struct vmt_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    VMT_CLEANUP(vmt_freep) char *dir = NULL;
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    struct stat st;
+    int r;
+
+    (void)host;
+    if (path[0] != '/' || !slash[1])
+        return vmt_err_setx(err, EINVAL, "image \"%s\" is no absolute path", path);
+    dir = strndup(path, (size_t)(slash - path) + 1);
+    if (!dir)
+        return vmt_err_set(err, ENOMEM, "open the folder of image %s", path);
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstatat(fd, slash + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return vmt_err_set(err, errno, "open the folder of image %s", path);
+    r = check_kind(&st, path, err);
+    if (r == 0)
+        r = check_owner(&st, uid, path, err);
+    if (r == 0)
+        *ret_fd = vmt_take_fd(&fd);
+    return r;
 }
 
 static int
@@ -281,6 +317,7 @@ files_dir_users(struct host *host, const char *path, const char *mark,
 
 const struct host_file_ops linux_host_files = {
     .image_open = files_image_open,
+    .image_folder = files_image_folder,
     .image_check = files_image_check,
     .image_reopen = files_image_reopen,
     .image_place = files_image_place,

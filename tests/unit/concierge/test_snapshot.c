@@ -499,6 +499,57 @@ a_restore_asks_whether_the_processor_is_safe(void **state)
     world_done(&w);
 }
 
+/* A worker has the daemon's rights: a path of a caller's would lead it wherever the
+ * caller puts a link meanwhile. */
+static void
+the_disks_of_a_caller_are_copied_by_their_open_folder(void **state)
+{
+    VmTools__Concierge__DiskImage disk, *disks[] = {&disk};
+    struct rpc_status status;
+    struct start_args args;
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+    int answers;
+
+    (void)state;
+    world_init(&w);
+    fake_host_add_image(w.host, "/images/file");
+    vm_tools__concierge__disk_image__init(&disk);
+    disk.path = (char *)(uintptr_t) "/images/file";
+    disk.writable = true;
+    start_args_init(&args, "demo");
+    args.request.disks = disks;
+    args.request.n_disks = 1;
+    client_start(&w, &args, &call);
+    world_run(&w, 100);
+    g = guest_new(&w, fake_process_start(fake_hypervisor_find(w.hv, "demo"))->cid);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_null(outcome(&call));
+    client_call_done(&call);
+    assert_non_null(
+        strstr(workers_last(&w)->args, "convert --image=/proc/self/fd/4/./file "));
+    stop(&w, g);
+    restore(&w, "one", &call);
+    world_run(&w, 500);
+    assert_non_null(
+        strstr(workers_last(&w)->args, "import --image=/proc/self/fd/4/./file "));
+    g = guest_new(&w, fake_process_start(fake_hypervisor_find(w.hv, "demo"))->cid);
+    guest_power_off_on_shutdown(g, "demo");
+    guest_call_ready(g, &status, &answers);
+    world_run(&w, 1000);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    stop(&w, g);
+    world_done(&w);
+}
+
 /* It runs, and the connection of its set-up still stands. */
 static struct guest *
 run_vm_just_now(struct world *w)
@@ -569,6 +620,7 @@ main(void)
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
         cmocka_unit_test(a_restore_asks_whether_the_processor_is_safe),
+        cmocka_unit_test(the_disks_of_a_caller_are_copied_by_their_open_folder),
         cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),
     };
 

@@ -73,6 +73,40 @@ a_file_of_somebody_else_is_not_lent(void **state)
     assert_non_null(strstr(err.msg, "not a file of yours"));
 }
 
+/* Its owner puts a link to somebody else's folder in the place of his own: who has the
+ * folder open does not follow. */
+static void
+the_folder_of_an_image_stays_the_one_that_was_looked_at(void **state)
+{
+    struct place *p = *state;
+    const struct host_file_ops *files = p->host->files;
+    char theirs[256], mine[256], moved[256], path[300], text[8] = "";
+    int folder = -1, fd;
+
+    (void)snprintf(theirs, sizeof(theirs), "%s/theirs", p->root);
+    (void)snprintf(mine, sizeof(mine), "%s/mine", p->root);
+    (void)snprintf(moved, sizeof(moved), "%s/moved", p->root);
+    assert_int_equal(mkdir(theirs, 0700), 0);
+    assert_int_equal(mkdir(mine, 0700), 0);
+    place_write(p, "theirs/disk", "theirs");
+    place_write(p, "mine/disk", "mine");
+    (void)snprintf(path, sizeof(path), "%s/disk", mine);
+    assert_int_equal(files->image_folder(p->host, path, getuid() + 1000, &folder, NULL),
+                     -EACCES);
+    assert_int_equal(files->image_folder(p->host, mine, getuid(), &folder, NULL),
+                     -EINVAL); /* a folder is no image */
+    assert_int_equal(files->image_folder(p->host, "disk", 0, &folder, NULL), -EINVAL);
+    assert_int_equal(files->image_folder(p->host, path, getuid(), &folder, NULL), 0);
+    assert_int_equal(rename(mine, moved), 0);
+    assert_int_equal(symlink(theirs, mine), 0);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d/./disk", folder);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, text, sizeof(text) - 1), 4);
+    assert_string_equal(text, "mine");
+    files->close(p->host, fd);
+    files->close(p->host, folder);
+}
+
 static void
 descriptors_are_looked_at(void **state)
 {
@@ -229,6 +263,7 @@ main(void)
         T(an_image_is_opened_as_asked),
         T(what_is_no_image_is_refused_without_opening_it),
         T(a_file_of_somebody_else_is_not_lent),
+        T(the_folder_of_an_image_stays_the_one_that_was_looked_at),
         T(descriptors_are_looked_at),
         T(directories_come_and_go_with_all_in_them),
         T(nothing_else_is_ever_removed),
