@@ -188,6 +188,21 @@ add_up(void *arg, const Vmt__SnapshotRecord *record)
     sum->bytes += record->snapshot->bytes;
 }
 
+/* Those that are being made count: they have no record yet. */
+static size_t
+being_made(const struct concierge *c, const char *owner)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(at, following, &c->vms)
+    {
+        const struct concierge_vm *vm = VMT_CONTAINER_OF(at, struct concierge_vm, node);
+
+        n += vm->snapshot && strcmp(vm->id.owner, owner) == 0;
+    }
+    return n;
+}
+
 int
 snapshot_check_room(struct concierge *c, const char *owner, struct vmt_err *err)
 {
@@ -196,6 +211,7 @@ snapshot_check_room(struct concierge *c, const char *owner, struct vmt_err *err)
 
     if (r < 0)
         return r;
+    sum.n += being_made(c, owner);
     if (sum.n >= c->config.snapshot_count)
         return vmt_err_setx(err, ENOSPC,
                             "this owner has %zu snapshots, and may have no more: delete "

@@ -399,6 +399,42 @@ an_owner_has_only_so_many(void **state)
     world_done(&w);
 }
 
+/* One after the other or all at once. */
+static void
+snapshots_that_are_being_made_count(void **state)
+{
+    static const char *const names[] = {"demo", "b", "c"};
+    struct client_call calls[VMT_ARRAY_SIZE(names)];
+    Vmt__CreateSnapshotRequest request = VMT__CREATE_SNAPSHOT_REQUEST__INIT;
+    struct guest *guests[VMT_ARRAY_SIZE(names)];
+    struct client_call all;
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++)
+        guests[i] = world_run_vm(&w, names[i]);
+    request.owner_id = (char *)(uintptr_t)WORLD_OWNER;
+    request.snapshot_name = (char *)(uintptr_t) "one";
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++) {
+        request.vm_name = (char *)(uintptr_t)names[i];
+        client_call(&w, "CreateSnapshot", WORLD_UID, &request.base, NULL, 0, &calls[i]);
+        assert_int_equal(calls[i].answers, i >= WORLD_SNAPSHOTS);
+    }
+    world_run(&w, 3000);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++) {
+        assert_int_equal(outcome(&calls[i]) == NULL, i < WORLD_SNAPSHOTS);
+        client_call_done(&calls[i]);
+    }
+    assert_int_equal(count(&w), WORLD_SNAPSHOTS);
+    client_call(&w, "StopAllVms", WORLD_UID, NULL, NULL, 0, &all);
+    world_run(&w, 3000);
+    client_call_done(&all);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(names); i++)
+        guest_free(guests[i]);
+    world_done(&w);
+}
+
 /* An answer to the one that was given up is none to the next. */
 static void
 a_hypervisor_that_owes_an_answer_makes_no_other_snapshot(void **state)
@@ -617,6 +653,7 @@ main(void)
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
         cmocka_unit_test(an_heir_makes_no_snapshot_before_the_vm_goes_on),
         cmocka_unit_test(an_owner_has_only_so_many),
+        cmocka_unit_test(snapshots_that_are_being_made_count),
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
         cmocka_unit_test(a_restore_asks_whether_the_processor_is_safe),
