@@ -31,6 +31,7 @@ grep -q ' / overlay rw' /proc/mounts && touch /etc/new && echo root-writable
 echo nofile $(ulimit -n) watches $(cat /proc/sys/fs/inotify/max_user_watches)
 echo name $(hostname) path $PATH umask $(umask)
 echo fds $(ls /proc/self/fd | wc -w)
+echo nice $(cut -d' ' -f19 /proc/1/stat) and $(cut -d' ' -f19 /proc/self/stat)
 grep SigBlk /proc/self/status; grep SigIgn /proc/self/status
 ip addr show lo | grep -q 127.0.0.1 && echo lo-up
 ls -d / /.maitred /init 2>/dev/null | tr '\\n' ' '; echo seen
@@ -45,6 +46,7 @@ ls -d / /.maitred /init 2>/dev/null | tr '\\n' ' '; echo seen
                   "links-right\n", "nofile 1048576 watches 1048576\n",
                   "name guest7 path /usr/bin:/usr/sbin:/bin:/sbin umask 0022\n",
                   "fds 4\n",  # 0 to 2 and the directory itself
+                  "nice -10 and 0\n",
                   "SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "/ seen\n"):
         assert words in text, f"{words!r} is not in:\n{text}"
     for target in ("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/run", "/tmp",

@@ -46,6 +46,9 @@
 #define JOBS_HOLD_MS 40000u
 /* A host that does not answer must not keep the rest of the boot away for ever. */
 #define LATE_ANYWAY_MS 3000u
+/* After VmReady the host sets us up, in less than this under emulation. A module that is
+ * loaded meanwhile makes it, and whoever started the VM, wait. */
+#define LATE_AFTER_READY_MS 150u
 #define CONNECTIONS_MAX 32 /* the host's daemons need one each */
 #define LINE_BYTES 512
 #define MODULES_MS 20000u /* those of maitred.modules= */
@@ -215,8 +218,9 @@ on_ready_acked(void *arg)
     report_phase(&agent->boot.report, "ready");
     if (!agent->awaits_identity && agent->is_init)
         say_report(agent);
+    boot_loopback(&agent->boot);
     if (!agent->boot.is_complete)
-        begin_late(agent, 0);
+        begin_late(agent, LATE_AFTER_READY_MS);
 }
 
 void
