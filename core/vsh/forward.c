@@ -19,6 +19,8 @@ parts_cut(char *text, char **parts)
 {
     size_t n = 0;
 
+    for (size_t i = 0; i < PARTS_MAX; i++)
+        parts[i] = text;
     for (char *at = text; at;) {
         char *end = *at == '[' ? strchr(at, ']') : at;
 

@@ -231,6 +231,40 @@ class Shell(Case):
         eventually("its group is removed", lambda: self.guest(
             f"test -e /sys/fs/cgroup{mine[0]['cgroup']} || echo gone") == "gone")
 
+    def resident(self):
+        """KiB of memory that the guest's vshd has."""
+        return int(self.guest("for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = vshd ] && "
+                              "grep VmRSS $p/status; done | head -1").split()[1])
+
+    def test_two_hundred_sessions_at_once(self):
+        before = self.resident()
+        peers = []
+        for i in range(200):
+            peer = self.client()
+            peers.append(peer)
+            self.assertEqual(peer.request("cat", nopty=True).status, original.READY)
+            peer.stdin(b"%d" % i)
+        for i, peer in enumerate(peers):
+            self.assertEqual(peer.receive(self.pb.HostMessage).data_message.data, b"%d" % i)
+        self.assertLess(self.resident() - before, 4 << 10)
+        for peer in peers:
+            peer.stdin(b"")
+        self.assertEqual([peer.output()[3] for peer in peers], [0] * 200)
+
+    def test_slow_readers_cost_a_bounded_amount(self):
+        before = self.resident()
+        slow = [self.client() for _ in range(20)]
+        for peer in slow:
+            self.assertEqual(peer.request("yes", nopty=True).status, original.READY)
+        # Each command stops in write when nobody takes what it has to say.
+        eventually("all wait", lambda: self.guest(
+            "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = yes ] && "
+            "cat $p/wchan && echo; done | grep -c pipe", None) == "20")
+        self.assertLess(self.resident() - before, 20 * 700)
+        for peer in slow:
+            peer.sock.close()
+        eventually("all end", lambda: self.guest("pidof yes", None) == "")
+
     def test_much_data_both_ways(self):
         payload = os.urandom(1 << 20) * 8
         done = self.vsh("cat", input=payload)
