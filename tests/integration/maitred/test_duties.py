@@ -126,6 +126,54 @@ def the_image_decides_about_knobs_and_modules(top):
         five_thousand_orphans_leave_nothing(vm)
 
 
+def what_is_missing_is_told_and_no_more(top):
+    """A root that stays read-only, no IPv6, no memory controller, a console that is not there."""
+    job = ("argv: 'sleep' argv: '100000' limits { memory_max: 10000000 pids_max: 9 }")
+    guest.make_root(f"{top}/root", {"etc/maitred/10-limited": job})
+    append = "maitred.overlay=none ipv6.disable=1 cgroup_disable=memory console=ttyS7"
+    with guest.Guest(top, append, f"{top}/root") as vm:
+        vm.ready.get(timeout=guest.PATIENCE)
+        report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
+                                         timeout=guest.PATIENCE)
+        text = "\n".join(report.degraded)
+        assert "memory.max" in text, text
+        status = vm.run("sh", "-c", "grep -qx 9 /sys/fs/cgroup/guest/job-10-limited/pids.max && "
+                                    "pidof sleep && ! touch /etc/x && ! [ -e /proc/sys/net/ipv6 ]")
+        assert status == (1, 0), status
+        print("  degraded: " + "; ".join(report.degraded))
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert vm.wait_off() == 0
+
+
+def what_was_acknowledged_is_on_the_disk(top):
+    """A writer goes on until it is killed: what fsync said is there when Shutdown was answered."""
+    with open(f"{top}/disk", "wb") as f:
+        f.truncate(16 << 20)
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", f"{top}/disk"], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    guest.make_root(f"{top}/root", {})
+    with guest.Guest(top, "", f"{top}/root",
+                     ["-drive", f"file={top}/disk,format=raw,if=virtio"]) as vm:
+        vm.wait_ready()
+        pb = vm.pb["vm_guest"]
+        reply = vm.call("Mount", pb.MountRequest(source="/dev/vdb", target="/mnt/d", fstype="ext4",
+                                                 create_target=True))
+        assert reply.error == 0
+        writer = ("i=100000; while :; do i=$((i+1)); echo $i | dd of=/mnt/d/number "
+                  "conv=fsync,notrunc 2>/dev/null && echo wrote-$i; done")
+        vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["sh", "-c", writer],
+                                                         use_console=True))
+        vm.console.wait("wrote-100020\n")
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert vm.wait_off() == 0
+        told = [int(line[6:]) for line in vm.console.text.splitlines()
+                if line.startswith("wrote-") and len(line) == 12]
+    out = subprocess.run(["/usr/sbin/debugfs", "-R", "cat number", f"{top}/disk"],
+                         capture_output=True, text=True, check=True).stdout
+    assert int(out) >= told[-1], (out, told[-1])
+    print(f"  told: {told[-1]}, on the disk: {int(out)}")
+
+
 def five_thousand_orphans_leave_nothing(vm):
     """Calls are answered meanwhile, the log stays quiet, and no zombie is left."""
     lines = int(vm.sh("dmesg | grep -vc ' ended: '"))
@@ -152,4 +200,6 @@ if __name__ == "__main__":
         a_loop_that_stops_is_ended_by_the_watchdog,
         a_shutdown_is_not_cut_short_by_the_watchdog,
         the_image_decides_about_knobs_and_modules,
+        what_is_missing_is_told_and_no_more,
+        what_was_acknowledged_is_on_the_disk,
     ])
