@@ -79,6 +79,7 @@ def jobs_are_given_what_their_files_say(top):
         the_host_hears_who_was_killed(vm)
         calls_have_the_same_fields(vm)
         children_are_killed_before_the_next_start(vm)
+        programs_are_listed_and_stopped(vm)
         assert "panic" not in vm.console.text
 
 
@@ -138,6 +139,36 @@ def children_are_killed_before_the_next_start(vm):
            kill_children=True)
     vm.sh("i=0; until [ $(wc -l < /run/with-children) -ge 3 ]; do sleep 0.2; i=$((i+1)); "
           "[ $i -lt 200 ]; done; [ $(pgrep -f 'sleep 54321' | wc -l) -le 1 ]")
+
+
+def programs_are_listed_and_stopped(vm):
+    agent, pb, job = vm.report, vm.pb["vmt_agent"], vm.pb["vmt_job"]
+
+    def programs():
+        reply = agent.ListPrograms(pb.ListProgramsRequest(), timeout=guest.PATIENCE)
+        return {p.group: p for p in reply.programs}
+
+    def stop(**fields):
+        return agent.StopProgram(pb.StopProgramRequest(**fields), timeout=guest.PATIENCE).programs
+
+    launch(vm, "sleep 99999 & sleep 99999", respawn=True)
+    launch(vm, "sleep 99998 & sleep 99998", limits=job.GroupLimits(pids_max=20))
+    found = programs()
+    assert found["agent"].name == "/usr/lib/vm_tools/vshd" and found["agent"].respawn, found
+    respawned = [p for p in found.values() if p.respawn and p.group != "agent"][-1]
+    limited = [p for p in found.values() if p.group.startswith("call-") and not p.respawn][-1]
+    assert respawned.starts >= 1 and respawned.pid > 1, respawned
+    assert stop(group=respawned.group, signal=9) == 1
+    assert stop(pid=limited.pid, whole_group=True) == 1
+    vm.sh("i=0; while pgrep -f 'sleep 99998'; do sleep 0.2; i=$((i+1)); [ $i -lt 100 ]; done")
+    assert respawned.group not in programs() and limited.group not in programs()
+    for code, fields in (("NOT_FOUND", {"pid": limited.pid}), ("INVALID_ARGUMENT", {}),
+                         ("INVALID_ARGUMENT", {"pid": 2, "signal": 99})):
+        try:
+            stop(**fields)
+            raise AssertionError(f"{fields} was taken")
+        except vm.grpc.RpcError as e:
+            assert e.code() == getattr(vm.grpc.StatusCode, code), e
 
 
 def the_end_of(top, name, job, hears=True):

@@ -10,6 +10,16 @@ drop_oldest(struct respawn *r, size_t n)
     memmove(r->starts_ms, r->starts_ms + n, r->n * sizeof(r->starts_ms[0]));
 }
 
+unsigned
+respawn_recent(const struct respawn *r, uint64_t now_ms)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < r->n; i++)
+        n += now_ms - r->starts_ms[i] < RESPAWN_WINDOW_MS;
+    return n;
+}
+
 void
 respawn_started(struct respawn *r, uint64_t now_ms)
 {

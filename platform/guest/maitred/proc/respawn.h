@@ -22,6 +22,9 @@ struct respawn {
     size_t n;
 };
 
+/* How many starts are within the window. */
+unsigned respawn_recent(const struct respawn *r, uint64_t now_ms);
+
 /* The program was started, or its start was tried. */
 void respawn_started(struct respawn *r, uint64_t now_ms);
 

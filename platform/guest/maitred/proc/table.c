@@ -438,6 +438,41 @@ proc_pid(const struct proc *proc)
 }
 
 void
+proc_table_each(struct proc_table *table,
+                void (*fn)(void *arg, struct proc *proc, const struct proc_info *info),
+                void *arg)
+{
+    uint64_t now = table->clock->ops->now_ms(table->clock);
+
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+        const struct proc_info info = {
+            .name = p->argv.n ? p->argv.v[0] : "",
+            .group = p->extra ? p->extra->cgroup : "",
+            .pid = p->pid,
+            .respawn = p->respawn,
+            .starts = respawn_recent(&p->starts, now),
+        };
+
+        if (p->argv.n)
+            fn(arg, p, &info);
+    }
+}
+
+void
+proc_stop(struct proc *p, int sig, bool whole_group)
+{
+    p->respawn = false;
+    if (whole_group && p->cgroup >= 0)
+        (void)group_kill(p->cgroup);
+    else if (p->pid > 0)
+        (void)kill(p->pid, sig);
+    if (p->pid == 0)
+        proc_free(p);
+}
+
+void
 proc_table_each_group(struct proc_table *table, proc_group_fn *fn, void *arg)
 {
     VMT_LIST_FOREACH(at, next, &table->procs)

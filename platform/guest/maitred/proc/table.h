@@ -103,5 +103,25 @@ void proc_abandon(struct proc *proc);
 /* 0 while it waits for its respawn. */
 pid_t proc_pid(const struct proc *proc);
 
+/* What there is to say of a program; strings are borrowed. */
+struct proc_info {
+    const char *name;  /* argv[0] */
+    const char *group; /* "": the common one */
+    pid_t pid;         /* 0 while it waits for its respawn */
+    bool respawn;
+    unsigned starts; /* within the window of respawn.h */
+};
+
+/* Every program that was started here, workers left out. fn may stop the one it gets. */
+void proc_table_each(struct proc_table *table,
+                     void (*fn)(void *arg, struct proc *proc,
+                                const struct proc_info *info),
+                     void *arg);
+
+/* Send the signal, or with whole_group kill all that is in its own control group; one
+ * that waits for its respawn is forgotten. It is not started again. proc may be gone
+ * afterwards. */
+void proc_stop(struct proc *proc, int sig, bool whole_group);
+
 /* Each process of the table that has a control group of its own. */
 void proc_table_each_group(struct proc_table *table, proc_group_fn *fn, void *arg);

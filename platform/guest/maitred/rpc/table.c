@@ -66,6 +66,10 @@ static const struct rpc_server_method agent_methods[] = {
      false},
     {"Freeze", &vmt__freeze_request__descriptor, handle_freeze, false, false},
     {"Thaw", &vmt__thaw_request__descriptor, handle_thaw, false, false},
+    {"ListPrograms", &vmt__list_programs_request__descriptor, handle_list_programs, false,
+     false},
+    {"StopProgram", &vmt__stop_program_request__descriptor, handle_stop_program, false,
+     false},
     {"GetDiskSpace", &vmt__disk_space_request__descriptor, handle_get_disk_space, false,
      false},
 };
