@@ -137,6 +137,18 @@ class Install(unittest.TestCase):
         copy.write_text(copy.read_text().replace("ExecStart=", "ExecStrat="))
         self.assertNotEqual(run("systemd-analyze", "verify", "--man=no", copy).returncode, 0)
 
+    def test_units_of_guests_are_valid(self):
+        need(self, "systemd-analyze")
+        for name in ("maitred", "vshd"):
+            text = (pathlib.Path(BUILD) / "packaging" / f"{name}.service").read_text()
+            self.assertRegex(text, rf"\nExecStart=/\S+/lib/vm_tools/{name}\n")
+            copy = self.top / "guests" / f"{name}.service"
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.M))
+            done = run("systemd-analyze", "verify", "--man=no", copy)
+            said = [line for line in done.stderr.splitlines() if name in line]
+            self.assertEqual((done.returncode, said), (0, []), done.stderr)
+
     def test_user_of_the_service_is_made(self):
         need(self, "systemd-sysusers")
         done = run("systemd-sysusers", f"--root={self.host}", "--dry-run",
