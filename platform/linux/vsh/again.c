@@ -184,8 +184,9 @@ again_lost(struct again *a, const struct vsh_run_config *run,
 
     a->wanted = true; /* nobody is asked yet */
     again_explain(a, endpoint);
-    /* What forwards is of the old session. */
-    if (!on_terminal || a->given_up || run->forward)
+    /* Nobody need be there to ask for what only forwards. */
+    if (a->given_up ||
+        (!on_terminal && !(run->request->no_command && a->config->reconnect)))
         return false;
     a->wanted = a->config->reconnect;
     return again_wait(a, endpoint);

@@ -9,6 +9,7 @@
 #include "core/adapter/stream.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "platform/linux/os/loop.h"
 #include "platform/linux/os/unix_socket.h"
 #include "platform/linux/vsh/forward_internal.h"
 
@@ -78,6 +79,7 @@ vsh_forward_new(struct os_loop *loop, const struct vsh_forward_config *config,
 
     if (!f)
         return vmt_err_set(err, ENOMEM, "forward");
+    os_raise_nofile(); /* two for each connection */
     f->loop = loop;
     f->config = *config;
     vmt_list_init(&f->carriers);

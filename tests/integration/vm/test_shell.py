@@ -111,9 +111,10 @@ class Shell(Case):
         self.guest("! /usr/lib/vm_tools/vshd --nolog_kmsg "
                    f"--forward_to_host_port={FORWARD_PORT + 1} 2>/dev/null")
 
-    def hold(self, *options):
+    def hold(self, *options, vm=None):
         """A vsh that only forwards; it runs until the test ends."""
-        child = subprocess.Popen([BIN / "vsh", f"--vsock-dir={self.folder}", *options, "-N"],
+        child = subprocess.Popen([BIN / "vsh", vm or f"--vsock-dir={self.folder}", *options,
+                                  "-N"],
                                  env=self.world.env, stdin=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE)
 
@@ -190,6 +191,27 @@ class Shell(Case):
         self.assertIn(b"Permission denied", done.stderr)
         done = self.vsh("true", options=["--user=nobody", "-R", "80:localhost:1"])
         self.assertEqual((done.returncode, b"Permission denied" in done.stderr), (1, True))
+
+    def test_forwarding_outlives_a_vshd(self):
+        here, back = self.world.root / "again", self.world.root / "again-back"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(back))
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            child = self.hold("--reconnect", "-L", f"{here}:/run/again",
+                              "-R", f"/run/again:{back}", vm="--vm_name=sh")
+            for round in range(2):
+                s = self.connect(here)
+                s.sendall(b"%d" % round)
+                peer, _ = listener.accept()
+                with peer:
+                    peer.settimeout(PATIENCE)
+                    self.assertEqual(peer.recv(1), b"%d" % round)
+                    if round == 0:
+                        self.vsh("sh", "-c", "kill -9 $PPID")
+                        eventually("vsh says it", lambda: b"lost" in child.stderr.readline())
+                        eventually("the guest listens again", lambda: self.vsh(
+                            "test", "-S", "/run/again").returncode == 0)
 
     def test_names_are_looked_up_by_the_guest(self):
         # A name that only the guest's /etc/hosts knows leads to its loopback, where a socket
