@@ -128,6 +128,12 @@ def a_share_holds_100_mb(vm):
     assert vm.run("/mnt/shared/program") == (EXITED, 5)
     server.close()
     assert vm.run("cat", "/mnt/shared/big") == (EXITED, 1)
+    # The same again, when there is a server again: one mount, and it works.
+    os.unlink(f"{vm.folder}/vsock_5640")
+    server = tiny9p.Server(f"{vm.folder}/vsock_5640", {"new": b"server\n"})
+    vm.call("Mount9P", pb.Mount9PRequest(port=5640, target="/mnt/shared"))
+    assert vm.sh("cat /mnt/shared/new; grep -c ' /mnt/shared ' /proc/mounts") == "server\n1\n"
+    server.close()
     begun = time.monotonic()
     vm.call("Mount9P", pb.Mount9PRequest(port=5641, target="/mnt/second"), "INTERNAL")
     assert time.monotonic() - begun < 20  # its own deadline is 5 s

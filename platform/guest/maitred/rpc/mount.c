@@ -23,6 +23,7 @@
 #include "platform/guest/maitred/init/mounts.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/blank.h"
+#include "platform/guest/maitred/rpc/filesystem.h"
 #include "platform/guest/maitred/rpc/format.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 
@@ -200,6 +201,17 @@ connect_host(uint32_t port, int *ret_fd, struct vmt_err *err)
     return 0;
 }
 
+/* A share that is mounted again takes the place of the one before, whose server may be
+ * gone; programs that are in it keep what they have. */
+static void
+detach_share(const char *target)
+{
+    struct filesystem fs;
+
+    if (filesystem_at(target, &fs) == 0 && strcmp(fs.type, "9p") == 0)
+        (void)umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
+}
+
 /* A worker_fn. The mount keeps its own reference to the socket.
  * Source of the options: platform2 vm_tools/maitred/service_impl.cc, Mount9P. */
 static int
@@ -220,6 +232,7 @@ do_mount_9p(void *arg, struct vmt_err *err)
                    "trans=fd,rfdno=%d,wfdno=%d,cache=none,access=any,version=9p2000.L,"
                    "msize=" MSIZE_9P,
                    fd, fd);
+    detach_share(req->target);
     if (mount("9p", req->target, "9p", MS_NOSUID | MS_NODEV, options) < 0)
         return vmt_err_set(err, errno, "mount 9p on %s", req->target);
     return 0;
