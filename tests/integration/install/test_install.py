@@ -90,7 +90,8 @@ class Install(unittest.TestCase):
 
     def test_host_component_has_data_files_and_nothing_else(self):
         want = {"usr/lib/systemd/system/vm_concierge.service", "usr/lib/sysusers.d/vm_tools.conf",
-                "usr/share/bash-completion/completions/vmc"}
+                "usr/share/bash-completion/completions/vmc",
+                "usr/share/zsh/site-functions/_vmc"}
         if os.environ["VMT_BUS"] == "1":
             want.add(f"usr/share/dbus-1/system.d/{NAME}.conf")
         if os.environ["VMT_MAN"] == "1":

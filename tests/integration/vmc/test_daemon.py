@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -93,9 +94,62 @@ class Vmc(unittest.TestCase):
         offered = subprocess.run(
             ["bash", "-c", script + '\nCOMP_WORDS=(vmc ""); COMP_CWORD=1; _vmc; '
              'echo "${COMPREPLY[@]}"'], capture_output=True, text=True, check=True)
-        listed = [line.split()[0] for line in self.vmc("help").stdout.splitlines()
-                  if line.startswith("  ") and line[2] != "-"]
-        self.assertEqual(sorted(offered.stdout.split()), sorted(listed))
+        self.assertEqual(sorted(offered.stdout.split()), sorted(self.commands()))
+
+    def commands(self):
+        return [line.split()[0] for line in self.vmc("help").stdout.splitlines()
+                if line.startswith("  ") and line[2] != "-"]
+
+    def options(self, command):
+        """What the help of a command explains; that of run only says how it differs."""
+        got = re.findall(r"--[a-z][a-z0-9-]*", self.vmc(command, "--help").stdout)
+        if command == "run":
+            got = set(self.options("start")) - {"--no-shell", "--wait", "--restart"}
+        return sorted({*got, "--json", "--owner", "--system", "--help"})
+
+    def offered(self, shell, *words):
+        """What the completion of a shell offers for the last word."""
+        script = self.vmc("completion", shell).stdout
+        here = " ".join(f"'{word}'" for word in words)
+        ask = {"bash": f"compopt() {{ :; }}\n{script}\nCOMP_WORDS=({here}); COMP_CWORD={len(words) - 1}; _vmc; "
+                       "printf '%s\\n' \"${COMPREPLY[@]}\"",
+               # What zsh's own machinery gives and takes.
+               "zsh": "compdef() { :; }; _files() { :; }; _describe() { print -l -- $commands; }\n"
+                      'compadd() { while [[ $1 != -- ]]; do shift; done; print -l -- "${@:2}"; }\n'
+                      f"{script}\nwords=({here}); CURRENT={len(words)}; PREFIX='{words[-1]}'; _vmc"}
+        path = f"{BIN}:{self.env.get('PATH', os.defpath)}"
+        done = subprocess.run([shell, *(["-f"] if shell == "zsh" else []), "-c", ask[shell]],
+                              env={**self.env, "PATH": path}, capture_output=True, text=True,
+                              check=True)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split("\n")[:-1]
+
+    def offers_all_that_help_tells(self, shell):
+        if not shutil.which(shell):
+            self.skipTest(f"{shell} is not installed")
+        for command in self.commands():
+            offered = set(self.offered(shell, "vmc", command, "--"))
+            if command == "disk":  # bash knows which belong to which verb
+                for verb in ("create", "resize", "export", "import"):
+                    offered |= set(self.offered(shell, "vmc", command, verb, "--"))
+            self.assertLessEqual(set(self.options(command)), offered, command)
+        self.assertEqual(set(self.offered(shell, "vmc", "snapshot", "")) - {
+            "--json", "--owner", "--system", "--help"}, {"create", "list", "restore", "delete"})
+        self.assertEqual(self.offered(shell, "vmc", "start", "--accel", ""), ["auto", "kvm", "tcg"])
+        self.assertEqual(self.daemons(), [])
+
+    def test_bash_offers_all_options(self):
+        self.offers_all_that_help_tells("bash")
+
+    def test_zsh_offers_all_options(self):
+        self.offers_all_that_help_tells("zsh")
+
+    def test_zsh_offers_all_commands_with_their_meaning(self):
+        if not shutil.which("zsh"):
+            self.skipTest("zsh is not installed")
+        offered = self.offered("zsh", "vmc", "")
+        self.assertEqual(sorted(line.split(":")[0] for line in offered), sorted(self.commands()))
+        self.assertIn("stop:stop a VM", offered)
 
     def test_the_daemon_is_started_once_for_all(self):
         together = [subprocess.Popen([BIN / "vmc", "list", "--json"], env=self.env,
