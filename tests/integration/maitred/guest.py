@@ -182,7 +182,8 @@ class Qemu:
                      "-m", "384", "-nodefaults", "-no-user-config", "-display", "none",
                      "-serial", "stdio", "-no-reboot", "-action", "panic=shutdown",
                      "-kernel", os.environ["VMT_TEST_KERNEL"], "-initrd", f"{top}/initrd",
-                     "-append", "console=ttyS0 panic=-1 quiet net.ifnames=0 " + append]
+                     "-append", "console=ttyS0 panic=-1 no_timer_check quiet net.ifnames=0 " +
+                     append]
         if root:
             self.args += ["-drive", f"file={root},format=raw,if=virtio,readonly=on"]
         self.args += extra

@@ -26,11 +26,14 @@ defaults_make_a_guest_that_shows_its_end(void **state)
     const struct cmdline_input bare = {.nparams = 0};
 
     (void)state;
-    expect(&in, "console=ttyS0 panic=-1 quiet net.ifnames=0 root=/dev/vda ro "
-                "printk.devkmsg=on");
-    expect(&writable, "console=ttyS0 panic=-1 quiet net.ifnames=0 root=/dev/vda rw "
-                      "printk.devkmsg=on");
-    expect(&bare, "console=ttyS0 panic=-1 quiet net.ifnames=0 printk.devkmsg=on");
+    expect(&in,
+           "console=ttyS0 panic=-1 no_timer_check quiet net.ifnames=0 root=/dev/vda ro "
+           "printk.devkmsg=on");
+    expect(&writable,
+           "console=ttyS0 panic=-1 no_timer_check quiet net.ifnames=0 root=/dev/vda rw "
+           "printk.devkmsg=on");
+    expect(&bare,
+           "console=ttyS0 panic=-1 no_timer_check quiet net.ifnames=0 printk.devkmsg=on");
 }
 
 static void
@@ -42,8 +45,10 @@ what_the_caller_decides_is_not_decided_again(void **state)
         .params = params, .nparams = VMT_ARRAY_SIZE(params), .has_root = true};
 
     (void)state;
-    expect(&in, "console=hvc0 panic=5 root=/dev/vdb rw loglevel=7 net.ifnames=1 "
-                "printk.devkmsg=on");
+    expect(
+        &in,
+        "console=hvc0 panic=5 root=/dev/vdb rw loglevel=7 net.ifnames=1 no_timer_check "
+        "printk.devkmsg=on");
 }
 
 static void
@@ -54,7 +59,8 @@ a_parameter_that_only_begins_alike_decides_nothing(void **state)
         .params = params, .nparams = VMT_ARRAY_SIZE(params), .has_root = true};
 
     (void)state;
-    expect(&in, "panic_on_warn=1 rootflags=x console=ttyS0 panic=-1 quiet net.ifnames=0 "
+    expect(&in, "panic_on_warn=1 rootflags=x console=ttyS0 panic=-1 no_timer_check quiet "
+                "net.ifnames=0 "
                 "root=/dev/vda ro printk.devkmsg=on");
 }
 
@@ -64,8 +70,9 @@ baguette_boots_from_its_stateful_disk(void **state)
     const struct cmdline_input in = {.has_root = true, .baguette = true};
 
     (void)state;
-    expect(&in, "console=ttyS0 panic=-1 quiet root=/dev/vdb rw net.ifnames=0 "
-                "systemd.log_color=0 printk.devkmsg=on");
+    expect(&in,
+           "console=ttyS0 panic=-1 no_timer_check quiet root=/dev/vdb rw net.ifnames=0 "
+           "systemd.log_color=0 printk.devkmsg=on");
 }
 
 static void
