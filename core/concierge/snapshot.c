@@ -496,10 +496,10 @@ vm_snapshot_start(struct concierge_vm *vm, const struct snapshot_id *id,
     VMT_CLEANUP(vmt_freep) struct snapshot_op *op = calloc(1, sizeof(*op));
     int r = check(vm, id, err);
 
-    if (r == 0 && !op)
-        r = vmt_err_set(err, ENOMEM, "make a snapshot");
     if (r < 0)
         return r;
+    if (!op)
+        return vmt_err_set(err, ENOMEM, "make a snapshot");
     snapshot_remove(vm->c, id); /* what is not whole */
     vm->frozen = true;
     r = vm_record_save(vm, err);
