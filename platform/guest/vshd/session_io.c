@@ -80,6 +80,18 @@ output_close(struct session_output *output)
         session_done(session);
 }
 
+/* A read that took less than it could has most likely emptied the source, and so has one
+ * of a large frame, which takes all that a pipe holds: asking again would only cost a
+ * system call, and the loop tells when there is more. A terminal gives 4 KiB at most.
+ * After the exit only "there is nothing" counts. */
+static bool
+output_may_have_more(const struct vshd_session *session, size_t n)
+{
+    if (session->phase == SESSION_DRAINING)
+        return true;
+    return n >= (session->pty ? 2048 : VSH_DATA_MAX) && n < VSH_LARGE_DATA_MAX;
+}
+
 /* Read once. Returns whether there may be more. */
 static bool
 output_read(struct session_output *output)
@@ -104,7 +116,7 @@ output_read(struct session_output *output)
         session_done(session);
         return false;
     }
-    return true;
+    return output_may_have_more(session, (size_t)n);
 }
 
 /* Move output to the client until there is none, the client is slow, or it is the others'
@@ -169,17 +181,16 @@ input_write(struct vshd_session *session, const uint8_t *data, size_t len)
             session_event_close(&session->in_ev, &session->in_fd);
         else
             done += (size_t)n;
+        if (n > 0 && done < len)
+            break; /* it is full */
     }
     return done;
 }
 
-/* Write what waits for the command, and see to what comes next. */
+/* What could be written is: wait for room for the rest, or close. */
 static void
-session_write_input(struct vshd_session *session)
+session_await_input(struct vshd_session *session)
 {
-    size_t done = input_write(session, session->input.data, session->input.len);
-
-    vmt_buf_consume(&session->input, done);
     if (session->in_fd < 0)
         vmt_buf_done(&session->input);
     else if (session->input.len > 0)
@@ -207,7 +218,9 @@ session_on_writable(int fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    session_write_input(session);
+    vmt_buf_consume(&session->input,
+                    input_write(session, session->input.data, session->input.len));
+    session_await_input(session);
     session_throttle_input(session);
 }
 
@@ -236,6 +249,6 @@ session_on_stdin(void *arg, const uint8_t *data, size_t len)
         session_done(session);
         return;
     }
-    session_write_input(session);
+    session_await_input(session);
     session_throttle_input(session);
 }
