@@ -12,17 +12,6 @@
 #define RUNNING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING
 
 static void
-stop(struct world *w, const char *name)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-}
-
-static void
 restart(struct world *w)
 {
     world_kill_daemon(w);
@@ -58,7 +47,7 @@ a_running_vm_outlives_the_daemon(void **state)
                         "abababab-abab-4bab-abab-abababababab");
     assert_int_equal(info->vm_info->allocated_memory, 256ll << 20);
     client_call_done(&call);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     world_expect_signals(&w, "VmStopping demo 32\nVmStopped demo 32 reason 1 left 0\n");
     assert_non_null(strstr(guest_calls(g), "Shutdown"));
     guest_free(g);
@@ -75,12 +64,12 @@ cids_go_on_where_they_were(void **state)
     (void)state;
     world_init(&w);
     g = world_run_vm(&w, "a");
-    stop(&w, "a");
+    world_stop_vm(&w, "a", NULL);
     guest_free(g);
     restart(&w);
     client_start_name(&w, "b", &call);
     assert_int_equal(fake_process_start(fake_hypervisor_find(w.hv, "b"))->cid, 33);
-    stop(&w, "b");
+    world_stop_vm(&w, "b", NULL);
     client_call_done(&call);
     world_done(&w);
 }
@@ -108,7 +97,7 @@ a_booting_vm_becomes_ready_under_the_next_daemon(void **state)
     world_run(&w, 1000);
     assert_int_equal(status.code, RPC_OK);
     world_expect_signals(&w, "VmStarted demo 32 status 1\n");
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     world_done(&w);
 }
@@ -135,7 +124,7 @@ a_set_up_that_was_cut_short_is_made_again(void **state)
     restart(&w);
     world_run(&w, 21000); /* the step that is ignored may fail */
     world_expect_signals(&w, "VmStarted demo 32 status 1\n");
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     world_done(&w);
 }
@@ -249,7 +238,7 @@ a_directory_of_no_vm_is_removed(void **state)
     assert_int_equal(fake_host_dirs(w.host), 2);
     world_start_daemon(&w);
     assert_int_equal(fake_host_dirs(w.host), 1);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     world_done(&w);
 }

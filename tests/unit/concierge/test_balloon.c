@@ -13,18 +13,6 @@
 static const struct host_memory poor = {.total = 8192 * MIB, .available = 64 * MIB};
 static const struct host_memory rich = {.total = 8192 * MIB, .available = 8000 * MIB};
 
-static void
-stop_and_free(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
 static struct fake_process *
 process_of(struct world *w, const char *name)
 {
@@ -104,7 +92,7 @@ a_host_in_need_takes_memory_and_gives_it_back(void **state)
     guest_has(&w, "a", 50 * MIB);
     world_run(&w, 60000);
     assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -139,7 +127,7 @@ a_need_that_is_over_before_the_guest_gives_is_called_off(void **state)
     fake_host_set_memory(w.host, &rich);
     world_run(&w, 60000); /* it still has not begun */
     assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -158,7 +146,7 @@ the_next_daemon_calls_off_what_the_last_asked_for(void **state)
     world_start_daemon(&w);
     world_run(&w, 60000);
     assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -179,7 +167,7 @@ what_the_hypervisor_did_not_do_is_asked_for_again(void **state)
     fake_hypervisor_behaviour(w.hv)->fail[FAKE_OP_BALLOON_SET] = 0;
     world_run(&w, 60000);
     assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -200,7 +188,7 @@ a_rich_host_asks_a_small_guest_once_and_an_empty_daemon_nobody(void **state)
     assert_true(before > 0);
     world_run(&w, 60000);
     assert_int_equal(asked(&w), before);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_run(&w, 10000);
     assert_int_equal(fake_clock_pending(w.clock), 0); /* the timer rests, too */
     world_done(&w);
@@ -222,7 +210,7 @@ a_guest_without_statistics_is_asked_more_and_more_rarely(void **state)
     guest_has(&w, "a", 200 * MIB); /* its driver is there at last */
     world_run(&w, 20000);
     assert_true(fake_process_balloon(process_of(&w, "a")) > 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -246,8 +234,8 @@ a_hypervisor_that_hangs_is_asked_once_and_delays_nobody(void **state)
     world_run(&w, 5000);
     assert_in_range(asked(&w) - before, 4, 6); /* of b only */
     fake_process_thaw(process_of(&w, "a"));
-    stop_and_free(&w, "a", a);
-    stop_and_free(&w, "b", b);
+    world_stop_vm(&w, "a", a);
+    world_stop_vm(&w, "b", b);
     world_done(&w);
 }
 
@@ -272,7 +260,7 @@ the_balloon_is_told_in_bytes(void **state)
     assert_int_equal(r->balloon_info->free_memory, 120 * MIB);
     assert_int_equal(r->balloon_info->balloon_size, 0);
     client_call_done(&call);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -296,7 +284,7 @@ what_cannot_be_told_has_a_reason(void **state)
     assert_false(info_reply(&call)->success);
     assert_non_null(strstr(info_reply(&call)->failure_reason, "not reported"));
     client_call_done(&call);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -333,7 +321,7 @@ a_sample_of_late_answers_for_a_hypervisor_that_is_slow(void **state)
     client_call_done(&call);
     client_call_done(&second);
     fake_process_thaw(process_of(&w, "a"));
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -386,7 +374,7 @@ the_timer_can_be_set_and_stopped_and_the_next_daemon_keeps_it(void **state)
     set_timer(&w, 1); /* as often as is sane */
     world_run(&w, 2000);
     assert_in_range(asked(&w) - before, 5, 10);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -408,7 +396,7 @@ the_next_daemon_goes_on_with_the_balloons_of_the_last(void **state)
     world_start_daemon(&w);
     world_run(&w, 60000);
     assert_int_equal(fake_process_balloon(process_of(&w, "a")), 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 

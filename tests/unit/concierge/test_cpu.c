@@ -16,18 +16,6 @@
 #define FIRST "vm.000000"
 #define SECOND "vm.000001"
 
-static void
-stop_and_free(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
 static bool
 restrict_cpus(struct world *w, int class, int to, char *why, size_t cap)
 {
@@ -86,7 +74,7 @@ a_vm_has_a_group_from_its_first_process_to_its_last(void **state)
     assert_int_equal(fake_host_group_weight(w.host, FIRST), 100);
     assert_int_equal(weight_in_force(&w, "a"), 100);
     assert_true(fake_process_start(fake_hypervisor_find(w.hv, "a"))->cgroup_fd > 0);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     assert_int_equal(fake_host_groups(w.host), 0);
     world_done(&w);
 }
@@ -106,7 +94,7 @@ a_host_without_groups_runs_vms_all_the_same(void **state)
     assert_true(fake_process_start(fake_hypervisor_find(w.hv, "a"))->cgroup_fd < 1);
     assert_false(restrict_cpus(&w, 0, BACKGROUND, why, sizeof(why)));
     assert_non_null(strstr(why, "no groups"));
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -130,8 +118,8 @@ a_restriction_holds_for_all_vms_also_later_ones_until_it_ends(void **state)
     expect_restricted(&w, FOREGROUND);
     assert_int_equal(fake_host_group_weight(w.host, FIRST), 100);
     assert_int_equal(fake_host_group_weight(w.host, SECOND), 100);
-    stop_and_free(&w, "a", a);
-    stop_and_free(&w, "b", b);
+    world_stop_vm(&w, "a", a);
+    world_stop_vm(&w, "b", b);
     world_done(&w);
 }
 
@@ -153,7 +141,7 @@ other_classes_are_empty_and_a_quota_is_refused(void **state)
     assert_false(restrict_cpus(&w, 3, BACKGROUND, why, sizeof(why)));
     assert_false(restrict_cpus(&w, -1, BACKGROUND, why, sizeof(why)));
     assert_int_equal(fake_host_group_weight(w.host, FIRST), 100);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -196,7 +184,7 @@ a_weight_of_its_own_survives_the_daemon(void **state)
     world_start_daemon(&w);
     expect_restricted(&w, BACKGROUND);
     assert_int_equal(fake_host_group_weight(w.host, FIRST), 25);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -214,7 +202,7 @@ groups_of_no_vm_are_removed_however_long_they_take(void **state)
     assert_int_equal(fake_host_groups(w.host), 0);
     g = world_run_vm(&w, "a");
     fake_host_set_groups(w.host, 0, 3);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_run(&w, 1000);
     world_done(&w);
 }
@@ -271,8 +259,8 @@ defaults_follow_the_quota_and_what_other_vms_were_promised(void **state)
     args.request.memory_mib = 0;
     b = run_vm(&w, &args, "b");
     assert_int_equal(fake_process_start(fake_hypervisor_find(w.hv, "b"))->mem_mib, 1792);
-    stop_and_free(&w, "a", a);
-    stop_and_free(&w, "b", b);
+    world_stop_vm(&w, "a", a);
+    world_stop_vm(&w, "b", b);
     world_done(&w);
 }
 

@@ -12,17 +12,6 @@
 #define BASE 0x64735c00u /* 100.115.92.0 */
 
 static void
-stop(struct world *w, const char *name)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-}
-
-static void
 restart(struct world *w)
 {
     world_kill_daemon(w);
@@ -94,7 +83,7 @@ live(struct world *w, const char *name)
     assert_int_equal(tap->prefix, 30);
     assert_int_equal(tap->guest, tap->gateway + 1);
     guest = tap->guest;
-    stop(w, name);
+    world_stop_vm(w, name, NULL);
     client_call_done(&call);
     return guest;
 }
@@ -118,7 +107,7 @@ a_vm_has_a_tap_as_long_as_it_lives(void **state)
     assert_true(tap->guest > BASE + 4 && tap->guest < BASE + 192);
     assert_int_equal(tap->container & ~0x3fu, BASE + 192);
     assert_int_equal(tap->container_prefix, 28);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     client_call_done(&call);
     tap_world_done(&w);
 }
@@ -148,7 +137,7 @@ the_guest_is_told_its_address_and_the_hosts_name_servers(void **state)
     client_call_done(&call);
     assert_non_null(strstr(guest_calls(g), "ConfigureNetwork"));
     assert_non_null(strstr(guest_calls(g), "SetResolvConfig"));
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     tap_world_done(&w);
 }
@@ -223,7 +212,7 @@ the_subnet_of_a_killed_vm_is_free_again(void **state)
     (void)live(&w, "late");
     for (int i = 0; i < 3; i++) {
         (void)snprintf(name, sizeof(name), "vm%d", i);
-        stop(&w, name);
+        world_stop_vm(&w, name, NULL);
         client_call_done(&calls[i]);
     }
     tap_world_done(&w);
@@ -250,7 +239,7 @@ a_full_range_is_a_clear_error_and_costs_nothing(void **state)
     client_call_done(&one_more);
     for (int i = 0; i < 3; i++) {
         (void)snprintf(name, sizeof(name), "vm%d", i);
-        stop(&w, name);
+        world_stop_vm(&w, name, NULL);
         client_call_done(&calls[i]);
     }
     (void)live(&w, "late");
@@ -295,7 +284,7 @@ a_tap_outlives_the_daemon_and_left_overs_do_not(void **state)
     assert_int_equal(fake_host_net_count(w.host_net), 1);
     assert_memory_equal(fake_host_net_find(w.host_net, "vmtap0"), &before,
                         sizeof(before));
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     tap_world_done(&w);
 }
@@ -331,7 +320,7 @@ only_an_automatic_choice_falls_back(void **state)
     world_start_daemon(&w);
     client_start_name(&w, "a", &call);
     assert_int_equal(net_of(&w, "a"), HYPERVISOR_NET_USER);
-    stop(&w, "a");
+    world_stop_vm(&w, "a", NULL);
     client_call_done(&call);
     start(&w, "b", "tap", false, &call);
     expect_start_refused(&call, "VMs cannot have a tap here: make a tap");
@@ -364,7 +353,7 @@ a_request_may_choose(void **state)
     for (size_t i = 0; i < 3; i++) {
         start(&w, "demo", rows[i].network, false, &call);
         assert_int_equal(net_of(&w, "demo"), rows[i].want);
-        stop(&w, "demo");
+        world_stop_vm(&w, "demo", NULL);
         client_call_done(&call);
     }
     start(&w, "demo", "bridge", false, &call);
@@ -372,7 +361,7 @@ a_request_may_choose(void **state)
     client_call_done(&call);
     client_start_name(&w, "demo", &call);
     assert_int_equal(net_of(&w, "demo"), HYPERVISOR_NET_NONE);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     client_call_done(&call);
     tap_world_done(&w);
 }
@@ -395,7 +384,7 @@ rules_are_looked_after_while_there_are_taps(void **state)
     restart(&w);
     world_run(&w, 6000);
     assert_int_equal(fake_host_net_refreshs(w.host_net), 3);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     before = fake_host_net_refreshs(w.host_net);
     world_run(&w, 60000);
     assert_int_equal(fake_host_net_refreshs(w.host_net), before);
@@ -419,7 +408,7 @@ a_user_daemon_leaves_the_network_alone(void **state)
     client_start_name(&w, "demo", &call);
     assert_int_equal(net_of(&w, "demo"), HYPERVISOR_NET_USER);
     assert_int_equal(fake_host_net_count(w.host_net), 1);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     client_call_done(&call);
     (void)w.host_net->ops->adopt(w.host_net, NULL, 0, NULL);
     tap_world_done(&w);

@@ -10,17 +10,6 @@
 
 #define MANY 40
 
-static void
-stop(struct world *w, const char *name)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-}
-
 static const struct fake_start *
 spec_of(struct world *w, const char *name)
 {
@@ -34,7 +23,7 @@ start_once(struct world *w, const char *name, uint8_t mac[6])
 
     client_start_name(w, name, &call);
     memcpy(mac, spec_of(w, name)->mac, 6);
-    stop(w, name);
+    world_stop_vm(w, name, NULL);
     client_call_done(&call);
 }
 
@@ -60,7 +49,7 @@ forty_starts_at_once_share_nothing(void **state)
     }
     for (int i = 0; i < MANY; i++) {
         (void)snprintf(name, sizeof(name), "vm%d", i);
-        stop(&w, name);
+        world_stop_vm(&w, name, NULL);
         client_call_done(&calls[i]);
     }
     world_done(&w);
@@ -118,7 +107,7 @@ the_address_is_told_and_outlives_the_daemon(void **state)
     assert_true(before->vm_info->ipv4_address != 0);
     client_call_done(&first);
     client_call_done(&second);
-    stop(&w, "demo");
+    world_stop_vm(&w, "demo", NULL);
     guest_free(g);
     world_done(&w);
 }
@@ -148,7 +137,7 @@ a_damaged_record_costs_no_start(void **state)
         assert_true(spec_of(&w, "demo")->cid >= 32);
         memcpy(mac, spec_of(&w, "demo")->mac, 6);
         assert_int_equal(mac[0] & 3, 2);
-        stop(&w, "demo");
+        world_stop_vm(&w, "demo", NULL);
         client_call_done(&call);
         world_done(&w);
     }

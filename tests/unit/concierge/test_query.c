@@ -12,18 +12,6 @@
 #define RUNNING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING
 
 static void
-stop_and_free(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
-static void
 a_vm_is_told_the_time_on_demand(void **state)
 {
     const VmTools__Concierge__SyncVmTimesResponse *r;
@@ -44,8 +32,8 @@ a_vm_is_told_the_time_on_demand(void **state)
     assert_int_equal(r->failures, 1);
     assert_string_equal(r->failure_reason[0], "b: no luck");
     client_call_done(&call);
-    stop_and_free(&w, "a", a);
-    stop_and_free(&w, "b", b);
+    world_stop_vm(&w, "a", a);
+    world_stop_vm(&w, "b", b);
     world_done(&w);
 }
 
@@ -78,7 +66,7 @@ the_list_shows_every_vm_without_its_token(void **state)
     world_run(&w, 3000);
     client_call_done(&stop);
     client_call_done(&start);
-    stop_and_free(&w, "b", g);
+    world_stop_vm(&w, "b", g);
     world_done(&w);
 }
 

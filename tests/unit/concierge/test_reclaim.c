@@ -11,18 +11,6 @@
 #define MIB (UINT64_C(1) << 20)
 
 static void
-stop_and_free(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
-static void
 reclaim(struct world *w, const char *name, int32_t pages, struct client_call *call)
 {
     VmTools__Concierge__ReclaimVmMemoryRequest request;
@@ -71,7 +59,7 @@ what_the_hypervisor_has_less_is_told(void **state)
     assert_true(r->success);
     assert_int_equal(r->reclaimed_bytes, 50 * MIB);
     client_call_done(&call);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -97,7 +85,7 @@ what_cannot_work_says_why(void **state)
     assert_int_equal(fake_spawn_exit(w.spawn, w.helper, SPAWN_EXIT_CODE, 0), 0);
     world_run(&w, 100);
     expect_failure(&call, "swap");
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w);
 }
 
@@ -123,7 +111,7 @@ a_kernel_that_takes_long_is_given_10_seconds(void **state)
     assert_true(r->success); /* part of it was done */
     assert_int_equal(r->reclaimed_bytes, 10 * MIB);
     client_call_done(&call);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     world_done(&w); /* and the child was ended */
 }
 
@@ -138,7 +126,7 @@ a_vm_that_ends_ends_the_work(void **state)
     world_init(&w);
     g = world_run_vm(&w, "a");
     reclaim(&w, "a", 0, &call);
-    stop_and_free(&w, "a", g);
+    world_stop_vm(&w, "a", g);
     expect_failure(&call, "ended");
     world_done(&w);
 }

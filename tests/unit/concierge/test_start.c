@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,31 +9,6 @@
 
 #define STARTING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_STARTING
 #define RUNNING VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING
-
-static void
-stop_and_free(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
-/* Bring the VM of a start that waits to running, with this guest. */
-static void
-become_ready(struct world *w, struct guest *g)
-{
-    struct rpc_status status;
-    int answers;
-
-    guest_call_ready(g, &status, &answers);
-    world_run(w, 1000);
-    assert_int_equal(answers, 1);
-    assert_int_equal(status.code, RPC_OK);
-}
 
 static uint64_t
 phase(const VmTools__Concierge__StartVmResponse *r, const char *name)
@@ -62,7 +36,7 @@ a_start_goes_through_signals_and_set_up_in_order(void **state)
     assert_int_equal(client_status(&w, "demo"), STARTING);
     g = guest_new(&w, 32);
     guest_power_off_on_shutdown(g, "demo");
-    become_ready(&w, g);
+    world_become_ready(&w, g);
     world_expect_signals(&w, "VmStarted demo 32 status 1\n");
     r = start_reply(&call);
     assert_true(r->success);
@@ -80,7 +54,7 @@ a_start_goes_through_signals_and_set_up_in_order(void **state)
                                         "SetTimezone ConfigureContainerGuest "
                                         "SetIdentity GetBootReport");
     client_call_done(&call);
-    stop_and_free(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     world_done(&w);
 }
 
@@ -123,7 +97,7 @@ a_second_start_changes_nothing(void **state)
     client_call_done(&call);
     world_expect_signals(&w, "");
     assert_int_equal(fake_hypervisor_calls(w.hv)->starts, 1);
-    stop_and_free(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     world_done(&w);
 }
 
@@ -300,7 +274,7 @@ ready_is_taken_once_and_from_the_vm_only(void **state)
     assert_int_equal(call.answers, 0);
     g = guest_new(&w, 32);
     guest_power_off_on_shutdown(g, "demo");
-    become_ready(&w, g);
+    world_become_ready(&w, g);
     assert_true(start_reply(&call)->success);
     client_call_done(&call);
     guest_call_ready(g, &status, &answers);
@@ -309,7 +283,7 @@ ready_is_taken_once_and_from_the_vm_only(void **state)
     assert_int_equal(status.code, RPC_FAILED_PRECONDITION);
     w.transport->ops->vm_remove(w.transport, 99);
     guest_free(stranger);
-    stop_and_free(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     world_done(&w);
 }
 
@@ -403,7 +377,7 @@ set_up_fails(const char *method, enum guest_way way, const char *words, uint64_t
     world_run(&w, 100);
     g = guest_new(&w, 32);
     guest_set(g, method, way);
-    become_ready(&w, g);
+    world_become_ready(&w, g);
     world_run(&w, after_ms + 3000);
     expect_start_refused(&call, words);
     world_expect_signals(&w, "VmStartingUp demo 32\nVmStopped demo 32 reason 0 left 0\n");
@@ -440,141 +414,12 @@ steps_that_may_fail_do_not_fail_the_start(void **state)
         g = guest_new(&w, 32);
         guest_power_off_on_shutdown(g, "demo");
         guest_set(g, optional[i], i < 2 ? GUEST_IGNORES : GUEST_FAILS);
-        become_ready(&w, g);
+        world_become_ready(&w, g);
         assert_true(start_reply(&call)->success);
         client_call_done(&call);
-        stop_and_free(&w, "demo", g);
+        world_stop_vm(&w, "demo", g);
         world_done(&w);
     }
-}
-
-static void
-add_disks(struct start_args *args, VmTools__Concierge__DiskImage *disks,
-          VmTools__Concierge__DiskImage **list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        vm_tools__concierge__disk_image__init(&disks[i]);
-        disks[i].path = (char *)(uintptr_t) "/disk";
-        disks[i].do_mount = true;
-        disks[i].mount_point = (char *)(uintptr_t) "/mnt/data";
-        disks[i].fstype = (char *)(uintptr_t) "ext4";
-        list[i] = &disks[i];
-    }
-    args->request.disks = list;
-    args->request.n_disks = n;
-}
-
-static void
-disks_are_mounted_one_after_the_other(void **state)
-{
-    VmTools__Concierge__DiskImage disks[2], *list[2];
-    struct world w;
-    struct start_args args;
-    struct client_call call;
-    struct guest *g;
-
-    (void)state;
-    world_init(&w);
-    fake_host_add_image(w.host, "/disk");
-    start_args_init(&args, "demo");
-    add_disks(&args, disks, list, 2);
-    client_start(&w, &args, &call);
-    world_run(&w, 100);
-    assert_int_equal(fake_process_start(fake_hypervisor_find(w.hv, "demo"))->ndisks, 3);
-    g = guest_new(&w, 32);
-    guest_power_off_on_shutdown(g, "demo");
-    become_ready(&w, g);
-    assert_true(start_reply(&call)->success);
-    assert_non_null(strstr(guest_calls(g), "Mount Mount"));
-    client_call_done(&call);
-    stop_and_free(&w, "demo", g);
-    world_done(&w);
-}
-
-/* spec 7: a mount succeeds only if the call is OK and its errno is 0. */
-static void
-a_mount_that_fails_in_the_guest_fails_the_start(void **state)
-{
-    VmTools__Concierge__DiskImage disk, *list[1];
-    struct world w;
-    struct start_args args;
-    struct client_call call;
-    struct guest *g;
-
-    (void)state;
-    world_init(&w);
-    fake_host_add_image(w.host, "/disk");
-    start_args_init(&args, "demo");
-    add_disks(&args, &disk, list, 1);
-    client_start(&w, &args, &call);
-    world_run(&w, 100);
-    g = guest_new(&w, 32);
-    guest_set_mount_error(g, EINVAL);
-    become_ready(&w, g);
-    world_run(&w, 3000);
-    expect_start_refused(&call, "mount /dev/vdb on /mnt/data: Invalid argument");
-    client_call_done(&call);
-    guest_free(g);
-    world_done(&w);
-}
-
-static void
-start_auto(struct world *w, struct client_call *call)
-{
-    struct start_args args;
-
-    start_args_init(&args, "demo");
-    args.request.accel = (char *)(uintptr_t) "";
-    client_start(w, &args, call);
-}
-
-static void
-the_accelerator_is_probed_when_it_is_left_open(void **state)
-{
-    struct world w;
-    struct client_call call;
-    struct guest *g;
-
-    (void)state;
-    world_init(&w);
-    fake_hypervisor_set_probe(w.hv, HYPERVISOR_ACCEL_KVM, "it booted", false);
-    start_auto(&w, &call);
-    world_expect_signals(&w, ""); /* nothing is announced before it is known */
-    assert_int_equal(client_status(&w, "demo"), STARTING);
-    world_run(&w, 100);
-    world_expect_signals(&w, "VmStartingUp demo 32\n");
-    assert_int_equal(fake_process_start(fake_hypervisor_find(w.hv, "demo"))->accel,
-                     HYPERVISOR_ACCEL_KVM);
-    g = guest_new(&w, 32);
-    guest_power_off_on_shutdown(g, "demo");
-    become_ready(&w, g);
-    assert_string_equal(start_reply(&call)->accel, "kvm");
-    client_call_done(&call);
-    stop_and_free(&w, "demo", g);
-    world_done(&w);
-}
-
-static void
-a_stop_during_the_probe_leaves_no_trace(void **state)
-{
-    struct world w;
-    struct client_call call, stop;
-
-    (void)state;
-    world_init(&w);
-    fake_hypervisor_hold_probes(w.hv, true);
-    start_auto(&w, &call);
-    world_run(&w, 1000);
-    assert_int_equal(call.answers, 0);
-    client_stop(&w, "demo", &stop);
-    world_run(&w, 100);
-    assert_true(stop_reply(&stop)->success);
-    expect_start_refused(&call, "cancelled by StopVm");
-    world_expect_signals(&w, "");
-    assert_int_equal(fake_hypervisor_calls(w.hv)->starts, 0);
-    client_call_done(&call);
-    client_call_done(&stop);
-    world_done(&w);
 }
 
 static void
@@ -627,10 +472,6 @@ main(void)
         cmocka_unit_test(a_vsock_device_that_dies_during_boot_is_blamed),
         cmocka_unit_test(a_set_up_step_that_fails_fails_the_start),
         cmocka_unit_test(steps_that_may_fail_do_not_fail_the_start),
-        cmocka_unit_test(disks_are_mounted_one_after_the_other),
-        cmocka_unit_test(a_mount_that_fails_in_the_guest_fails_the_start),
-        cmocka_unit_test(the_accelerator_is_probed_when_it_is_left_open),
-        cmocka_unit_test(a_stop_during_the_probe_leaves_no_trace),
         cmocka_unit_test(forty_starts_at_once_get_cids_of_their_own),
     };
 

@@ -24,18 +24,6 @@ init(struct world *w)
     world_start_daemon(w);
 }
 
-static void
-stop(struct world *w, const char *name, struct guest *g)
-{
-    struct client_call call;
-
-    client_stop(w, name, &call);
-    world_run(w, 3000);
-    assert_true(stop_reply(&call)->success);
-    client_call_done(&call);
-    guest_free(g);
-}
-
 /* The throw-away VM, or NULL. */
 static struct fake_process *
 builder(struct world *w)
@@ -109,7 +97,7 @@ run_once(struct world *w, const char *name)
 
     start_args_init(&args, name);
     mode = run(w, &args, &g);
-    stop(w, name, g);
+    world_stop_vm(w, name, g);
     return mode;
 }
 
@@ -163,7 +151,7 @@ after_a_cold_start_a_nameless_vm_makes_a_template(void **state)
     assert_int_equal(fake_states_count(w.host), 2);
     assert_int_equal(fake_hypervisor_calls(w.hv)->ops[FAKE_OP_SAVE], 1);
     world_expect_signals(&w, "");
-    stop(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     assert_false(concierge_is_busy(w.c));
     world_done(&w);
 }
@@ -204,7 +192,7 @@ the_next_start_is_restored_and_gets_its_identity_first(void **state)
     assert_true(guest_identity(g)->time_ns > 0);
     world_expect_signals(&w,
                          "VmStartingUp Second VM 33\nVmStarted Second VM 33 status 1\n");
-    stop(&w, "Second VM", g);
+    world_stop_vm(&w, "Second VM", g);
     world_run(&w, 5000);
     assert_null(builder(&w)); /* there is one */
     world_done(&w);
@@ -235,12 +223,12 @@ a_writable_disk_is_plugged_in_and_waited_for(void **state)
     assert_int_equal(fake_process_start(p)->ndisks, 1);
     assert_non_null(fake_process_disk(p, "disk1"));
     assert_string_equal(guest_identity(g)->disks, "disk1");
-    stop(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     start_args_init(&args, "two"); /* which of them would be /dev/vdb? */
     args.request.disks = disks;
     args.request.n_disks = 2;
     assert_string_equal(run(&w, &args, &g), "cold");
-    stop(&w, "two", g);
+    world_stop_vm(&w, "two", g);
     world_run(&w, 5000);
     world_done(&w);
 }
@@ -322,7 +310,7 @@ whatever_fails_before_the_identity_becomes_a_boot(void **state)
         assert_int_equal(guest_identity(g)->sent, 1); /* its names, as at any boot */
         world_expect_signals(&w, "VmStartingUp demo 33\nVmStarted demo 33 status 1\n");
         assert_int_equal(fake_states_count(w.host), 1); /* the note that it failed */
-        stop(&w, "demo", g);
+        world_stop_vm(&w, "demo", g);
         assert_string_equal(run_once(&w, "again"), "cold");
         world_done(&w);
     }
@@ -366,16 +354,16 @@ a_changed_image_another_owner_or_a_wish_lead_to_a_boot(void **state)
     start_args_init(&args, "wish");
     args.request.cold = true;
     assert_string_equal(run(&w, &args, &g), "cold");
-    stop(&w, "wish", g);
+    world_stop_vm(&w, "wish", g);
     start_args_init(&args, "size");
     args.request.memory_mib = 512;
     assert_string_equal(run(&w, &args, &g), "cold");
-    stop(&w, "size", g);
+    world_stop_vm(&w, "size", g);
     assert_string_equal(run_once(&w, "same"), "warm");
     start_args_init(&args, "huge");
     args.request.hugepages = true;
     assert_string_equal(run(&w, &args, &g), "cold");
-    stop(&w, "huge", g);
+    world_stop_vm(&w, "huge", g);
     fake_states_set_identity(w.host, "file 2");
     assert_string_equal(run_once(&w, "changed"), "cold");
     fake_states_set_identity(w.host, NULL); /* a block device */
@@ -513,7 +501,7 @@ the_builder_stands_still_while_a_vm_boots(void **state)
     say(&w, READY);
     world_run(&w, 1000);
     assert_int_equal(fake_states_count(w.host), 2);
-    stop(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     world_done(&w);
 }
 
@@ -602,7 +590,7 @@ an_heir_completes_a_restore_that_was_cut_off(void **state)
         assert_int_equal(client_status(&w, "demo"),
                          VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_RUNNING);
         client_call_done(&call);
-        stop(&w, "demo", g);
+        world_stop_vm(&w, "demo", g);
         world_done(&w);
     }
 }
@@ -620,7 +608,7 @@ templates_stay_few(void **state)
         start_args_init(&args, "demo");
         args.request.memory_mib = mem;
         assert_string_equal(run(&w, &args, &g), "cold");
-        stop(&w, "demo", g);
+        world_stop_vm(&w, "demo", g);
         world_run(&w, 4000);
         say(&w, READY);
         world_run(&w, 2000);
@@ -629,11 +617,11 @@ templates_stay_few(void **state)
     start_args_init(&args, "demo");
     args.request.memory_mib = 104;
     assert_string_equal(run(&w, &args, &g), "warm");
-    stop(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     start_args_init(&args, "demo");
     args.request.memory_mib = 100;
     assert_string_equal(run(&w, &args, &g), "cold");
-    stop(&w, "demo", g);
+    world_stop_vm(&w, "demo", g);
     world_done(&w);
 }
 
@@ -667,7 +655,7 @@ vms_with_a_tap_start_from_a_template_too(void **state)
     s = fake_process_start(fake_hypervisor_find(w.hv, "second"));
     assert_true(s->restore_fd > 0 && s->tap_fd > 2);
     assert_int_equal(fake_host_net_count(net), 1);
-    stop(&w, "second", g);
+    world_stop_vm(&w, "second", g);
     assert_int_equal(fake_host_net_count(net), 0);
     world_done(&w);
     net->ops->free(net);

@@ -448,10 +448,8 @@ struct guest *
 world_run_vm(struct world *w, const char *name)
 {
     struct client_call call;
-    struct rpc_status status;
     struct fake_process *process;
     struct guest *g;
-    int answers;
 
     client_start_name(w, name, &call);
     world_run(w, 100);
@@ -459,11 +457,33 @@ world_run_vm(struct world *w, const char *name)
     assert_non_null(process);
     g = guest_new(w, fake_process_start(process)->cid);
     guest_power_off_on_shutdown(g, name);
+    world_become_ready(w, g);
+    assert_true(start_reply(&call)->success);
+    client_call_done(&call);
+    return g;
+}
+
+void
+world_become_ready(struct world *w, struct guest *g)
+{
+    struct rpc_status status;
+    int answers;
+
     guest_call_ready(g, &status, &answers);
     world_run(w, 1000);
     assert_int_equal(answers, 1);
     assert_int_equal(status.code, RPC_OK);
-    assert_true(start_reply(&call)->success);
+}
+
+void
+world_stop_vm(struct world *w, const char *name, struct guest *g)
+{
+    struct client_call call;
+
+    client_stop(w, name, &call);
+    world_run(w, 3000);
+    assert_true(stop_reply(&call)->success);
     client_call_done(&call);
-    return g;
+    if (g)
+        guest_free(g);
 }

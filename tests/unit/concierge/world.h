@@ -114,3 +114,7 @@ int client_status(struct world *w, const char *name);
 /* Start and bring to running; the guest obeys. */
 struct guest;
 struct guest *world_run_vm(struct world *w, const char *name);
+/* Bring the VM of a start that waits to running, with this guest. */
+void world_become_ready(struct world *w, struct guest *g);
+/* Stop a VM, which has to work, and free its guest; g may be NULL. */
+void world_stop_vm(struct world *w, const char *name, struct guest *g);
