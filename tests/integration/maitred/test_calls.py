@@ -264,6 +264,9 @@ def the_rest(vm):
     assert "ready" in names and report.ready_acknowledged, report
     stamps = [p.at_us for p in report.phases]
     assert stamps == sorted(stamps) and stamps[0] > 0, stamps
+    # The host's set-up goes first, unless the host was not heard for seconds.
+    late = names.index("late") - names.index("ready") if "late" in names else 0
+    assert late <= 0 or stamps[names.index("late")] >= stamps[names.index("ready")] + 150000, report
 
 
 def only_the_host_gets_in(vm):
