@@ -3,6 +3,7 @@
 """What jobs are given, how they are limited, and what the host hears of them."""
 import pathlib
 import queue
+import time
 
 import guest
 
@@ -46,7 +47,7 @@ def jobs_are_given_what_their_files_say(top):
         "etc/maitred/70-restless": script("echo x >> /run/restless; [ $(wc -l < /run/restless) = 3 ]",
                                           "respawn_on_failure: true"),
         "etc/maitred/99-last": LAST})
-    with guest.Guest(top, "maitred.skip_jobs=nothing,51-left-out", f"{top}/root") as vm:
+    with guest.Guest(top, "psi=1 maitred.skip_jobs=nothing,51-left-out", f"{top}/root") as vm:
         vm.wait_ready()
         vm.console.wait("jobs-are-done")
         text = vm.console.text
@@ -77,6 +78,7 @@ def jobs_are_given_what_their_files_say(top):
         assert vm.sh(f"cat /proc/{daemon[0]}/oom_score_adj").strip() == "-900"
         limits_hold(vm)
         the_host_hears_who_was_killed(vm)
+        the_host_hears_who_waits_for_memory(vm)
         calls_have_the_same_fields(vm)
         children_are_killed_before_the_next_start(vm)
         programs_are_listed_and_stopped(vm)
@@ -118,6 +120,22 @@ def the_host_hears_who_was_killed(vm):
     assert event.out_of_memory.group.endswith("-sh"), event
     print(f"  the host heard: {event.out_of_memory}".replace("\n", " "))
     vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
+
+
+def the_host_hears_who_waits_for_memory(vm):
+    """A program above memory_high is slowed down, and waits for most of its time."""
+    job = vm.pb["vmt_job"]
+    vm.sh("[ -e /proc/pressure/memory ]")
+    launch(vm, HOG, limits=job.GroupLimits(memory_high=10 << 20))
+    deadline = time.monotonic() + guest.PATIENCE
+    while True:
+        event = vm.events.get(timeout=max(0.1, deadline - time.monotonic()))
+        if event.WhichOneof("event") == "memory_pressure":
+            break
+    assert event.memory_pressure.some_permille > 0, event
+    print(f"  the host heard: {event.memory_pressure}".replace("\n", " "))
+    vm.sh("cd /sys/fs/cgroup/guest; for g in call-*; do "
+          "[ $(cat $g/memory.high) = 10485760 ] && echo 1 > $g/cgroup.kill; done; true")
 
 
 def calls_have_the_same_fields(vm):

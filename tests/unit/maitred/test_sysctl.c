@@ -43,9 +43,9 @@ static void
 what_is_none_is_left_out(void **state)
 {
     static const char *const lines[] = {
-        "",         "  ",   "# a=b", "; a=b",     "word",
-        "=1",       "-",    "a b=1", "net.*.x=1", "../../etc/passwd=x",
-        "a/../b=1", "..=1",
+        "",         "  ",   "# a=b",    "; a=b",     "word",
+        "=1",       "-",    "a b=1",    "net.*.x=1", "../../etc/passwd=x",
+        "a/../b=1", "..=1", "a.//.b=1",
     };
 
     (void)state;

@@ -30,22 +30,31 @@
 /* Some program waited 150 ms within a second: the thrashing has begun. */
 #define PRESSURE_TRIGGER "some 150000 1000000"
 #define PRESSURE_QUIET_MS 10000u
+/* The averages of the file lag behind: the waiting is measured for so long. */
+#define PRESSURE_MEASURE_MS 2000u
 #define VMSTAT_BYTES_MAX 65536
 /* The counter in memory.events rises before the dying process is gone, and several die
  * one after the other: one look for all of them. */
 #define LOOK_MS 100u
 
+/* Microseconds that programs waited, since the boot. */
+struct pressure {
+    uint64_t some_us, full_us;
+};
+
 struct memory_watch {
     struct memory_watch_config config;
-    int inotify;             /* owned; -1: no memory controller */
-    int pressure;            /* owned; -1: no PSI */
-    int epoll;               /* owned: of pressure, which libevent cannot watch */
-    struct event *events[2]; /* owned; of inotify and epoll */
-    struct vmt_timer *look;  /* owned by the clock */
-    uint64_t killed;         /* in all, when we looked last */
-    uint64_t pressure_ms;    /* when it was told last; 0: never */
-    uint64_t seen_in_groups; /* since the last look, in groups of ours */
-    bool is_first;           /* of all looks: what was before us is no news */
+    int inotify;               /* owned; -1: no memory controller */
+    int pressure;              /* owned; -1: no PSI */
+    int epoll;                 /* owned: of pressure, which libevent cannot watch */
+    struct event *events[2];   /* owned; of inotify and epoll */
+    struct vmt_timer *look;    /* owned by the clock */
+    struct vmt_timer *measure; /* owned by the clock: of the pressure */
+    struct pressure before;    /* when that began */
+    uint64_t killed;           /* in all, when we looked last */
+    uint64_t pressure_ms;      /* when it was told last; 0: never */
+    uint64_t seen_in_groups;   /* since the last look, in groups of ours */
+    bool is_first;             /* of all looks: what was before us is no news */
 };
 
 static uint64_t
@@ -116,16 +125,50 @@ on_modified(evutil_socket_t fd, short what, void *arg)
     look_soon(arg);
 }
 
-/* avg10 of a line of the file, in permille. */
-static unsigned
-average(const char *text, const char *line)
+/* The microseconds of waiting that a line of the file has, since the boot. */
+static uint64_t
+total_of(const char *text, const char *line)
 {
     const char *at = strstr(text, line);
-    unsigned whole = 0, hundredths = 0;
 
-    if (at && sscanf(at + strlen(line), " avg10=%u.%u", &whole, &hundredths) == 2)
-        return whole * 10 + hundredths / 10;
-    return 0;
+    at = at ? strstr(at, "total=") : NULL;
+    return at ? strtoull(at + strlen("total="), NULL, 10) : 0;
+}
+
+static void
+read_pressure(struct pressure *ret)
+{
+    VMT_CLEANUP(vmt_freep) char *text = NULL;
+
+    *ret = (struct pressure){.some_us = 0};
+    if (file_read(PRESSURE_FILE, VMSTAT_BYTES_MAX, &text) < 0)
+        return;
+    ret->some_us = total_of(text, "some");
+    ret->full_us = total_of(text, "full");
+}
+
+static unsigned
+permille(uint64_t before_us, uint64_t after_us, uint64_t time_ms)
+{
+    uint64_t waited_us = after_us > before_us ? after_us - before_us : 0;
+    uint64_t n = time_ms ? waited_us / time_ms : 0;
+
+    return n > 1000 ? 1000 : (unsigned)n;
+}
+
+static void
+on_measured(void *arg)
+{
+    struct memory_watch *w = arg;
+    struct vmt_clock *clock = os_loop_clock(w->config.loop);
+    uint64_t time_ms = clock->ops->now_ms(clock) - w->pressure_ms;
+    struct pressure now;
+
+    w->measure = NULL;
+    read_pressure(&now);
+    w->config.on_pressure(w->config.arg,
+                          permille(w->before.some_us, now.some_us, time_ms),
+                          permille(w->before.full_us, now.full_us, time_ms));
 }
 
 static void
@@ -134,18 +177,17 @@ on_pressure(evutil_socket_t fd, short what, void *arg)
     struct memory_watch *w = arg;
     struct vmt_clock *clock = os_loop_clock(w->config.loop);
     uint64_t now = clock->ops->now_ms(clock);
-    VMT_CLEANUP(vmt_freep) char *text = NULL;
     struct epoll_event event;
 
     (void)what;
     (void)epoll_wait(fd, &event, 1, 0);
     look_soon(w); /* containers have groups that we do not know */
-    if (w->pressure_ms && now - w->pressure_ms < PRESSURE_QUIET_MS)
+    if (w->measure || (w->pressure_ms && now - w->pressure_ms < PRESSURE_QUIET_MS))
         return;
     w->pressure_ms = now;
-    if (file_read(PRESSURE_FILE, VMSTAT_BYTES_MAX, &text) >= 0)
-        w->config.on_pressure(w->config.arg, average(text, "some"),
-                              average(text, "full"));
+    read_pressure(&w->before);
+    (void)clock->ops->timer_start(clock, PRESSURE_MEASURE_MS, on_measured, w,
+                                  &w->measure);
 }
 
 static int
@@ -217,6 +259,7 @@ memory_watch_free(struct memory_watch *w)
     w->config.procs->on_group_over = NULL;
     clock = os_loop_clock(w->config.loop);
     clock->ops->timer_cancel(clock, w->look);
+    clock->ops->timer_cancel(clock, w->measure);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(w->events); i++)
         if (w->events[i])
             event_free(w->events[i]);

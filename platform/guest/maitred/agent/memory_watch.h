@@ -13,8 +13,8 @@ struct vmt_err;
 /* The kernel killed processes in a control group of a program of ours; group is "" for
  * anywhere else. */
 typedef void memory_killed_fn(void *arg, const char *group, uint64_t killed);
-/* Programs waited for memory, in permille of the last 10 s: at least one of them, and all
- * of them. Told at most every 10 s. */
+/* Programs waited for memory, in permille of 2 s: at least one of them, and all of them.
+ * Told at most every 10 s. */
 typedef void memory_pressure_fn(void *arg, unsigned some, unsigned full);
 
 struct memory_watch_config {
