@@ -45,7 +45,7 @@ name_to_path(const char *name, char path[PATH_MAX])
     bool dots = name[strcspn(name, "./")] == '.';
     int n = snprintf(path, PATH_MAX, "/proc/sys/%s", name);
 
-    if (n >= PATH_MAX)
+    if (n >= PATH_MAX || strstr(name, ".."))
         return false;
     for (char *at = path + strlen("/proc/sys/"); dots && *at; at++)
         *at = (char)(*at == '.' ? '/' : *at == '/' ? '.' : *at);
