@@ -94,71 +94,107 @@ restart_record_remove(struct concierge *c, const struct vm_id *id)
     host->store->remove(host, vm_id_key(id, key));
 }
 
-int
-vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
-{
+/* A record with what it points to. */
+struct record_room {
     Vmt__VmRecord record;
-    Vmt__ProcessRecord hv = VMT__PROCESS_RECORD__INIT;
-    Vmt__ProcessRecord companion = VMT__PROCESS_RECORD__INIT;
+    Vmt__ProcessRecord hv, companion;
     Vmt__MountRecord mounts[PLAN_BLOCKS_MAX];
-    Vmt__MountRecord *list[PLAN_BLOCKS_MAX];
+    Vmt__MountRecord *mount_list[PLAN_BLOCKS_MAX];
     Vmt__NetworkRecord network;
     char *plugged[PLAN_BLOCKS_MAX];
     Vmt__SnapshotImage images[PLAN_BLOCKS_MAX + 2];
     Vmt__SnapshotImage *image_list[PLAN_BLOCKS_MAX + 2];
-    Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX], *disk_list[PLAN_BLOCKS_MAX];
-    VMT_CLEANUP(restart_room_freep) struct restart_room *room = NULL;
+    Vmt__DiskUseRecord disks[PLAN_BLOCKS_MAX];
+    Vmt__DiskUseRecord *disk_list[PLAN_BLOCKS_MAX];
     Vmt__ApplicationEnd application;
+};
+
+/* NULL: there is no such process. */
+static Vmt__ProcessRecord *
+fill_process(const struct spawn_id *id, Vmt__ProcessRecord *process)
+{
+    vmt__process_record__init(process);
+    process->pid = id->pid;
+    process->start_time = id->start_time;
+    return id->pid ? process : NULL;
+}
+
+static void
+fill_shape(struct concierge_vm *vm, struct record_room *room)
+{
+    Vmt__VmRecord *record = &room->record;
+
+    record->vm_type = vm->vm_type;
+    record->mem_mib = vm->mem_mib;
+    record_cpu_fill(vm, record);
+    record->accel = text(vm->accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg");
+    record->has_network = vm->plan.net != HYPERVISOR_NET_NONE;
+    record->vm_username = text(vm->plan.vm_username);
+    network_record_fill(vm, &room->network);
+    record->network = &room->network;
+    if (!vm->images)
+        return;
+    vm_images_fill(vm->images, room->images, room->image_list);
+    record->images = room->image_list;
+    record->n_images = vm->images->n;
+    record->cmdline = vm->images->cmdline;
+    record->cpus = vm->images->cpus;
+}
+
+static void
+fill_disks(struct concierge_vm *vm, struct record_room *room)
+{
+    Vmt__VmRecord *record = &room->record;
+
+    record->plugged = room->plugged;
+    for (size_t i = 1; i < vm->plan.nblocks; i++)
+        room->plugged[record->n_plugged++] = vm->plan.serials[i];
+    fill_mounts(vm, room->mounts, room->mount_list);
+    record->mounts = room->mount_list;
+    record->n_mounts = vm->plan.nmounts;
+    record->n_disks = disk_uses_fill(&vm->plan, room->disks, room->disk_list);
+    record->disks = room->disk_list;
+}
+
+static void
+fill_life(struct concierge_vm *vm, struct record_room *room)
+{
+    Vmt__VmRecord *record = &room->record;
+
+    record->owner_id = vm->id.owner;
+    record->name = vm->id.name;
+    record->cid = vm->cid;
+    record->run_dir = text(vm->run_dir);
+    record->phase = phase(vm);
+    record->hypervisor = fill_process(&vm->hv_id, &room->hv);
+    record->companion = fill_process(&vm->companion_id, &room->companion);
+    record->token = vm->token;
+    record->start_mode = text(vm->start_mode);
+    record->frozen = vm->frozen;
+    record->suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
+    record->running_us = vm->life.running_us;
+    guest_events_record_fill(vm, &room->application, record);
+}
+
+int
+vm_record_save(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct record_room room;
+    Vmt__VmRecord *record = &room.record;
+    VMT_CLEANUP(restart_room_freep) struct restart_room *restart = NULL;
     int r;
 
-    vmt__vm_record__init(&record);
-    record.owner_id = vm->id.owner;
-    record.name = vm->id.name;
-    record.cid = vm->cid;
-    record.run_dir = text(vm->run_dir);
-    record.phase = phase(vm);
-    hv.pid = vm->hv_id.pid;
-    hv.start_time = vm->hv_id.start_time;
-    record.hypervisor = vm->hv_id.pid ? &hv : NULL;
-    companion.pid = vm->companion_id.pid;
-    companion.start_time = vm->companion_id.start_time;
-    record.companion = vm->companion_id.pid ? &companion : NULL;
-    record.vm_type = vm->vm_type;
-    record.mem_mib = vm->mem_mib;
-    record_cpu_fill(vm, &record);
-    record.accel = text(vm->accel == HYPERVISOR_ACCEL_KVM ? "kvm" : "tcg");
-    record.token = vm->token;
-    record.has_network = vm->plan.net != HYPERVISOR_NET_NONE;
-    record.vm_username = text(vm->plan.vm_username);
-    record.start_mode = text(vm->start_mode);
-    if (vm->images) {
-        vm_images_fill(vm->images, images, image_list);
-        record.images = image_list;
-        record.n_images = vm->images->n;
-        record.cmdline = vm->images->cmdline;
-        record.cpus = vm->images->cpus;
-    }
-    record.frozen = vm->frozen;
-    record.plugged = plugged;
-    for (size_t i = 1; i < vm->plan.nblocks; i++)
-        plugged[record.n_plugged++] = vm->plan.serials[i];
-    network_record_fill(vm, &network);
-    record.network = &network;
-    record.suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
-    record.running_us = vm->life.running_us;
-    guest_events_record_fill(vm, &application, &record);
+    vmt__vm_record__init(record);
+    fill_life(vm, &room);
+    fill_shape(vm, &room);
+    fill_disks(vm, &room);
     if (vm->restart && !vm->life.asked &&
-        restart_record_fill(vm->restart, &room, &record.restart) < 0)
+        restart_record_fill(vm->restart, &restart, &record->restart) < 0)
         return vmt_err_set(err, ENOMEM, "remember the VM");
-    fill_mounts(vm, mounts, list);
-    record.mounts = list;
-    record.n_mounts = vm->plan.nmounts;
-    record.n_disks = disk_uses_fill(&vm->plan, disks, disk_list);
-    record.disks = disk_list;
-    if (hotplug_record_fill(vm, &record) < 0)
+    if (hotplug_record_fill(vm, record) < 0)
         return vmt_err_set(err, ENOMEM, "remember the VM");
-    r = concierge_record_put(vm->c, vm->key, &record.base, err);
-    hotplug_record_done(&record);
+    r = concierge_record_put(vm->c, vm->key, &record->base, err);
+    hotplug_record_done(record);
     return r < 0 ? vmt_err_wrap(err, r, "remember the VM") : 0;
 }
 
