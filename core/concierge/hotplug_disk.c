@@ -74,6 +74,26 @@ choose_serial(struct concierge_vm *vm, const char *wanted,
     return 0;
 }
 
+/* An image in the owner's folder is ours, whoever calls, and locked for the VM as one
+ * that it starts with; its name tells the format. */
+static int
+open_path(struct concierge *c, const struct ipc_caller *caller, const attach_t *rq,
+          int *fd, bool *qcow2, struct vmt_err *err)
+{
+    struct host *host = c->config.host;
+    char name[VMT_VM_NAME_MAX + 1];
+    enum disk_kind kind;
+    const char *file;
+
+    if (!host->disks->is_inside(host, rq->owner_id, rq->path, &file))
+        return host->files->image_open(host, rq->path, rq->writable, caller->uid, fd,
+                                       err);
+    if (!disk_file_parse(file, name, &kind) || kind == DISK_KIND_PFLASH)
+        return vmt_err_setx(err, ENOENT, "disk %s: this is no disk image", rq->path);
+    *qcow2 = kind == DISK_KIND_QCOW2;
+    return host->disks->open(host, rq->owner_id, file, rq->writable, fd, err);
+}
+
 /* The image by the caller's path or descriptor; *fd is the only one that came, or -1, and
  * is replaced by the image's. */
 static int
@@ -81,7 +101,7 @@ open_image(struct concierge *c, const struct ipc_caller *caller, const attach_t 
            int *fd, struct hypervisor_disk *disk, struct vmt_err *err)
 {
     struct host *host = c->config.host;
-    bool writable = rq->writable;
+    bool writable = rq->writable, qcow2 = rq->qcow2;
     int r;
 
     if ((*fd >= 0) == (*rq->path != '\0'))
@@ -89,15 +109,13 @@ open_image(struct concierge *c, const struct ipc_caller *caller, const attach_t 
                             "send either the path of an image or one "
                             "descriptor");
     if (*fd < 0)
-        r = host->files->image_open(host, rq->path, writable, caller->uid, fd, err);
+        r = open_path(c, caller, rq, fd, &qcow2, err);
     else
         r = host->files->image_check(host, *fd, &writable, err);
     if (r < 0)
         return r;
-    *disk = (struct hypervisor_disk){.fd = *fd,
-                                     .read_only = !writable,
-                                     .qcow2 = rq->qcow2,
-                                     .block_size = rq->block_size};
+    *disk = (struct hypervisor_disk){
+        .fd = *fd, .read_only = !writable, .qcow2 = qcow2, .block_size = rq->block_size};
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "tests/fake/fake_disks.h"
 #include "tests/fake/fake_host_devices.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
@@ -382,6 +383,26 @@ a_disk_by_path_is_known_by_its_serial(void **state)
     attach_disk(f, &rq, -1, "plug1", NULL);
 }
 
+/* Its format follows from its name, and it has one user. */
+static void
+an_image_of_the_owners_folder_is_locked_for_the_vm(void **state)
+{
+    static const char path[] = "/data/vms/" WORLD_OWNER "/YQ==.qcow2";
+    struct fixture *f = *state;
+    Vmt__AttachDiskRequest rq = disk_for(path);
+
+    rq.writable = true;
+    attach_disk(f, &rq, -1, "", "YQ==.qcow2");
+    (void)fake_disks_put(f->w.host, WORLD_OWNER, "YQ==.qcow2", 4096);
+    fake_disks_lock(f->w.host, WORLD_OWNER, "YQ==.qcow2", true);
+    attach_disk(f, &rq, -1, "", "in use");
+    fake_disks_lock(f->w.host, WORLD_OWNER, "YQ==.qcow2", false);
+    attach_disk(f, &rq, -1, "plug1", NULL);
+    assert_true(fake_process_disk(process(f), "plug1")->qcow2);
+    rq.path = text("/data/vms/" WORLD_OWNER "/YQ==.pflash");
+    attach_disk(f, &rq, -1, "", "no disk image");
+}
+
 static void
 bad_disks_are_refused(void **state)
 {
@@ -554,6 +575,7 @@ main(void)
         TEST(an_end_of_the_vm_answers_who_waits),
         TEST(plugged_devices_survive_the_daemon),
         TEST(a_disk_by_path_is_known_by_its_serial),
+        TEST(an_image_of_the_owners_folder_is_locked_for_the_vm),
         TEST(bad_disks_are_refused),
         TEST(what_came_too_late_can_be_taken_out),
         TEST(only_attached_disks_are_detached_and_only_with_consent),
