@@ -117,6 +117,9 @@ make_plan(struct concierge *c, const Vmt__SnapshotRecord *record, uint32_t uid,
 {
     int r = vm_id_set(&plan->id, record->owner_id, record->snapshot->vm_name, err);
 
+    if (r == 0 && record->net != HYPERVISOR_NET_NONE &&
+        record->net != HYPERVISOR_NET_USER)
+        r = vmt_err_setx(err, EBADMSG, "the snapshot has a network that is not known");
     if (r == 0 && record->n_images > PLAN_BLOCKS_MAX + 2)
         r = vmt_err_setx(err, EBADMSG, "the snapshot names too many files");
     if (r < 0)

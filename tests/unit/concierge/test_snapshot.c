@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/snapshot/frame.h"
 #include "tests/fake/fake_states.h"
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/test.h"
 #include "vmt_life.pb-c.h"
 #include "vmt_snapshot.pb-c.h"
+#include "vmt_state.pb-c.h"
 
 static void
 create(struct world *w, const char *name, struct client_call *call)
@@ -435,6 +437,57 @@ snapshots_that_are_being_made_count(void **state)
     world_done(&w);
 }
 
+/* Give the record of the only snapshot a network that is none, as one of a later version
+ * might be. */
+static void
+make_network_unknown(struct world *w)
+{
+    const struct host_state_ops *state = w->host->state;
+    VMT_CLEANUP(vmt_freep) void *data = NULL;
+    Vmt__SnapshotRecord *record;
+    const uint8_t *body;
+    uint8_t out[4096];
+    char path[256] = "";
+    size_t len;
+
+    for (size_t i = 0; !strstr(path, "/record"); i++)
+        (void)snprintf(path, sizeof(path), "%s", fake_states_path(w->host, i));
+    assert_int_equal(state->load(w->host, path, &data, &len, NULL), 0);
+    assert_int_equal(snapshot_frame_open(data, len, &body, &len, NULL), 0);
+    record = vmt__snapshot_record__unpack(NULL, len, body);
+    assert_non_null(record);
+    record->net = 99;
+    len = vmt__snapshot_record__get_packed_size(record);
+    assert_true(SNAPSHOT_FRAME_HEAD + len <= sizeof(out));
+    (void)vmt__snapshot_record__pack(record, out + SNAPSHOT_FRAME_HEAD);
+    snapshot_frame_head(out + SNAPSHOT_FRAME_HEAD, len, out);
+    vmt__snapshot_record__free_unpacked(record, NULL);
+    assert_int_equal(state->save(w->host, path, out, SNAPSHOT_FRAME_HEAD + len, NULL), 0);
+}
+
+static void
+a_snapshot_of_a_network_that_nobody_knows_is_refused(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    create(&w, "one", &call);
+    world_run(&w, 2000);
+    client_call_done(&call);
+    stop(&w, g);
+    fake_host_add_image(w.host, "/images/file");
+    make_network_unknown(&w);
+    restore(&w, "one", &call);
+    world_run(&w, 1000);
+    expect_start_refused(&call, "a network that is not known");
+    client_call_done(&call);
+    world_done(&w);
+}
+
 /* An answer to the one that was given up is none to the next. */
 static void
 a_hypervisor_that_owes_an_answer_makes_no_other_snapshot(void **state)
@@ -654,6 +707,7 @@ main(void)
         cmocka_unit_test(an_heir_makes_no_snapshot_before_the_vm_goes_on),
         cmocka_unit_test(an_owner_has_only_so_many),
         cmocka_unit_test(snapshots_that_are_being_made_count),
+        cmocka_unit_test(a_snapshot_of_a_network_that_nobody_knows_is_refused),
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_restore_ends_the_wait_for_a_restart),
         cmocka_unit_test(a_restore_asks_whether_the_processor_is_safe),
