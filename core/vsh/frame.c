@@ -145,13 +145,15 @@ vsh_frame_encode(const struct ProtobufCMessage *message, uint8_t *out)
 static uint8_t *
 varint_before(uint8_t *end, size_t value)
 {
+    uint8_t *at;
     size_t n = 1;
 
     for (size_t v = value >> 7; v > 0; v >>= 7)
         n++;
+    at = end - n;
     for (size_t i = 0; i < n; i++)
-        end[i - n] = (uint8_t)((value >> (7 * i) & 0x7f) | (i + 1 < n ? 0x80 : 0));
-    return end - n;
+        at[i] = (uint8_t)((value >> (7 * i) & 0x7f) | (i + 1 < n ? 0x80 : 0));
+    return at;
 }
 
 uint8_t *

@@ -115,10 +115,13 @@ on_request(void *arg, const struct vsh_request *request)
 static void
 answer(void *arg, const struct vsh_request *request)
 {
+    static uint8_t room[VSH_DATA_HEAD + VSH_LARGE_DATA_MAX];
     struct watch *watch = arg;
 
     on_request(arg, request);
     (void)vsh_server_ready(watch->server, 1, request->listen, request->nlisten);
+    assert(vsh_server_output(watch->server, VSH_STREAM_STDOUT, room + VSH_DATA_HEAD,
+                             vsh_server_output_max(watch->server)) == 0);
     (void)vsh_server_accepted(watch->server, 0, (const uint8_t[VSH_TOKEN_BYTES]){0});
 }
 
