@@ -2,206 +2,46 @@
 /* The adapter of the host's network against a real kernel, in network namespaces of its
  * own: one is the host, one the world outside. Needs no rights but those that a user
  * namespace gives. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/base/cleanup.h"
 #include "core/base/err.h"
-#include "platform/linux/net/net.h"
 #include "tests/integration/net/guest.h"
+#include "tests/integration/net/net_world.h"
 #include "tests/unit/test.h"
 
 #define SKIP 77
-#define LABEL "vm_tools test"
-#define BASE 0x64735c00u        /* 100.115.92.0 */
-#define CONTAINERS 0x64735cc0u  /* 100.115.92.192 */
-#define HOST_OUTSIDE 0xc0000201 /* 192.0.2.1, of veth0 */
-#define WORLD 0xc0000202        /* 192.0.2.2, of its peer */
-#define NEIGHBOUR 0xc6336409    /* 198.51.100.9, behind lan0 */
-#define ECHO 7
-#define CLOSED 5000
-#define OFFERED 5001
-
-static pid_t world;
-
-static struct host_net *
-new_net(void)
-{
-    static const struct linux_net_port ports[] = {{true, OFFERED}};
-    const struct linux_net_config config = {
-        .label = LABEL, .table = "vm_tools", .ports = ports, .nports = 1};
-    struct host_net *net = NULL;
-
-    assert_int_equal(linux_net_new(&config, &net, NULL), 0);
-    return net;
-}
-
-/* The n-th VM, with room for containers or without. */
-static struct host_net_vm
-vm_at(unsigned n, bool containers)
-{
-    struct host_net_vm vm = {.gateway = BASE + 4 * n + 1,
-                             .guest = BASE + 4 * n + 2,
-                             .prefix = 30,
-                             .mac = {0x52, 0x54, 0, 0, 0, (uint8_t)n}};
-
-    if (containers) {
-        vm.container = CONTAINERS;
-        vm.container_prefix = 28;
-    }
-    return vm;
-}
-
-static int
-add(struct host_net *net, struct host_net_vm *vm)
-{
-    struct vmt_err err = {0};
-    int fd = -1;
-
-    if (net->ops->add(net, vm, &fd, &err) < 0)
-        fail_msg("%s", err.msg);
-    return fd;
-}
-
-static void
-drop(struct host_net *net, const struct host_net_vm *vm)
-{
-    struct vmt_err err = {0};
-
-    if (net->ops->remove(net, vm, &err) < 0)
-        fail_msg("%s", err.msg);
-}
-
-static bool
-shell(const char *command)
-{
-    return system(command) == 0; /* NOLINT(cert-env33-c): a test */
-}
-
-static bool
-nothing_is_left(void)
-{
-    return shell("! ip -o link | grep -q vmtap && ! nft list table inet vm_tools "
-                 ">/dev/null 2>&1 && "
-                 "test $(cat /proc/sys/net/ipv4/conf/veth0/forwarding) = 0");
-}
-
-/* An UDP socket of the host. */
-static int
-service(uint16_t port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    return fd;
-}
-
-/* A packet that belongs to nothing before it. */
-static void
-knock(uint32_t address)
-{
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(address)};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    (void)sendto(fd, "knock", 5, 0, (struct sockaddr *)&to, sizeof(to));
-    (void)close(fd);
-}
-
-/* Answers each packet with the address that it came from and what it said; before that it
- * knocks at the guest, or at the host's other neighbour, when it was told so. */
-static void
-echo(void)
-{
-    struct sockaddr_in from;
-    int fd = service(ECHO);
-
-    (void)fcntl(fd, F_SETFL, 0);
-    for (;;) {
-        char text[64] = "", answer[128], address[INET_ADDRSTRLEN];
-        socklen_t len = sizeof(from);
-
-        if (recvfrom(fd, text, sizeof(text) - 1, 0, (struct sockaddr *)&from, &len) < 0)
-            _exit(1);
-        if (strcmp(text, "knock at me") == 0)
-            knock(vm_at(1, false).guest);
-        if (strcmp(text, "knock at others") == 0)
-            knock(NEIGHBOUR);
-        (void)inet_ntop(AF_INET, &from.sin_addr, address, sizeof(address));
-        (void)snprintf(answer, sizeof(answer), "%s %s", address, text);
-        (void)sendto(fd, answer, strlen(answer), 0, (struct sockaddr *)&from, len);
-    }
-}
-
-static bool
-make_world(void)
-{
-    char command[512];
-    int ready[2], go[2];
-    char byte;
-
-    if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
-        return false;
-    world = fork();
-    if (world == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (unshare(CLONE_NEWNET) < 0 || write(ready[1], "", 1) != 1 ||
-            read(go[0], &byte, 1) != 1 ||
-            !shell(
-                "ip link set lo up; ip addr add 192.0.2.2/24 dev veth1 && "
-                "ip link set veth1 up && ip route add 100.115.92.0/24 via 192.0.2.1 && "
-                "ip route add 198.51.100.0/24 via 192.0.2.1"))
-            _exit(1);
-        echo();
-    }
-    (void)snprintf(command, sizeof(command),
-                   "ip link set lo up && ip link add veth0 type veth peer name veth1 && "
-                   "ip link set veth1 netns %d && ip addr add 192.0.2.1/24 dev veth0 && "
-                   "ip link set veth0 up",
-                   (int)world);
-    return world > 0 && read(ready[0], &byte, 1) == 1 && shell(command) &&
-           write(go[1], "", 1) == 1;
-}
-
-/* --- tests --- */
 
 static void
 a_vm_has_its_tap_address_route_and_rules_until_it_is_removed(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, true);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, true);
     int fd;
 
     (void)state;
-    assert_true(nothing_is_left());
-    fd = add(net, &vm);
+    assert_true(net_nothing_is_left());
+    fd = net_add(net, &vm);
     assert_string_equal(vm.tap, "vmtap0");
     (void)close(fd); /* the hypervisor has its own copy; the tap stays */
-    assert_true(shell("ip addr show dev vmtap0 | grep -q 'inet 100.115.92.5/30 '"));
-    assert_true(shell("ip -d link show vmtap0 | grep -q 'alias " LABEL "'"));
-    assert_true(shell("ip -d link show vmtap0 | grep -q vnet_hdr"));
-    assert_true(shell("ip route | grep -q '^100.115.92.192/28 via 100.115.92.6 '"));
-    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vmtap0/forwarding) = 1"));
-    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/veth0/forwarding) = 1"));
-    assert_true(shell("test $(cat /proc/sys/net/ipv4/ip_forward) = 0"));
-    assert_true(shell("nft list table inet vm_tools | grep -q masquerade"));
-    drop(net, &vm);
-    assert_true(nothing_is_left());
-    drop(net, &vm); /* twice is fine */
+    assert_true(net_shell("ip addr show dev vmtap0 | grep -q 'inet 100.115.92.5/30 '"));
+    assert_true(net_shell("ip -d link show vmtap0 | grep -q 'alias " LABEL "'"));
+    assert_true(net_shell("ip -d link show vmtap0 | grep -q vnet_hdr"));
+    assert_true(net_shell("ip route | grep -q '^100.115.92.192/28 via 100.115.92.6 '"));
+    assert_true(net_shell("test $(cat /proc/sys/net/ipv4/conf/vmtap0/forwarding) = 1"));
+    assert_true(net_shell("test $(cat /proc/sys/net/ipv4/conf/veth0/forwarding) = 1"));
+    assert_true(net_shell("test $(cat /proc/sys/net/ipv4/ip_forward) = 0"));
+    assert_true(net_shell("nft list table inet vm_tools | grep -q masquerade"));
+    net_drop(net, &vm);
+    assert_true(net_nothing_is_left());
+    net_drop(net, &vm); /* twice is fine */
     net->ops->free(net);
 }
 
@@ -218,9 +58,9 @@ expect(struct wire *wire, const char *want)
 static void
 a_guest_reaches_its_gateway_and_the_world_under_the_hosts_address(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm);
     struct wire wire;
 
     (void)state;
@@ -230,7 +70,7 @@ a_guest_reaches_its_gateway_and_the_world_under_the_hosts_address(void **state)
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "hello");
     expect(&wire, "192.0.2.1 hello");
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
@@ -238,9 +78,9 @@ a_guest_reaches_its_gateway_and_the_world_under_the_hosts_address(void **state)
 static void
 lies_about_the_source_reach_nobody(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, true), other = vm_at(2, false);
-    int fd = add(net, &vm), other_fd = add(net, &other);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, true), other = net_vm_at(2, false);
+    int fd = net_add(net, &vm), other_fd = net_add(net, &other);
     struct wire wire;
 
     (void)state;
@@ -259,17 +99,18 @@ lies_about_the_source_reach_nobody(void **state)
     expect(&wire, "192.0.2.1 true of a container");
     (void)close(fd);
     (void)close(other_fd);
-    drop(net, &vm);
-    drop(net, &other);
+    net_drop(net, &vm);
+    net_drop(net, &other);
     net->ops->free(net);
 }
 
 static void
 a_guest_reaches_only_what_the_host_offers(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm), closed = service(CLOSED), offered = service(OFFERED);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm), closed = net_service(CLOSED),
+        offered = net_service(OFFERED);
     struct wire wire;
     char text[16] = "";
 
@@ -286,16 +127,16 @@ a_guest_reaches_only_what_the_host_offers(void **state)
     (void)close(closed);
     (void)close(offered);
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
 static void
 guests_do_not_reach_each_other(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm a = vm_at(1, false), b = vm_at(2, false);
-    int fd_a = add(net, &a), fd_b = add(net, &b);
+    struct host_net *net = net_new();
+    struct host_net_vm a = net_vm_at(1, false), b = net_vm_at(2, false);
+    int fd_a = net_add(net, &a), fd_b = net_add(net, &b);
     struct wire wire_a, wire_b;
 
     (void)state;
@@ -308,8 +149,8 @@ guests_do_not_reach_each_other(void **state)
     expect(&wire_b, "pong 2"); /* and nothing before it */
     (void)close(fd_a);
     (void)close(fd_b);
-    drop(net, &a);
-    drop(net, &b);
+    net_drop(net, &a);
+    net_drop(net, &b);
     net->ops->free(net);
 }
 
@@ -317,9 +158,9 @@ guests_do_not_reach_each_other(void **state)
 static void
 nobody_outside_connects_to_a_guest(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm);
     struct wire wire;
 
     (void)state;
@@ -327,7 +168,7 @@ nobody_outside_connects_to_a_guest(void **state)
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at me");
     expect(&wire, "192.0.2.1 knock at me");
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
@@ -353,23 +194,24 @@ sent_to_neighbours(void)
 static void
 an_interface_that_comes_back_again_and_again_is_one(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm);
 
     (void)state;
     for (int i = 0; i < 40; i++) {
-        assert_true(shell("ip link add wan0 type veth peer name wan1 && "
-                          "ip addr add 203.0.113.1/24 dev wan0 && ip link set wan0 up"));
+        assert_true(
+            net_shell("ip link add wan0 type veth peer name wan1 && "
+                      "ip addr add 203.0.113.1/24 dev wan0 && ip link set wan0 up"));
         assert_true(net->ops->refresh(net, NULL) >= 0);
-        assert_true(shell("grep -q 1 /proc/sys/net/ipv4/conf/wan0/forwarding && "
-                          "nft list set inet vm_tools uplinks | grep -q wan0"));
-        assert_true(shell("ip link del wan0"));
+        assert_true(net_shell("grep -q 1 /proc/sys/net/ipv4/conf/wan0/forwarding && "
+                              "nft list set inet vm_tools uplinks | grep -q wan0"));
+        assert_true(net_shell("ip link del wan0"));
     }
     assert_true(net->ops->refresh(net, NULL) >= 0);
-    assert_true(shell("! nft list set inet vm_tools uplinks | grep -q wan0"));
+    assert_true(net_shell("! nft list set inet vm_tools uplinks | grep -q wan0"));
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
@@ -378,37 +220,39 @@ an_interface_that_comes_back_again_and_again_is_one(void **state)
 static void
 the_host_does_not_become_a_router_for_others(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
     struct wire wire;
     long before;
     int fd;
 
     (void)state;
-    assert_true(shell("ip link add lan0 type veth peer name lan1 && "
-                      "echo 1 >/proc/sys/net/ipv6/conf/lan0/disable_ipv6 && "
-                      "ip addr add 198.51.100.1/24 dev lan0 && ip link set lan1 up && "
-                      "ip link set lan0 up && "
-                      "ip neigh add 198.51.100.9 lladdr 02:00:00:00:00:09 dev lan0"));
-    fd = add(net, &vm);
+    assert_true(
+        net_shell("ip link add lan0 type veth peer name lan1 && "
+                  "echo 1 >/proc/sys/net/ipv6/conf/lan0/disable_ipv6 && "
+                  "ip addr add 198.51.100.1/24 dev lan0 && ip link set lan1 up && "
+                  "ip link set lan0 up && "
+                  "ip neigh add 198.51.100.9 lladdr 02:00:00:00:00:09 dev lan0"));
+    fd = net_add(net, &vm);
     before = sent_to_neighbours();
     wire_init(&wire, fd, vm.tap, vm.mac, vm.guest);
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
     expect(&wire, "192.0.2.1 knock at others");
     assert_int_equal(sent_to_neighbours(), before);
-    assert_true(shell("nft 'table ip published { chain pre { type nat hook prerouting "
-                      "priority dstnat; udp dport 9 dnat to 198.51.100.9:10; }; }'"));
+    assert_true(
+        net_shell("nft 'table ip published { chain pre { type nat hook prerouting "
+                  "priority dstnat; udp dport 9 dnat to 198.51.100.9:10; }; }'"));
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
     expect(&wire, "192.0.2.1 knock at others");
     assert_int_equal(sent_to_neighbours(), ++before); /* what others publish passes */
-    assert_true(shell("nft delete table ip published"));
-    assert_true(shell("nft flush chain inet vm_tools forward")); /* and without us? */
+    assert_true(net_shell("nft delete table ip published"));
+    assert_true(net_shell("nft flush chain inet vm_tools forward")); /* and without us? */
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "knock at others");
     expect(&wire, "192.0.2.1 knock at others");
     assert_int_equal(sent_to_neighbours(), before + 1);
     (void)close(fd);
-    drop(net, &vm);
-    assert_true(shell("ip link del lan0"));
+    net_drop(net, &vm);
+    assert_true(net_shell("ip link del lan0"));
     net->ops->free(net);
 }
 
@@ -416,9 +260,9 @@ the_host_does_not_become_a_router_for_others(void **state)
 static void
 a_guest_has_a_limited_number_of_connections(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false), other = vm_at(2, false);
-    int fd = add(net, &vm), other_fd = add(net, &other);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false), other = net_vm_at(2, false);
+    int fd = net_add(net, &vm), other_fd = net_add(net, &other);
     struct wire wire, other_wire;
 
     (void)state;
@@ -430,13 +274,14 @@ a_guest_has_a_limited_number_of_connections(void **state)
         wire_send_udp(&wire, vm.guest, WORLD, (uint16_t)port, "");
     wire_send_udp(&wire, vm.guest, WORLD, ECHO, "an old one");
     expect(&wire, "192.0.2.1 an old one");
-    assert_true(shell("test $(cat /proc/sys/net/netfilter/nf_conntrack_count) -le 4110"));
+    assert_true(
+        net_shell("test $(cat /proc/sys/net/netfilter/nf_conntrack_count) -le 4110"));
     wire_send_udp(&other_wire, other.guest, WORLD, ECHO, "another guest");
     expect(&other_wire, "192.0.2.1 another guest");
     (void)close(fd);
     (void)close(other_fd);
-    drop(net, &vm);
-    drop(net, &other);
+    net_drop(net, &vm);
+    net_drop(net, &other);
     net->ops->free(net);
 }
 
@@ -444,21 +289,21 @@ a_guest_has_a_limited_number_of_connections(void **state)
 static void
 rules_that_somebody_removed_come_back(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm);
 
     (void)state;
     assert_int_equal(net->ops->refresh(net, NULL), 0);
     assert_int_equal(net->ops->refresh(net, NULL), 0);
-    assert_true(shell("nft add table inet other"));
+    assert_true(net_shell("nft add table inet other"));
     assert_int_equal(net->ops->refresh(net, NULL), 0);
-    assert_true(shell("nft flush ruleset"));
+    assert_true(net_shell("nft flush ruleset"));
     assert_int_equal(net->ops->refresh(net, NULL), 1);
-    assert_true(shell("nft list table inet vm_tools | grep -q masquerade"));
+    assert_true(net_shell("nft list table inet vm_tools | grep -q masquerade"));
     assert_int_equal(net->ops->refresh(net, NULL), 0);
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
@@ -466,48 +311,48 @@ rules_that_somebody_removed_come_back(void **state)
 static void
 an_interface_that_comes_later_forwards_too(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, false);
-    int fd = add(net, &vm);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, false);
+    int fd = net_add(net, &vm);
 
     (void)state;
-    assert_true(shell("ip link add vpn0 type veth peer name vpn1 && "
-                      "ip addr add 203.0.113.1/24 dev vpn0 && ip link set vpn0 up"));
+    assert_true(net_shell("ip link add vpn0 type veth peer name vpn1 && "
+                          "ip addr add 203.0.113.1/24 dev vpn0 && ip link set vpn0 up"));
     assert_int_equal(net->ops->refresh(net, NULL), 0);
-    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 1"));
-    assert_true(shell("nft list set inet vm_tools uplinks | grep -q vpn0"));
+    assert_true(net_shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 1"));
+    assert_true(net_shell("nft list set inet vm_tools uplinks | grep -q vpn0"));
     (void)close(fd);
-    drop(net, &vm);
-    assert_true(shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 0"));
-    assert_true(shell("ip link del vpn0"));
+    net_drop(net, &vm);
+    assert_true(net_shell("test $(cat /proc/sys/net/ipv4/conf/vpn0/forwarding) = 0"));
+    assert_true(net_shell("ip link del vpn0"));
     net->ops->free(net);
 }
 
 static void
 forty_taps_are_there_at_once(void **state)
 {
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
     struct host_net_vm vms[40];
     int fds[40];
 
     (void)state;
     for (unsigned i = 0; i < 40; i++) {
-        vms[i] = vm_at(i + 1, false);
-        fds[i] = add(net, &vms[i]);
+        vms[i] = net_vm_at(i + 1, false);
+        fds[i] = net_add(net, &vms[i]);
     }
-    assert_true(shell("test $(ip -o link | grep -c ': vmtap') = 40"));
+    assert_true(net_shell("test $(ip -o link | grep -c ': vmtap') = 40"));
     for (unsigned i = 0; i < 40; i++) {
         (void)close(fds[i]);
-        drop(net, &vms[i]);
+        net_drop(net, &vms[i]);
     }
-    assert_true(nothing_is_left());
+    assert_true(net_nothing_is_left());
     net->ops->free(net);
 }
 
 static void
 leave_tap(struct host_net_vm *vm)
 {
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
     int fd;
 
     if (net->ops->add(net, vm, &fd, NULL) < 0)
@@ -520,7 +365,7 @@ static void
 what_a_dead_daemon_left_is_taken_over_or_removed(void **state)
 {
     struct host_net *net;
-    struct host_net_vm vm = vm_at(3, true);
+    struct host_net_vm vm = net_vm_at(3, true);
     int status;
     pid_t pid = fork();
 
@@ -531,18 +376,19 @@ what_a_dead_daemon_left_is_taken_over_or_removed(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
     (void)snprintf(vm.tap, sizeof(vm.tap), "vmtap0");
-    assert_true(shell("nft delete table inet vm_tools")); /* and somebody else did this */
-    net = new_net();
+    assert_true(
+        net_shell("nft delete table inet vm_tools")); /* and somebody else did this */
+    net = net_new();
     assert_int_equal(net->ops->adopt(net, &vm, 1, NULL), 0);
-    assert_true(shell("ip -o link | grep -q vmtap0"));
-    assert_true(shell("nft list table inet vm_tools | grep -q 100.115.92.14"));
+    assert_true(net_shell("ip -o link | grep -q vmtap0"));
+    assert_true(net_shell("nft list table inet vm_tools | grep -q 100.115.92.14"));
     net->ops->free(net);
-    net = new_net(); /* and this one knows of none */
+    net = net_new(); /* and this one knows of none */
     assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
-    assert_true(shell("! ip -o link | grep -q vmtap"));
-    assert_true(shell("! nft list table inet vm_tools >/dev/null 2>&1"));
+    assert_true(net_shell("! ip -o link | grep -q vmtap"));
+    assert_true(net_shell("! nft list table inet vm_tools >/dev/null 2>&1"));
     net->ops->free(net);
-    assert_true(shell("echo 0 >/proc/sys/net/ipv4/conf/veth0/forwarding"));
+    assert_true(net_shell("echo 0 >/proc/sys/net/ipv4/conf/veth0/forwarding"));
 }
 
 /* The same, but the table is there and says what was changed. */
@@ -550,7 +396,7 @@ static void
 what_was_switched_on_is_switched_off_by_the_next_daemon(void **state)
 {
     struct host_net *net;
-    struct host_net_vm vm = vm_at(3, false);
+    struct host_net_vm vm = net_vm_at(3, false);
     int status;
     pid_t pid = fork();
 
@@ -560,22 +406,23 @@ what_was_switched_on_is_switched_off_by_the_next_daemon(void **state)
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
-    net = new_net();
+    net = net_new();
     assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
-    assert_true(nothing_is_left());
+    assert_true(net_nothing_is_left());
     net->ops->free(net);
 }
 
 static void
 what_is_not_ours_stays(void **state)
 {
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
 
     (void)state;
-    assert_true(shell("ip tuntap add dev vmtap5 mode tap && nft add table inet other"));
+    assert_true(
+        net_shell("ip tuntap add dev vmtap5 mode tap && nft add table inet other"));
     assert_int_equal(net->ops->adopt(net, NULL, 0, NULL), 0);
-    assert_true(shell("ip -o link | grep -q vmtap5 && nft list table inet other"));
-    assert_true(shell("ip link del vmtap5 && nft delete table inet other"));
+    assert_true(net_shell("ip -o link | grep -q vmtap5 && nft list table inet other"));
+    assert_true(net_shell("ip link del vmtap5 && nft delete table inet other"));
     net->ops->free(net);
 }
 
@@ -595,30 +442,30 @@ on_range(void *arg, uint32_t address, unsigned prefix)
 static void
 the_hosts_routes_are_told_but_not_our_own(void **state)
 {
-    struct host_net *net = new_net();
-    struct host_net_vm vm = vm_at(1, true);
+    struct host_net *net = net_new();
+    struct host_net_vm vm = net_vm_at(1, true);
     struct seen seen = {false, false};
-    int fd = add(net, &vm);
+    int fd = net_add(net, &vm);
 
     (void)state;
     assert_int_equal(net->ops->ranges(net, on_range, &seen, NULL), 0);
     assert_true(seen.uplink);
     assert_false(seen.own);
     (void)close(fd);
-    drop(net, &vm);
+    net_drop(net, &vm);
     net->ops->free(net);
 }
 
 static void
 with_rights_the_check_passes_and_leaves_nothing(void **state)
 {
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
     struct vmt_err err = {0};
 
     (void)state;
     if (net->ops->check(net, &err) < 0)
         fail_msg("%s", err.msg);
-    assert_true(nothing_is_left());
+    assert_true(net_nothing_is_left());
     net->ops->free(net);
 }
 
@@ -636,7 +483,7 @@ without_rights_the_error_says_which(void **state)
         "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs %s check | "
         "grep -q 'CAP_NET_ADMIN is missing'",
         self);
-    assert_true(shell(command));
+    assert_true(net_shell(command));
 }
 
 /* A hypervisor must not inherit what a service file gives us. */
@@ -652,14 +499,14 @@ programs_that_we_start_get_no_capability(void **state)
                    "test \"$(setpriv --inh-caps=+net_admin --ambient-caps=+net_admin %s "
                    "ambient)\" = '1 0'",
                    self);
-    assert_true(shell(command));
+    assert_true(net_shell(command));
 }
 
 static int
 print_ambient(void)
 {
     int before = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_ADMIN, 0, 0);
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
 
     (void)printf("%d %d\n", before,
                  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_ADMIN, 0, 0));
@@ -670,34 +517,13 @@ print_ambient(void)
 static int
 print_check(void)
 {
-    struct host_net *net = new_net();
+    struct host_net *net = net_new();
     struct vmt_err err = {0};
     int r = net->ops->check(net, &err);
 
     (void)printf("%d %s\n", r, err.msg);
     net->ops->free(net);
     return 0;
-}
-
-/* Root has no need of a user namespace, and some systems forbid them. */
-static const char *
-enter(void)
-{
-    static const char *const tools[] = {"ip -V", "nft -v", "setpriv -V"};
-    char command[64];
-
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(tools); i++) {
-        (void)snprintf(command, sizeof(command), "%s >/dev/null 2>&1", tools[i]);
-        if (!shell(command))
-            return tools[i];
-    }
-    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-        return "a network namespace";
-    if (access("/dev/net/tun", R_OK | W_OK) < 0)
-        return "/dev/net/tun";
-    if (!shell("nft add table inet probe && nft delete table inet probe"))
-        return "nftables in the kernel";
-    return make_world() ? NULL : "a veth pair";
 }
 
 int
@@ -732,12 +558,12 @@ main(int argc, char **argv)
         return print_check();
     if (argc == 2 && strcmp(argv[1], "ambient") == 0)
         return print_ambient();
-    missing = enter();
+    missing = net_enter();
     if (missing) {
         (void)printf("SKIP: no %s\n", missing);
         return SKIP;
     }
     r = cmocka_run_group_tests(tests, NULL, NULL);
-    (void)kill(world, SIGKILL);
+    net_leave();
     return r;
 }
