@@ -76,10 +76,10 @@ class Application(harness.Case):
 
     def test_5_a_failed_program_is_started_again_if_that_is_wanted(self):
         self.world.vmc("start", "--no-shell", "--restart=on-failure:1", *ROOT,
-                       self.root_with("sleep 3; exit 6"), "app")
+                       self.root_with("sleep 3; exit 6"), "again")
 
         def over():
-            p = self.world.vmc("info", "--json", "app", check=None)
+            p = self.world.vmc("info", "--json", "again", check=None)
             end = json.loads(p.stdout).get("end") if p.returncode == 3 and p.stdout else None
             return end if end and not end["will_restart"] else None
         end = harness.eventually("it is given up", over)
