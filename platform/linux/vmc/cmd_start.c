@@ -3,6 +3,7 @@
 #include "platform/linux/vmc/cmd_start.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@
  * ends the wait for a daemon that hangs. */
 #define START_TIMEOUT_MS (15u * 60 * 1000)
 #define START_GRACE_MS (2u * 60 * 1000)
+#define ASK_AGAIN_MS 200u
 #define TEXT_MAX 512
 #define DEFAULT_MEM_MIB 2048u
 
@@ -125,6 +127,40 @@ start_interrupted(struct vmc *vmc, const char *name, struct vmt_err *err)
     return vmt_err_setx(err, EINTR, "start was interrupted");
 }
 
+/* Somebody else starts or stops it: the daemon says what there is, and does nothing. */
+static bool
+is_under_way(const pb_response *response)
+{
+    return response->success &&
+           (response->status == VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_STARTING ||
+            response->status == VM_TOOLS__CONCIERGE__VM_STATUS__VM_STATUS_STOPPED);
+}
+
+/* A daemon that died with our start leaves a VM that its heir starts on, or cleans up:
+ * asked again until it is one of both, it tells that the VM runs, or starts it anew. */
+static int
+ask_until_settled(struct vmc *vmc, const char *name, const struct concierge_call *call,
+                  struct ProtobufCMessage **ret_reply, struct vmt_err *err)
+{
+    struct ProtobufCMessage *reply = NULL;
+    char safe[128];
+
+    for (uint64_t waited = 0; waited < call->timeout_ms; waited += ASK_AGAIN_MS) {
+        int r = vmc_call(vmc, call, &reply, err);
+
+        if (r < 0)
+            return r;
+        if (!is_under_way((const pb_response *)(const void *)reply)) {
+            *ret_reply = reply;
+            return 0;
+        }
+        protobuf_c_message_free_unpacked(reply, NULL);
+        (void)poll(NULL, 0, ASK_AGAIN_MS);
+    }
+    return vmt_err_setx(err, ETIMEDOUT, "start %s: it neither runs nor ends",
+                        vmc_escape(safe, sizeof(safe), name));
+}
+
 static int
 start_call(struct vmc *vmc, const char *name, const struct start_options *o,
            const struct start_files *files, pb_response **ret_response,
@@ -148,7 +184,7 @@ start_call(struct vmc *vmc, const char *name, const struct start_options *o,
     if (r == 0)
         r = os_loop_on_signal(vmc->loop, SIGTERM, on_interrupt, vmc, err);
     if (r == 0)
-        r = vmc_call(vmc, &call, &reply, err);
+        r = ask_until_settled(vmc, name, &call, &reply, err);
     if (r == -EINTR)
         return start_interrupted(vmc, name, err);
     if (r == 0)
