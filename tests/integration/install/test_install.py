@@ -91,6 +91,7 @@ class Install(unittest.TestCase):
     def test_host_component_has_data_files_and_nothing_else(self):
         want = {"usr/lib/systemd/system/vm_concierge.service", "usr/lib/sysusers.d/vm_tools.conf",
                 "usr/share/bash-completion/completions/vmc",
+                "usr/share/bash-completion/completions/vsh",
                 "usr/share/zsh/site-functions/_vmc"}
         if os.environ["VMT_BUS"] == "1":
             want.add(f"usr/share/dbus-1/system.d/{NAME}.conf")
@@ -106,9 +107,10 @@ class Install(unittest.TestCase):
         self.assertEqual(there, set())
 
     def test_completion_is_shell(self):
-        script = self.host / "usr/share/bash-completion/completions/vmc"
-        done = run("bash", "-c", f". {script} && complete -p vmc")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        for program in ("vmc", "vsh"):
+            script = self.host / "usr/share/bash-completion/completions" / program
+            done = run("bash", "-c", f". {script} && complete -p {program}")
+            self.assertEqual(done.returncode, 0, done.stderr)
 
     def unit(self):
         return self.host / "usr/lib/systemd/system/vm_concierge.service"
