@@ -41,6 +41,12 @@ EXPECTED = {
     "restore_disks": {"vm_concierge": "done", "vm_disk": "lost"},
     "restore_memory": {"vm_concierge": "lost", "vm_vsock worker": "done",
                        "vm_vsock keeper": "lost", "QEMU": "lost"},
+    # Another VM boots to become one; its state is written out.
+    "template_boot": {"vm_concierge": "failed", "template's QEMU": "failed", "QEMU": "lost"},
+    "template_sync": {"vm_concierge": "failed", "sync": "failed"},
+    # A hypervisor that reads a template; without either, the VM boots.
+    "warm": {"vm_concierge": "done", "vm_vsock worker": "done", "vm_vsock keeper": "lost",
+             "QEMU": "done"},
 }
 
 
@@ -69,11 +75,14 @@ class Gate:
     def shut(self, name):
         self.shut_file(name).touch()
 
+    def open(self, name):
+        self.shut_file(name).unlink()
+
     def wait(self, name):
         """Somebody stands there; the next ones may pass. Returns its pid."""
         pid = harness.eventually(f"{name} waits at its gate", lambda: next(
             (p for p in self.world.processes(*kills.WORDS[name]) if is_stopped(p)), None))
-        self.shut_file(name).unlink()
+        self.open(name)
         return pid
 
 
@@ -390,6 +399,114 @@ class KillWork(kills.KillCase):
 
     def row_restore_memory(self, cells):
         self.row_restore("restore_memory", cells)
+
+    # --- templates ---
+
+    def templates(self, pattern="*"):
+        return sorted((self.world.root / "state" / "vm_tools").glob(f"templates/*/{pattern}"))
+
+    def kill_daemon(self):
+        for pid in self.pids("vm_concierge"):
+            os.kill(pid, signal.SIGKILL)
+        harness.eventually("it is gone", lambda: not self.pids("vm_concierge"))
+
+    def put_templates(self, source):
+        """What the next daemon finds; None: none."""
+        self.kill_daemon()
+        folder = self.world.root / "state" / "vm_tools" / "templates"
+        shutil.rmtree(folder, ignore_errors=True)
+        if source:
+            shutil.copytree(source, folder)
+        self.disks()  # it serves, and has cleaned up
+
+    def mode(self):
+        return harness.info(self.world, self.name)["start_mode"]
+
+    def row_template(self, row, cells):
+        """A template is an aid: whatever happens to its making, VMs live and start."""
+        for victim, expected in cells.items():
+            with self.cell(row, victim, expected):
+                self.put_templates(None)
+                if row == "template_sync":
+                    self.gate.shut("sync")
+                self.world.start(self.name, cold=False)
+                vmm = harness.info(self.world, self.name)["pid"]
+                held = getattr(self, "into_" + row)(vmm)
+                if victim == "QEMU":
+                    os.kill(vmm, signal.SIGKILL)
+                elif victim == "template's QEMU":
+                    os.kill(held, signal.SIGKILL)
+                else:
+                    self.kill(victim)
+                self.assertEqual(self.settle(), expected != "lost")
+                if victim == "vm_concierge":  # what nobody looks after is ended
+                    harness.eventually("its QEMU is gone", lambda: self.pids("QEMU") == [vmm])
+                let_go(held)
+                self.assertEqual(self.templates("*.state"), [])
+                self.world.vmc("stop", self.name, check=None)
+                self.world.start(self.name, cold=False)
+                self.assertEqual(self.mode(), "cold")
+                self.assertTrue(self.answers())
+                self.world.vmc("stop", self.name)
+                self.put_templates(None)
+                self.no_trace()
+
+    def into_template_boot(self, vmm):
+        pid = harness.eventually("a template is made", lambda: next(
+            (p for p in self.pids("QEMU") if p != vmm), None))
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def into_template_sync(self, _):
+        harness.eventually("its state is saved, or there is none", lambda: self.pids("sync") or
+                           self.templates("*.record"), 300)
+        if not self.pids("sync"):
+            self.gate.open("sync")
+            self.skipTest("this machine is too busy to make a template")
+        return self.gate.wait("sync")
+
+    def row_template_boot(self, cells):
+        self.row_template("template_boot", cells)
+
+    def row_template_sync(self, cells):
+        self.row_template("template_sync", cells)
+
+    # --- warm starts ---
+
+    def make_template(self):
+        """It is made with what nobody else needs of the processors, which may be too little."""
+        for _ in range(3):
+            self.put_templates(None)
+            self.world.start(self.name, cold=False)
+            harness.eventually("it is made or not", lambda: self.templates("*.record"), 300)
+            self.world.vmc("stop", self.name)
+            if self.templates("*.state"):
+                return True
+        return False
+
+    def row_warm(self, cells):
+        good = self.world.root / "good"
+        if not self.make_template():
+            self.skipTest("this machine is too busy to make a template")
+        self.kill_daemon()
+        shutil.copytree(self.templates()[0].parent.parent, good)
+        for victim, expected in cells.items():
+            with self.cell("warm", victim, expected):
+                self.put_templates(good)
+                client = self.client("start", "--no-shell", "--accel", "tcg", "--cpus", "1",
+                                     "--mem", "256", self.name)
+                held = self.stop_hypervisor()
+                self.kill(victim)
+                self.disks()  # somebody serves
+                let_go(held)
+                self.ended(client, expected)
+                self.assertEqual(self.settle(), expected == "done")
+                self.world.vmc("stop", "--all")
+                self.no_trace()
+                self.world.start(self.name, cold=False)
+                self.assertTrue(self.answers())
+                self.world.vmc("stop", self.name)
+        self.put_templates(None)
 
     # --- the rows ---
 
