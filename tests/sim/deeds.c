@@ -328,6 +328,15 @@ do_behave(struct sim *s)
     s->w.companions_hang = sim_dice(s, 6) == 0;
 }
 
+/* Nobody answers anything meanwhile: that time is no delay. */
+static void
+host_sleeps(struct sim *s, unsigned ms)
+{
+    fake_clock_sleep(s->w.clock, ms);
+    for (size_t i = 0; i < s->ncalls; i++)
+        s->calls[i].deadline_ms += ms;
+}
+
 /* The host changes, sleeps, or wakes up, also when nobody announced it. */
 static void
 do_host(struct sim *s)
@@ -344,7 +353,7 @@ do_host(struct sim *s)
         fake_watch_prepare(&s->w.watch, sim_dice(s, 6000));
         break;
     case 2:
-        fake_clock_sleep(s->w.clock, sim_dice(s, 100000));
+        host_sleeps(s, sim_dice(s, 100000));
         break;
     default:
         fake_watch_wake(&s->w.watch);
