@@ -24,7 +24,9 @@
 /* Who has just started a VM uses it first. */
 #define DELAY_MS 3000u
 #define TICK_MS 200u
-#define PROGRESS_MS 60000u /* from the last sign of progress */
+/* From the last sign of progress. Nobody waits, and on a busy host its guest hardly runs.
+ */
+#define PROGRESS_MS 300000u
 #define BUILD_MAX_MS 600000u
 #define SAVE_MAX_MS 120000u
 #define END_MAX_MS 10000u

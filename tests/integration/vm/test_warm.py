@@ -32,7 +32,7 @@ class Warm(harness.Case):
         if self.files("*/*.record"):
             return
         self.assertEqual(self.start("first")["start_mode"], "cold")
-        eventually("a template is made", lambda: self.files("*/*.record"), 300)
+        eventually("a template is made", lambda: self.files("*/*.record"), 400)
         self.world.vmc("stop", "first")
 
     def test_1_later_starts_are_restored_and_are_vms_of_their_own(self):
@@ -97,7 +97,7 @@ class Warm(harness.Case):
         self.assertEqual(vm["start_mode"], "cold")
         self.assertFalse(state.exists())
         self.world.vmc("stop", "after")
-        eventually("the template is made anew", lambda: self.files("*/*.record"), 300)
+        eventually("the template is made anew", lambda: self.files("*/*.record"), 400)
 
 
 class Snapshots(harness.Case):

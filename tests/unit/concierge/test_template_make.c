@@ -126,7 +126,7 @@ a_failure_is_not_repeated_for_a_while(void **state)
         if (how == PANICS)
             fake_process_panic(template_builder(&w));
         if (how == NEVER)
-            world_run(&w, 61000);
+            world_run(&w, 301000);
         fake_hypervisor_behaviour(w.hv)->fail[FAKE_OP_SAVE] =
             how == SAVE_FAILS ? ENOSPC : 0;
         w.sync_fails = how == SYNC_FAILS;
