@@ -204,6 +204,8 @@ setup(void **state)
     say(f, "{\"QMP\": {}}\n");
     expect(f, "qmp_capabilities");
     give(f, "{}");
+    expect(f, "query-status"); /* an heir asks whether the guest is whole */
+    give(f, "{\"status\":\"running\",\"running\":true}");
     expect(f, "guest-stats-polling-interval");
     give(f, "{}");
     assert_int_equal(f->controls, 1);
