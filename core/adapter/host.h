@@ -66,7 +66,7 @@ struct host_file_ops {
     /* Where the file of a descriptor is now. */
     void (*image_place)(struct host *host, int fd, struct host_place *ret_place);
     void (*close)(struct host *host, int fd); /* below 0: nothing */
-    /* A listening unix stream socket at path, which did not exist. */
+    /* A listening unix stream socket at path; what was there is replaced. */
     int (*listen)(struct host *host, const char *path, int *ret_fd, struct vmt_err *err);
     /* Make a directory of its own for one VM, 0700, with a name that no other has.
      * *ret_path is malloc'ed. */

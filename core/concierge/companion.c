@@ -3,7 +3,8 @@
  *
  * It is two processes: a keeper, which we start, and its worker, which serves the guest.
  * The keeper replaces a worker that dies, and we do not hear of it. A keeper that dies
- * leaves a worker that goes on: then the VM has lost nothing, and we watch the worker. */
+ * leaves a worker that goes on: then the VM has lost nothing, and we watch the worker. A
+ * worker that serves no machine ends with its keeper: then a new pair begins. */
 #include <signal.h>
 #include <stdio.h>
 
@@ -12,9 +13,12 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/concierge/concierge_internal.h"
+#include "core/concierge/snapshot_internal.h"
 
 /* In the command line of a worker, and of nothing else. */
 #define WORKER_MARK "--journal-fd="
+
+#define REPLACED_MAX 3u /* of one VM: one that always dies is no use */
 
 #define WORKERS_MAX 4 /* one, and another for a moment while it is replaced */
 
@@ -58,6 +62,32 @@ vm_companion_survives(struct concierge_vm *vm)
     return true;
 }
 
+/* Without a device in the machine it takes nothing along: the next one serves that, when
+ * it is plugged in. */
+static bool
+is_replaced(struct concierge_vm *vm)
+{
+    struct vmt_err err = {0};
+
+    if (!vm_snapshot_has_no_vsock(vm) && !vm_warm_has_no_vsock(vm))
+        return false;
+    if (vm->companions_replaced == REPLACED_MAX)
+        return false;
+    vm->companions_replaced++;
+    if (vm_start_companion(vm, &err) < 0) {
+        vmt_log_warning("vm_vsock is not replaced: %s vm=%s", vmt_err_text(&err),
+                        vm->key);
+        return false;
+    }
+    if (vm_record_save(vm, &err) < 0)
+        vmt_log_warning("the vsock device is not remembered: %s vm=%s", err.msg, vm->key);
+    vmt_log_warning(
+        "vm_vsock died while no device was plugged in, another takes its place "
+        "vm=%s cid=%u",
+        vm->key, vm->cid);
+    return true;
+}
+
 /* The last line that a process wrote, for a sentence. */
 static void
 last_words(struct concierge_vm *vm, const char *path, char *buf, size_t cap)
@@ -94,6 +124,8 @@ vm_on_companion_exit(void *arg, const struct spawn_exit *how)
         vm_post(vm, VM_EV_COMPANION_EXIT);
         return;
     }
+    if (is_replaced(vm))
+        return;
     if (how->kind == SPAWN_EXIT_CODE)
         (void)snprintf(status, sizeof(status), "exit code %d", how->code);
     else if (how->kind == SPAWN_EXIT_SIGNAL)

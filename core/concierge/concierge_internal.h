@@ -159,6 +159,7 @@ struct concierge_vm {
     struct hypervisor_probe *probe;      /* owned while it runs */
     struct hypervisor_vm *hv;            /* owned */
     struct spawn_child *companion;       /* owned; NULL: none, or gone */
+    unsigned companions_replaced;        /* that died while no device was plugged in */
     struct spawn_id hv_id, companion_id; /* pid 0: never started */
     struct rpc_server *listener; /* owned: serves this VM's StartupListener calls */
     struct vm_agent agent;
@@ -270,6 +271,9 @@ void vm_on_companion_exit(void *arg, const struct spawn_exit *how);
 /* What is left of the vsock device when the process that we knew is gone. Returns whether
  * there is something: then that is the companion now. */
 bool vm_companion_survives(struct concierge_vm *vm);
+/* Start vm_vsock at the sockets of vm, in the place of one that may have been there. The
+ * sockets listen before either end starts, so neither waits for the other. */
+int vm_start_companion(struct concierge_vm *vm, struct vmt_err *err);
 /* Make vm reachable and serve its StartupListener calls. */
 int vm_connect(struct concierge_vm *vm, struct vmt_err *err);
 /* Look for progress until the guest is ready. */

@@ -260,7 +260,7 @@ vm_vhost_path(const struct concierge_vm *vm)
 }
 
 static int
-start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
+spawn_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
 {
     struct concierge *c = vm->c;
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
@@ -292,9 +292,8 @@ start_companion(struct concierge_vm *vm, const int fds[3], struct vmt_err *err)
     return 0;
 }
 
-/* The sockets listen before either end starts, so neither waits for the other. */
-static int
-make_vsock(struct concierge_vm *vm, struct vmt_err *err)
+int
+vm_start_companion(struct concierge_vm *vm, struct vmt_err *err)
 {
     struct host *host = vm->c->config.host;
     VMT_CLEANUP(vmt_freep) char *vhost_path = vm_vhost_path(vm);
@@ -302,6 +301,7 @@ make_vsock(struct concierge_vm *vm, struct vmt_err *err)
     int fds[3] = {-1, -1, -1};
     int r;
 
+    free(vm->companion_log);
     vm->companion_log = join(vm->run_dir, "vm_vsock.log");
     if (!vhost_path || !vsock_path || !vm->companion_log)
         return vmt_err_set(err, ENOMEM, "make the vsock device");
@@ -311,7 +311,7 @@ make_vsock(struct concierge_vm *vm, struct vmt_err *err)
     if (r == 0)
         r = host->logs->open(host, vm->companion_log, &fds[2], err);
     if (r == 0)
-        r = start_companion(vm, fds, err);
+        r = spawn_companion(vm, fds, err);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
         host->files->close(host, fds[i]);
     return r;
@@ -378,7 +378,7 @@ start_processes(struct concierge_vm *vm, int console_fd, struct vmt_err *err)
     int r = vm_connect(vm, err);
 
     if (r == 0)
-        r = make_vsock(vm, err);
+        r = vm_start_companion(vm, err);
     if (r == 0)
         r = vm_record_save(vm, err);
     if (r == 0)

@@ -41,6 +41,7 @@ struct snapshot_op {
     unsigned step; /* number in steps, or in back */
     bool undoing;  /* back to a running VM */
     bool frozen, unplugged, paused;
+    bool has_no_vsock; /* the machine: asked to give its device up, not yet to take one */
     char why[VMT_ERR_MSG_MAX + 128]; /* first failure, "" */
 };
 
@@ -139,7 +140,7 @@ on_unplugged(void *arg, int result, const struct vmt_err *err)
     struct concierge_vm *vm = arg;
 
     if (vm->snapshot)
-        vm->snapshot->unplugged = result == 0;
+        vm->snapshot->unplugged = vm->snapshot->has_no_vsock = result == 0;
     answered(vm, "the vsock device was not taken out", result, err);
 }
 
@@ -151,7 +152,14 @@ unplug(struct snapshot_op *op, struct vmt_err *err)
 
     guest_calls_close(op->vm);
     r = asked(op, hv->ops->vsock_remove(op->vm->hv, on_unplugged, op->vm));
+    op->has_no_vsock = r >= 0;
     return r < 0 ? vmt_err_set(err, -r, "take the vsock device out") : 0;
+}
+
+bool
+vm_snapshot_has_no_vsock(const struct concierge_vm *vm)
+{
+    return vm->snapshot && vm->snapshot->has_no_vsock;
 }
 
 static void
@@ -237,7 +245,7 @@ plug(struct snapshot_op *op, struct vmt_err *err)
         path ? asked(op, hv->ops->vsock_add(op->vm->hv, path, on_back, op->vm)) : -ENOMEM;
 
     snapshot_tell(op->vm->c, &op->id, "resume", 0, 0);
-    op->unplugged = false;
+    op->unplugged = op->has_no_vsock = false;
     return r < 0 ? vmt_err_set(err, -r, "put the vsock device back") : 0;
 }
 

@@ -89,6 +89,8 @@ bool vm_snapshot_is_going_on(const struct concierge_vm *vm);
 /* --- snapshot_undo.c --- */
 /* The control channel of a VM answers whose daemon died while it made a snapshot. */
 void vm_snapshot_on_control(struct concierge_vm *vm);
+/* Has its machine no vsock device now, because a snapshot is being made of it? */
+bool vm_snapshot_has_no_vsock(const struct concierge_vm *vm);
 /* Put back what a snapshot took from vm. It counts as frozen, also to an heir, until its
  * guest has answered to the thaw. */
 void snapshot_undo(struct concierge_vm *vm);

@@ -105,6 +105,7 @@ struct vm_warm {
     char *title;                  /* owned: the name for the hypervisor */
     size_t plugged;               /* disks that it has */
     bool inherited;               /* of an earlier daemon: what is done is done */
+    bool vsock_asked;             /* the machine was asked to take its vsock device */
 };
 void vm_warm_free(struct vm_warm *warm);
 
@@ -119,6 +120,8 @@ void vm_warm_fall_back(struct concierge_vm *vm, const char *why);
 void vm_warm_on_control(struct concierge_vm *vm);
 /* Is it being restored, and has no identity yet? Then it can still boot instead. */
 bool vm_warm_is_restoring(const struct concierge_vm *vm);
+/* Has its machine no vsock device yet, because it is being restored? */
+bool vm_warm_has_no_vsock(const struct concierge_vm *vm);
 /* It has its identity: what was kept for a boot is not needed any more. */
 void vm_warm_done(struct concierge_vm *vm);
 /* Until when a restored guest has to report ready, from its last sign of progress. */

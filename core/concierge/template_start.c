@@ -133,6 +133,13 @@ vm_warm_is_restoring(const struct concierge_vm *vm)
             vm->state == VM_CONFIGURING);
 }
 
+bool
+vm_warm_has_no_vsock(const struct concierge_vm *vm)
+{
+    return vm_warm_is_restoring(vm) && vm->warm->state == WARM_RESTORING &&
+           !vm->warm->inherited && !vm->warm->vsock_asked;
+}
+
 void
 vm_warm_fall_back(struct concierge_vm *vm, const char *why)
 {
@@ -226,6 +233,7 @@ vm_warm_on_control(struct concierge_vm *vm)
     if (!vm_warm_is_restoring(vm) || vm->warm->state != WARM_RESTORING)
         return;
     path = vm_vhost_path(vm);
+    vm->warm->vsock_asked = true;
     if (path)
         r = hv->ops->vsock_add(vm->hv, path, on_vsock, vm);
     if (r < 0)

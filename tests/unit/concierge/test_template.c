@@ -169,6 +169,66 @@ whatever_fails_before_the_identity_becomes_a_boot(void **state)
     }
 }
 
+/* How many vm_vsock the start of one VM took, of which each dies at once. */
+static size_t
+companions_of_a_start(struct world *w, unsigned deaths, struct client_call *call)
+{
+    size_t before = w->ncompanions;
+
+    client_start_name(w, "demo", call);
+    for (int i = 0; i < 6 && w->ncompanions == before; i++)
+        fake_clock_advance(w->clock, 0);
+    for (unsigned i = 0; i < deaths; i++) {
+        assert_int_equal(fake_spawn_exit(w->spawn, w->companions[w->ncompanions - 1],
+                                         SPAWN_EXIT_SIGNAL, 9),
+                         0);
+        fake_clock_advance(w->clock, 0);
+        fake_clock_advance(w->clock, 0);
+    }
+    return w->ncompanions - before;
+}
+
+/* There is no device in the machine yet that could have been lost. */
+static void
+a_vsock_that_dies_before_it_is_plugged_in_is_replaced(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    template_init(&w);
+    template_make(&w);
+    fake_hypervisor_behaviour(w.hv)->no_control = true;
+    assert_int_equal(companions_of_a_start(&w, 2, &call), 3);
+    assert_int_equal(call.answers, 0);
+    fake_hypervisor_behaviour(w.hv)->no_control = false;
+    fake_process_control(fake_hypervisor_find(w.hv, "demo"));
+    world_run(&w, 500);
+    g = template_get_ready(&w, "demo");
+    assert_string_equal(template_mode_of(&call), "warm");
+    client_call_done(&call);
+    world_stop_vm(&w, "demo", g);
+    world_done(&w);
+}
+
+static void
+a_vsock_that_always_dies_fails_the_start(void **state)
+{
+    struct client_call call;
+    struct world w;
+
+    (void)state;
+    template_init(&w);
+    template_make(&w);
+    fake_hypervisor_behaviour(w.hv)->no_control = true;
+    assert_int_equal(companions_of_a_start(&w, 4, &call), 4);
+    world_run(&w, 60000);
+    expect_start_refused(&call, "(vm_vsock) of the VM died");
+    client_call_done(&call);
+    world_done(&w);
+}
+
 static void
 a_stop_ends_a_start_at_every_step_of_falling_back(void **state)
 {
@@ -299,6 +359,8 @@ main(void)
         cmocka_unit_test(the_next_start_is_restored_and_gets_its_identity_first),
         cmocka_unit_test(a_writable_disk_is_plugged_in_and_waited_for),
         cmocka_unit_test(whatever_fails_before_the_identity_becomes_a_boot),
+        cmocka_unit_test(a_vsock_that_dies_before_it_is_plugged_in_is_replaced),
+        cmocka_unit_test(a_vsock_that_always_dies_fails_the_start),
         cmocka_unit_test(a_stop_ends_a_start_at_every_step_of_falling_back),
         cmocka_unit_test(a_changed_image_another_owner_or_a_wish_lead_to_a_boot),
         cmocka_unit_test(an_heir_completes_a_restore_that_was_cut_off),
