@@ -361,8 +361,8 @@ def test_concierge(top):
         kernel = os.open(top / "kernel", os.O_RDONLY)
         with c.abuse.start_vm(c, "a", kernel):
             door = c.abuse.doors(c, 1)[0]
-            for pool in check_server(door, ["vm_tools.StartupListener"], SOURCE / "proto",
-                                     "vm_host.proto"):
+            for pool in check_server(door, ["vm_tools.StartupListener", "vmt.GuestListener"],
+                                     SOURCE / "proto", "vm_host.proto"):
                 pool.call("vm_tools.StartupListener", "VmInstallStatus")
             leaving_is_seen(process, (c.path, door))
         os.close(kernel)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <vmt_agent.pb-c.h>
 
@@ -30,7 +29,8 @@ drop_first(struct events *e)
 {
     vmt__guest_event__free_unpacked(e->queue[0], NULL);
     e->n--;
-    memmove(e->queue, e->queue + 1, e->n * sizeof(e->queue[0]));
+    for (size_t i = 0; i < e->n; i++)
+        e->queue[i] = e->queue[i + 1];
 }
 
 static void

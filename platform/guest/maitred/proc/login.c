@@ -103,7 +103,7 @@ static int
 find_group(const char *group_file, const char *group, gid_t *ret, struct vmt_err *err)
 {
     struct entry e;
-    uint32_t gid;
+    uint32_t gid = 0;
 
     if (!parse_id(group, &gid)) {
         if (!find_entry(group_file, group, &e))

@@ -40,7 +40,7 @@ handle_list_programs(void *ctx, struct rpc_server_call *call,
     struct agent *agent = ctx;
     size_t max = agent->procs.n + 1;
     VMT_CLEANUP(vmt_freep) Vmt__Program *programs = calloc(max, sizeof(*programs));
-    VMT_CLEANUP(vmt_freep) Vmt__Program **pointers = calloc(max, sizeof(*pointers));
+    VMT_CLEANUP(vmt_freep) Vmt__Program **pointers = calloc(max, sizeof(void *));
     struct list list = {.programs = programs, .pointers = pointers};
     Vmt__ListProgramsResponse reply = VMT__LIST_PROGRAMS_RESPONSE__INIT;
 
