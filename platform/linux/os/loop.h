@@ -34,6 +34,10 @@ int os_loop_on_signal(struct os_loop *loop, int sig, void (*fn)(void *arg, int s
  * thing in every main. */
 void os_process_init(void);
 
+/* Was the signal ignored when this program began, as nohup(1) and shells do for what runs
+ * in the background? True only while nobody handles it. */
+bool os_signal_is_ignored(int sig);
+
 /* Close every descriptor from first on; ignores errors. */
 void os_close_from(int first);
 

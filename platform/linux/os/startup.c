@@ -29,6 +29,15 @@ os_process_init(void)
         (void)close(fd);
 }
 
+bool
+os_signal_is_ignored(int sig)
+{
+    struct sigaction action;
+
+    return sigaction(sig, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
+           action.sa_handler == SIG_IGN;
+}
+
 /* Kernels before 5.9 have no close_range. */
 static void
 close_from_listed(int first)

@@ -136,12 +136,13 @@ static const struct {
     const char *name;
     size_t min, max; /* operands */
     disk_verb_fn *run;
+    size_t new_name; /* that operand names a disk to be, counted from 1; 0: none does */
 } verbs[] = {
-    {"create", 1, 1, disk_create_run}, {"list", 0, 1, disk_list_run},
-    {"resize", 1, 1, disk_resize_run}, {"destroy", 1, 1, disk_destroy_run},
-    {"rename", 2, 2, disk_rename_run}, {"export", 2, 2, disk_export_run},
-    {"import", 2, 2, disk_import_run}, {"cancel", 1, 1, disk_cancel_run},
-    {"status", 1, 1, disk_status_run},
+    {"create", 1, 1, disk_create_run, 1}, {"list", 0, 1, disk_list_run, 0},
+    {"resize", 1, 1, disk_resize_run, 0}, {"destroy", 1, 1, disk_destroy_run, 0},
+    {"rename", 2, 2, disk_rename_run, 2}, {"export", 2, 2, disk_export_run, 0},
+    {"import", 2, 2, disk_import_run, 1}, {"cancel", 1, 1, disk_cancel_run, 0},
+    {"status", 1, 1, disk_status_run, 0},
 };
 
 static int
@@ -180,7 +181,9 @@ disk_run(struct vmc *vmc, int argc, char **argv)
             continue;
         if (n - 1 < verbs[i].min || n - 1 > verbs[i].max)
             return usage("the number of arguments is wrong");
-        r = verbs[i].run(vmc, &o, operands + 1, n - 1, &err);
+        r = verbs[i].new_name ? vmc_name_check(operands[verbs[i].new_name], &err) : 0;
+        if (r == 0)
+            r = verbs[i].run(vmc, &o, operands + 1, n - 1, &err);
         return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
     }
     return usage("say create, list, resize, destroy, rename, export, import, cancel or "

@@ -26,7 +26,7 @@ ended_json(const char *name, const char *owner, const Vmt__VmEnd *end)
 }
 
 static int
-info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
+info_ask(struct vmc *vmc, const char *name, pb_response **ret_response,
          struct vmt_err *err)
 {
     VmTools__Concierge__GetVmInfoRequest request;
@@ -37,16 +37,27 @@ info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
         .timeout_ms = INFO_TIMEOUT_MS,
     };
     struct ProtobufCMessage *reply = NULL;
-    char text[TEXT_MAX], words[TEXT_MAX];
     int r;
 
     vm_tools__concierge__get_vm_info_request__init(&request);
     request.name = (char *)(uintptr_t)name;
     request.owner_id = (char *)(uintptr_t)vmc->owner;
     r = vmc_call(vmc, &call, &reply, err);
-    if (r < 0)
+    if (r == 0)
+        *ret_response = (pb_response *)(void *)reply;
+    return r;
+}
+
+/* The answer for a VM that is there; *ret_end tells of one that has ended, as JSON. */
+static int
+info_get(struct vmc *vmc, const char *name, pb_response **ret_response, json_t **ret_end,
+         struct vmt_err *err)
+{
+    char text[TEXT_MAX], words[TEXT_MAX];
+    int r = info_ask(vmc, name, ret_response, err);
+
+    if (r < 0 || !*ret_response) /* it has a result: the call would have failed */
         return r;
-    *ret_response = (pb_response *)(void *)reply;
     if ((*ret_response)->success && (*ret_response)->vm_info)
         return 0;
     if ((*ret_response)->last_end)
@@ -56,19 +67,32 @@ info_get(struct vmc *vmc, const char *name, pb_response **ret_response,
     else
         r = vmt_err_setx(err, ENOENT, "no VM named %s runs; vmc list shows those that do",
                          vmc_escape(text, sizeof(text), name));
-    if (vmc->json && (*ret_response)->last_end)
-        (void)print_json(ended_json(name, vmc->owner, (*ret_response)->last_end), NULL);
-    protobuf_c_message_free_unpacked(reply, NULL);
+    if ((*ret_response)->last_end && ret_end)
+        *ret_end = ended_json(name, vmc->owner, (*ret_response)->last_end);
+    protobuf_c_message_free_unpacked(&(*ret_response)->base, NULL);
     return r;
+}
+
+int
+vmc_is_known(struct vmc *vmc, const char *name, bool *ret_known, struct vmt_err *err)
+{
+    pb_response *response = NULL;
+    int r = info_ask(vmc, name, &response, err);
+
+    if (r < 0 || !response)
+        return r;
+    *ret_known = response->success || response->last_end;
+    protobuf_c_message_free_unpacked(&response->base, NULL);
+    return 0;
 }
 
 int
 vmc_require(struct vmc *vmc, const char *name, struct vmt_err *err)
 {
-    pb_response *response;
-    int r = info_get(vmc, name, &response, err);
+    pb_response *response = NULL;
+    int r = info_get(vmc, name, &response, NULL, err);
 
-    if (r == 0)
+    if (r == 0 && response)
         protobuf_c_message_free_unpacked(&response->base, NULL);
     return r;
 }
@@ -96,17 +120,19 @@ static int
 info_run(struct vmc *vmc, int argc, char **argv)
 {
     static const struct vmc_syntax syntax = {.operands_min = 1, .operands_max = 1};
-    pb_response *response;
+    pb_response *response = NULL;
     struct vmt_err err;
     char **operands;
     size_t n;
-    json_t *vm;
+    json_t *vm, *end = NULL;
     int r = vmc_begin(vmc, &vmc_info, argc, argv, &syntax, NULL, &operands, &n);
 
     if (r >= 0)
         return r;
-    r = info_get(vmc, operands[0], &response, &err);
-    if (r < 0)
+    r = info_get(vmc, operands[0], &response, vmc->json ? &end : NULL, &err);
+    if (end)
+        (void)print_json(end, NULL);
+    if (r < 0 || !response)
         return vmc_fail(r, &err);
     vm = vm_info_json(operands[0], vmc->owner, (int)response->vm_info->status,
                       response->vm_info);

@@ -9,6 +9,7 @@
 #include "core/base/cleanup.h"
 #include "platform/linux/vmc/cmd_start.h"
 #include "platform/linux/vmc/cmd_stop.h"
+#include "platform/linux/vmc/guard.h"
 #include "platform/linux/vmc/guest_command.h"
 #include "platform/linux/vmc/vmc.h"
 
@@ -66,9 +67,38 @@ fill_options(struct vmc_option table[START_OPTIONS_MAX + VMT_ARRAY_SIZE(own)])
     table[n] = (struct vmc_option){.name = NULL};
 }
 
+/* The VM will be stopped: it must not be one that somebody uses. */
+static int
+refuse_running(struct vmc *vmc, const char *name, struct vmt_err *err)
+{
+    char safe[128];
+    int r = vmc_require(vmc, name, err);
+
+    if (r == 0)
+        return vmt_err_setx(err, EBUSY, "%s runs already; vmc exec runs a command in it",
+                            vmc_escape(safe, sizeof(safe), name));
+    return r == -ENOENT ? 0 : r;
+}
+
+static int
+run_guarded(struct vmc *vmc, struct run_options *o)
+{
+    const char *name = o->command.vm_name;
+    struct vmt_err err;
+    int r = vm_start(vmc, name, &o->start, &err), code;
+
+    if (r < 0)
+        return vmc_fail(r, &err);
+    code = guest_command_run(vmc, &o->command);
+    if (vm_stop(vmc, name, &err) < 0)
+        (void)fprintf(stderr, "vmc: %s\n", err.msg);
+    return code;
+}
+
 static int
 run_in_vm(struct vmc *vmc, struct run_options *o)
 {
+    struct vmc_guard guard;
     char name[32];
     struct vmt_err err;
     int code, r;
@@ -77,12 +107,13 @@ run_in_vm(struct vmc *vmc, struct run_options *o)
     o->command.vm_name = *o->name ? o->name : name;
     r = start_disks_find(vmc, &o->start, &err);
     if (r == 0)
-        r = vm_start(vmc, o->command.vm_name, &o->start, &err);
+        r = refuse_running(vmc, o->command.vm_name, &err);
+    if (r == 0)
+        r = vmc_guard_start(vmc, o->command.vm_name, &guard, &err);
     if (r < 0)
         return vmc_fail(r, &err);
-    code = guest_command_run(vmc, &o->command);
-    if (vm_stop(vmc, o->command.vm_name, &err) < 0)
-        (void)fprintf(stderr, "vmc: %s\n", err.msg);
+    code = run_guarded(vmc, o);
+    vmc_guard_dismiss(&guard);
     return code;
 }
 
@@ -120,8 +151,9 @@ const struct vmc_command vmc_run = {
     .usage =
         "[OPTION]... [--user USER] [--cwd DIR] [--name NAME] --\n"
         "           [VARIABLE=VALUE]... COMMAND [ARG]...\n"
-        "Start a VM, run the command in it, stop the VM. The options are those of vmc\n"
-        "start but for --no-shell, --wait and --restart; the exit code is as for vmc\n"
-        "exec, and 1 when the VM does not start.\n",
+        "Start a VM, run the command in it, stop the VM, whatever ends the command or\n"
+        "vmc. The options are those of vmc start but for --no-shell, --wait and\n"
+        "--restart; the exit code is as for vmc exec, and 1 when the VM does not start,\n"
+        "or 4 when one named NAME runs already.\n",
     .run = run_run,
 };

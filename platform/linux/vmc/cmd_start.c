@@ -112,6 +112,19 @@ on_interrupt(void *arg, int sig)
         concierge_client_interrupt(vmc->client);
 }
 
+/* Those that somebody had us ignore, as nohup(1) does, stay ignored. */
+static int
+watch_interrupts(struct vmc *vmc, struct vmt_err *err)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(signals); i++)
+        if (!os_signal_is_ignored(signals[i]))
+            r = os_loop_on_signal(vmc->loop, signals[i], on_interrupt, vmc, err);
+    return r;
+}
+
 /* Whoever interrupts a start does not want the VM: a boot that goes on in the background
  * would surprise. */
 static int
@@ -180,9 +193,7 @@ start_call(struct vmc *vmc, const char *name, const struct start_options *o,
     int r;
 
     fill_request(&rq, vmc, name, o, files);
-    r = os_loop_on_signal(vmc->loop, SIGINT, on_interrupt, vmc, err);
-    if (r == 0)
-        r = os_loop_on_signal(vmc->loop, SIGTERM, on_interrupt, vmc, err);
+    r = watch_interrupts(vmc, err);
     if (r == 0)
         r = ask_until_settled(vmc, name, &call, &reply, err);
     if (r == -EINTR)
@@ -283,8 +294,10 @@ vm_start(struct vmc *vmc, const char *name, const struct start_options *o,
 {
     VMT_CLEANUP(start_files_done) struct start_files files = {0};
     pb_response *response = NULL;
-    int r = start_files_open(vmc, o, &files, err);
+    int r = vmc_name_check(name, err);
 
+    if (r == 0)
+        r = start_files_open(vmc, o, &files, err);
     if (r == 0)
         r = start_call(vmc, name, o, &files, &response, err);
     if (r < 0 || !response)

@@ -62,6 +62,24 @@ stop_all(struct vmc *vmc, struct vmt_err *err)
     return r;
 }
 
+/* What has ended is stopped, though not by us; a name that nobody has heard of was meant
+ * to be another. */
+static int
+stop_named(struct vmc *vmc, const char *name, struct vmt_err *err)
+{
+    bool known = false;
+    char safe[128];
+    int r = vmc_is_known(vmc, name, &known, err);
+
+    if (r < 0)
+        return r;
+    if (!known)
+        return vmt_err_setx(err, ENOENT,
+                            "no VM named %s runs; vmc list shows those that do",
+                            vmc_escape(safe, sizeof(safe), name));
+    return vm_stop(vmc, name, err);
+}
+
 static int
 set_all(void *target, const char *value, struct vmt_err *err)
 {
@@ -88,13 +106,14 @@ stop_run(struct vmc *vmc, int argc, char **argv)
         (void)fputs("vmc stop: name one VM, or say --all\n", stderr);
         return VMC_USAGE;
     }
-    r = o.all ? stop_all(vmc, &err) : vm_stop(vmc, operands[0], &err);
+    r = o.all ? stop_all(vmc, &err) : stop_named(vmc, operands[0], &err);
     return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
 }
 
 const struct vmc_command vmc_stop = {
     .name = "stop",
     .summary = "stop a VM",
-    .usage = "NAME | --all\n",
+    .usage = "NAME | --all\n"
+             "One that has ended already is stopped; a name of none is an error.\n",
     .run = stop_run,
 };

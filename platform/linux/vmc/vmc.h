@@ -127,6 +127,15 @@ int vmc_call_plain(struct vmc *vmc, const char *method,
  * vmc_call. */
 int vmc_require(struct vmc *vmc, const char *name, struct vmt_err *err);
 
+/* May something new be called that? Names of VMs and disks stand in front of the colon of
+ * vmc cp, among paths of disks, and in lists that scripts take apart. Who else makes some
+ * may call them anything. Returns 0 or -EINVAL. */
+int vmc_name_check(const char *name, struct vmt_err *err);
+
+/* Whether a VM of the owner has this name, or had it and its end is remembered. Returns
+ * as vmc_call. */
+int vmc_is_known(struct vmc *vmc, const char *name, bool *ret_known, struct vmt_err *err);
+
 /* The folder of this program, malloc'ed; NULL without memory or /proc. */
 char *vmc_program_dir(void);
 /* A program of ours: beside this one, else its plain name for a search in PATH.

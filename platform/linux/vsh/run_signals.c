@@ -86,13 +86,15 @@ static const struct {
     {SIGCONT, true, signals_on_continue},
 };
 
+/* What somebody had us ignore, as nohup(1) does, does not reach the command either. */
 int
 run_watch_signals(struct vsh_run *run, struct vmt_err *err)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(signals); i++)
-        if (run->interactive || !signals[i].interactive_only)
+        if ((run->interactive || !signals[i].interactive_only) &&
+            !os_signal_is_ignored(signals[i].sig))
             r = os_loop_on_signal(run->loop, signals[i].sig, signals[i].fn, run, err);
     return r;
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import harness
@@ -105,6 +106,32 @@ class Application(harness.Case):
         agent.LaunchProcess(request, timeout=harness.PATIENCE)
         self.world.vmc("wait", "demo", check=11)
         proxy.close()
+
+    def running(self, name):
+        return any(vm["name"] == name and vm["state"] == "running" for vm in json.loads(
+            self.world.vmc("list", "--json").stdout))
+
+    def test_7_a_vm_for_one_command_ends_with_whoever_wanted_it(self):
+        """Also when that is killed, and when its terminal goes away while the VM starts."""
+        for sig, state in ((signal.SIGKILL, "running"), (signal.SIGHUP, "starting")):
+            child = subprocess.Popen([harness.BIN / "vmc", "run", *SMALL, "--name", "brief", "--",
+                                      "sleep", "1000"], env=self.world.env,
+                                     stdin=subprocess.DEVNULL)
+            harness.eventually("it is " + state, lambda s=state: self.running("brief")
+                               if s == "running" else self.world.processes("qemu"))
+            child.send_signal(sig)
+            child.wait(harness.PATIENCE)
+            harness.eventually("the VM ends", lambda: not self.world.processes("qemu"))
+            self.nothing_left()
+
+    def test_8_a_vm_that_runs_is_not_taken_for_one_command(self):
+        self.world.start("used")
+        p = self.world.vmc("run", *SMALL, "--name", "used", "--", "true", check=4)
+        self.assertIn("used runs already", p.stderr)
+        self.assertTrue(self.running("used"))
+        self.world.vmc("stop", "used")
+        self.world.vmc("stop", "used")  # it is stopped; that was wanted
+        self.assertEqual(self.world.vmc("stop", "usde", check=3).stdout, "")
 
 
 if __name__ == "__main__":

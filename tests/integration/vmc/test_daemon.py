@@ -167,12 +167,18 @@ class Vmc(unittest.TestCase):
 
     def test_what_does_not_run_is_not_found(self):
         for arguments in (["info", "nobody"], ["exec", "nobody", "--", "true"],
-                          ["shell", "nobody"], ["logs", "nobody"]):
+                          ["shell", "nobody"], ["logs", "nobody"], ["stop", "nobody"]):
             done = self.vmc(*arguments, code=3)
             self.assertIn("nobody", done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        self.vmc("stop", "nobody")
         self.vmc("stop", "--all")
+
+    def test_names_that_nothing_new_may_have(self):
+        for name in ("two words", "a/b", "a:b", "", "bell\a"):
+            for arguments in (["start", "--no-shell"], ["disk", "create", "--size", "1M"]):
+                done = self.vmc(*arguments, name, code=1)
+                self.assertIn("the name", done.stderr)
+        self.vmc("disk", "create", "--size", "1M", "böse.d-1_x")
 
     def test_logs_are_whole_though_larger_than_a_message(self):
         self.vmc("logs", "demo", code=3)  # makes the folders
