@@ -16,6 +16,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "platform/guest/maitred/agent/agent.h"
+#include "platform/guest/maitred/agent/drivers.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/init/uevent.h"
 #include "platform/guest/maitred/proc/worker.h"
@@ -29,12 +30,13 @@
 #define MEMORY_POLICY "/sys/devices/system/memory/auto_online_blocks"
 
 struct devices {
-    struct agent *agent; /* borrowed */
-    int fd;              /* owned */
-    struct event *ev;    /* owned */
-    bool booted;         /* what comes now was plugged in */
-    bool is_looking;     /* a worker looks at the disks */
-    bool again;          /* they changed meanwhile */
+    struct agent *agent;     /* borrowed */
+    int fd;                  /* owned */
+    struct event *ev;        /* owned */
+    struct drivers *drivers; /* owned */
+    bool booted;             /* what comes now was plugged in */
+    bool is_looking;         /* a worker looks at the disks */
+    bool again;              /* they changed meanwhile */
 };
 
 const char *
@@ -167,21 +169,18 @@ static const struct {
     {"net", on_net},
 };
 
-/* As udev does for a device that nobody drives yet. */
+/* A drivers_load_fn: as udev does for a device. */
 static void
-load_driver(struct devices *d, const char *event, size_t len)
+load_driver(void *arg, const char *modalias)
 {
-    const char *alias = uevent_find(event, len, "MODALIAS");
+    struct devices *d = arg;
     char modprobe[] = "modprobe", quiet[] = "-q", end[] = "--";
-    char *const argv[] = {modprobe, quiet, end, (char *)(uintptr_t)alias, NULL};
+    char *const argv[] = {modprobe, quiet, end, (char *)(uintptr_t)modalias, NULL};
     const struct proc_spec spec = {.argv = argv};
     struct vmt_err err;
 
-    if (!d->booted || !vmt_str_has_prefix(event, "add@") || !alias || !*alias ||
-        uevent_find(event, len, "DRIVER"))
-        return;
     if (proc_start(&d->agent->procs, &spec, NULL, &err) < 0)
-        vmt_log_debug("no driver for %s: %s", alias, err.msg);
+        vmt_log_debug("no driver for %s: %s", modalias, err.msg);
 }
 
 static void
@@ -192,7 +191,8 @@ handle(struct devices *d, const char *event, size_t len)
     for (size_t i = 0; subsystem && i < VMT_ARRAY_SIZE(handlers); i++)
         if (strcmp(subsystem, handlers[i].subsystem) == 0)
             handlers[i].fn(d, event, len);
-    load_driver(d, event, len);
+    if (d->booted)
+        drivers_event(d->drivers, event, len);
 }
 
 static void
@@ -215,12 +215,17 @@ int
 devices_new(struct agent *agent, struct devices **ret_devices, struct vmt_err *err)
 {
     struct devices *d = calloc(1, sizeof(*d));
+    struct drivers_config config;
     int r;
 
     if (!d)
         return vmt_err_set(err, ENOMEM, "watch devices");
     *d = (struct devices){.agent = agent, .fd = -1};
+    config = (struct drivers_config){
+        .clock = agent->clock, .sys = "/sys", .load = load_driver, .arg = d};
     r = uevent_open(&d->fd, err);
+    if (r == 0 && drivers_new(&config, &d->drivers) < 0)
+        r = vmt_err_set(err, ENOMEM, "watch devices");
     if (r == 0) {
         d->ev = event_new(os_loop_base(agent->loop), d->fd, EV_READ | EV_PERSIST,
                           on_uevent, d);
@@ -251,6 +256,7 @@ devices_free(struct devices *d)
         return;
     if (d->ev)
         event_free(d->ev);
+    drivers_free(d->drivers);
     vmt_closep(&d->fd);
     free(d);
 }
