@@ -394,6 +394,8 @@ is_wanted(const struct concierge_vm *vm, enum setup_step n)
     if (n == SETUP_NAMES) /* a root that the guest can write keeps its own */
         return strcmp(vm->start_mode, "cold") == 0 && vm->plan.nblocks > 0 &&
                vm->plan.blocks[0].read_only;
+    if ((n == SETUP_TIME || n == SETUP_ZONE) && strcmp(vm->start_mode, "cold") != 0)
+        return false; /* both came with its identity */
     if (n == SETUP_TOKEN)
         return vm->token[0] != '\0';
     if (n == SETUP_ZONE) {

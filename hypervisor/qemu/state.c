@@ -528,8 +528,19 @@ say_restored(struct qemu_state *s, struct vmt_err *err)
     return 0;
 }
 
+/* A VM that moves to another host tells the switches where it is now. One that wakes up
+ * under another MAC address would announce one that nobody has, and announcing takes the
+ * guest a while. Source: QEMU 7.2, qemu-qmp-ref(7), MigrationParameter. */
+static int
+announce_nothing(struct qemu_state *s, struct vmt_err *err)
+{
+    return state_send(s, "migrate-set-parameters",
+                      json_pack("{s:i}", "announce-rounds", 0), on_answer, err);
+}
+
 static int (*const restore_steps[])(struct qemu_state *s, struct vmt_err *err) = {
-    copy_ram, leave_ram_out, pass_file, begin_stream, look, say_restored,
+    copy_ram,     leave_ram_out, announce_nothing, pass_file,
+    begin_stream, look,          say_restored,
 };
 
 int

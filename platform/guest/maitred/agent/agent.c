@@ -167,6 +167,15 @@ watch_devices(struct agent *agent)
 }
 
 static void
+say_report(struct agent *agent)
+{
+    char line[LINE_BYTES];
+
+    console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
+                agent->boot.report.ndegraded ? ", degraded" : "");
+}
+
+static void
 on_late(void *arg)
 {
     struct agent *agent = arg;
@@ -183,6 +192,8 @@ on_late(void *arg)
         template_settle(agent);
     else
         late_start(agent);
+    if (agent->on_started)
+        say_report(agent);
 }
 
 /* The late part of the boot begins after delay_ms, in place of an earlier plan. */
@@ -194,15 +205,6 @@ begin_late(struct agent *agent, uint64_t delay_ms)
     if (agent->clock->ops->timer_start(agent->clock, delay_ms, on_late, agent,
                                        &agent->late) < 0)
         vmt_log_error("no memory for the late part of the boot");
-}
-
-static void
-say_report(struct agent *agent)
-{
-    char line[LINE_BYTES];
-
-    console_say("maitred: %s%s", report_format(&agent->boot.report, line, sizeof(line)),
-                agent->boot.report.ndegraded ? ", degraded" : "");
 }
 
 static void
@@ -265,9 +267,8 @@ on_jobs_done(void *arg)
 
     report_phase(&agent->boot.report, "jobs");
     if (agent->on_started) {
-        say_report(agent);
         agent->on_started(agent);
-        late_start(agent);
+        begin_late(agent, LATE_AFTER_READY_MS);
         return;
     }
     begin_late(agent, LATE_ANYWAY_MS);
@@ -464,9 +465,12 @@ start_jobs(struct agent *agent)
 void
 agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
 {
+    if (agent->awaits_identity)
+        template_hold(agent, false);
+    else
+        start_daemons(agent);
     agent->awaits_identity = false;
     agent->on_started = on_started;
-    start_daemons(agent);
     if (agent->boot.cmdline.shell)
         start_shell(agent);
     report_phase(&agent->boot.report, "agent");
@@ -507,10 +511,12 @@ start_init(struct agent *agent)
         report_degraded(&agent->boot.report, "%s", err.msg);
     open_groups(agent);
     net_link_resolv();
-    if (agent->awaits_identity)
-        begin_late(agent, 0);
-    else
+    if (!agent->awaits_identity) {
         agent_start_programs(agent, NULL);
+        return;
+    }
+    start_daemons(agent); /* for all copies; they are held before the first one */
+    begin_late(agent, 0);
 }
 
 /* Another init has booted the machine; the host that started it waits for us all the

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -35,11 +36,31 @@ static const char *const needed[] = {
 #define REHEARSAL "/etc/.maitred.rehearsal"
 
 static void
+signal_one(void *arg, struct proc *proc, const struct proc_info *info)
+{
+    const int *sig = arg;
+
+    (void)proc;
+    if (info->pid > 0)
+        (void)kill(info->pid, *sig);
+}
+
+void
+template_hold(struct agent *agent, bool held)
+{
+    int sig = held ? SIGSTOP : SIGCONT;
+
+    proc_table_each(&agent->procs, signal_one, &sig);
+}
+
+static void
 announce(void *arg)
 {
     struct agent *agent = arg;
 
     agent->late = NULL;
+    if (agent->awaits_identity)
+        template_hold(agent, true);
     report_phase(&agent->boot.report, "template");
     console_say(TEMPLATE_WORDS);
     agent->is_up = true;

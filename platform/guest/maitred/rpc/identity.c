@@ -169,6 +169,17 @@ on_applied(void *arg, int status, const struct vmt_err *err)
         on_look(n);
 }
 
+/* A copy that wakes up has nothing to look after but this call, whose deadline is the
+ * host's; under emulation a worker would take it longer than the work itself. */
+static void
+apply_here(struct agent *agent, const struct identity *id)
+{
+    struct vmt_err err;
+    int r = identity_apply(id, &err);
+
+    on_applied(agent, r, r < 0 ? &err : NULL);
+}
+
 static int
 begin(struct agent *agent, struct rpc_server_call *call,
       const Vmt__SetIdentityRequest *req, struct identity *id, struct vmt_err *err)
@@ -187,12 +198,14 @@ begin(struct agent *agent, struct rpc_server_call *call,
     for (size_t i = 0; i < req->n_disk_serials; i++)
         vmt_argv_add(&n->serials, req->disk_serials[i]);
     r = vmt_argv_finish(&n->serials, err);
-    if (r == 0)
+    if (r == 0 && !agent->awaits_identity)
         r = worker_start(&agent->procs, &spec, err);
     if (r < 0)
         return r;
     rpc_server_call_on_cancel(call, on_cancel, n);
     agent->naming = vmt_take_ptr(&n);
+    if (agent->awaits_identity)
+        apply_here(agent, id);
     return 0;
 }
 
