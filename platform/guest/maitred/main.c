@@ -74,6 +74,7 @@ notify_ready(void)
                          (const struct sockaddr *)&addr,
                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
         vmt_log_warning("tell the service manager: %s", strerror(errno));
+    (void)unsetenv("NOTIFY_SOCKET"); /* what we start does not speak for us */
 }
 
 /* The ports are where the host put them, also for a service of the machine. */

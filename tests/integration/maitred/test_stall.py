@@ -15,6 +15,9 @@ EXITED = 1
 # Too large and random for the caches of squashfs, which hold small files together.
 FILES = {f"usr/share/zoneinfo/Test/{name}": b"TZif2" + os.urandom(1 << 20)
          for name in ("Zone", "Other")}
+FILES["etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:web:/srv:/bin/sh\n" + "".join(
+    f"u{i}:x:{i}:{i}:{os.urandom(30).hex()}:/:/bin/sh\n" for i in range(2000, 10000))
+FILES["etc/group"] = "root:x:0:\nwww:x:33:\n"
 
 
 class Disk:
@@ -136,12 +139,15 @@ def a_silent_root(vm, root):
     zone = future(vm, "SetTimezone", pb.SetTimezoneRequest(timezone_name="Test/Zone"))
     program = future(vm, "LaunchProcess", pb.LaunchProcessRequest(argv=["sha512sum", "/bin/busybox"],
                                                                   wait_for_exit=True))
+    # Accounts are on that disk as well.
+    user = future(vm, "LaunchProcess", pb.LaunchProcessRequest(
+        argv=["/bin/busybox", "id"], user="www", wait_for_exit=True))
     request = pb.SetResolvConfigRequest()
     request.resolv_config.nameservers[:] = ["10.0.2.3"]
     for _ in range(3):
         vm.call("GetKernelVersion", empty)
         vm.call("SetResolvConfig", request)
-    for name, call in (("SetTimezone", zone), ("LaunchProcess", program)):
+    for name, call in (("SetTimezone", zone), ("LaunchProcess", program), ("its user", user)):
         assert not call.done(), f"{name} did not wait: {call.code()} {call.details()}"
     # Of those that wait the last one counts.
     second, third = [future(vm, "SetTimezone", pb.SetTimezoneRequest(timezone_name=f"Test/{name}"))
@@ -151,6 +157,7 @@ def a_silent_root(vm, root):
     zone.result()
     third.result()
     assert program.result().status == EXITED
+    assert user.result().status == EXITED, user.result()
     assert vm.sh("readlink /etc/localtime; cat /etc/resolv.conf").startswith(
         "/usr/share/zoneinfo/Test/Other\nnameserver 10.0.2.3\n")
 

@@ -11,7 +11,7 @@ import tempfile
 
 import guest
 
-EXITED = 1
+EXITED, LAUNCHED = 1, 3
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "dbus-daemon", "dbus-system-bus-common", "dbus-bin")
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -157,6 +157,30 @@ def it_is_a_service_in_order(vm):
     assert "another init" in text, text
 
 
+def what_another_init_has_is_told(vm):
+    """Control groups are systemd's: limits cannot hold, and the host can read that."""
+    pb, job = vm.pb["vm_guest"], vm.pb["vmt_job"]
+    vm.sh('[ -z "$NOTIFY_SOCKET" ]')  # no program of ours speaks for us
+    reply = vm.call("LaunchProcess", pb.LaunchProcessRequest(
+        argv=["true"], wait_for_exit=True, limits=job.GroupLimits(pids_max=5)))
+    assert (reply.status, reply.code) == (EXITED, 0), reply
+    report = vm.report.GetBootReport(vm.pb["vmt_agent"].BootReportRequest(),
+                                     timeout=guest.PATIENCE)
+    assert len(report.degraded) == 1 and "without its limits" in report.degraded[0], report
+
+
+def the_application_takes_the_machine_along(vm):
+    """The init is asked, which here is a program that only says so."""
+    vm.sh("mkdir -p /usr/local/bin; printf '#!/bin/sh\\necho $* > /run/asked\\n' > "
+          "/usr/local/bin/busctl; chmod +x /usr/local/bin/busctl")
+    reply = vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(
+        argv=["sh", "-c", "exit 5"], poweroff_on_exit=True))
+    assert reply.status == LAUNCHED, reply
+    event = vm.events.get(timeout=guest.PATIENCE)
+    assert event.application_exit.exit_code == 5, event
+    vm.sh("until grep -q PowerOff /run/asked; do sleep 0.1; done; rm /usr/local/bin/busctl")
+
+
 def it_comes_back_when_it_dies(vm):
     vm.sh("sleep 100000 & echo $! > /run/child")
     vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(
@@ -184,7 +208,8 @@ def a_service_of_systemd_changes_nothing_global(top):
             vm.ready.get(timeout=3 * guest.PATIENCE)
         except Exception as e:
             raise AssertionError(f"no VmReady:\n{vm.console.text}") from e
-        for check in (it_is_a_service_in_order, nothing_is_changed, it_comes_back_when_it_dies,
+        for check in (it_is_a_service_in_order, nothing_is_changed, what_another_init_has_is_told,
+                      the_application_takes_the_machine_along, it_comes_back_when_it_dies,
                       the_init_powers_off):
             check(vm)
             print(f"  ok {check.__name__}", flush=True)

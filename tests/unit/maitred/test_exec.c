@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,6 @@
 #include "core/base/err.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/proc/exec.h"
-#include "platform/guest/maitred/proc/login.h"
 
 #define GIVE_UP_S 60u /* a start that hangs ends the test */
 
@@ -87,7 +87,7 @@ start(const struct groups *g, char *program, pid_t *ret_pid)
 
     if (g->inner_fd < 0)
         skip(); /* no right to make control groups */
-    return exec_start(&spec, ret_pid, &err);
+    return exec_start_and_wait(&spec, ret_pid, &err);
 }
 
 static void
@@ -150,27 +150,58 @@ static void
 a_program_born_frozen_holds_nobody_and_runs_when_thawed(void **state)
 {
     struct groups *g = *state;
-    pid_t pid = -1;
+    char program[] = "/bin/true";
+    char *argv[] = {program, NULL};
+    const struct exec_spec spec = {.argv = argv, .cgroup = g->inner_fd};
+    struct exec_child child;
+    struct pollfd decided = {.events = POLLIN};
 
     if (g->inner_fd < 0)
         skip();
     freeze(g->outer, "1");
-    assert_int_equal(start(g, "/bin/true", &pid), 0);
-    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    assert_int_equal(exec_start(&spec, &child, NULL), 0);
+    decided.fd = child.fd;
+    assert_int_equal(poll(&decided, 1, 0), 0);
+    assert_int_equal(waitpid(child.pid, NULL, WNOHANG), 0);
     freeze(g->outer, "0");
-    assert_ends_well(pid);
+    assert_int_equal(poll(&decided, 1, -1), 1);
+    assert_int_equal(exec_result(&child, program, NULL), 0);
+    exec_child_done(&child);
+    assert_ends_well(child.pid);
+}
+
+static void
+a_program_that_is_not_found_is_told_later(void **state)
+{
+    char dir[] = "/tmp/vmt-exec-XXXXXX", path[64], program[] = "not-in-there";
+    char *argv[] = {program, NULL}, *env[] = {path, NULL};
+    const struct exec_spec spec = {.argv = argv, .env = env, .cgroup = -1};
+    struct exec_child child;
+    struct pollfd decided = {.events = POLLIN};
+    struct vmt_err err;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "PATH=%s", dir);
+    assert_int_equal(exec_start(&spec, &child, &err), 0);
+    decided.fd = child.fd;
+    assert_int_equal(poll(&decided, 1, -1), 1);
+    assert_int_equal(exec_result(&child, program, &err), -ENOENT);
+    assert_string_equal(err.msg, "start not-in-there: find it in PATH: No such file or "
+                                 "directory");
+    assert_int_equal(waitpid(child.pid, NULL, 0), child.pid);
+    exec_child_done(&child);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void
 a_program_runs_as_whom_and_where_it_was_told(void **state)
 {
-    static const struct login login = {
-        .uid = 1234, .gid = 5678, .groups = {29, 44}, .ngroups = 2};
     const struct exec_rlimit rlimits[] = {
         {.resource = RLIMIT_NOFILE, .limit = {.rlim_cur = 77, .rlim_max = 88}}};
     char sh[] = "/bin/sh", flag[] = "-c";
     char script[] =
-        "[ \"$(id -u):$(id -G)\" = '1234:5678 29 44' ] || exit 1\n"
+        "[ \"$(id -u):$(id -G)\" = '1234:5678' ] || exit 1\n"
         "[ \"$(pwd)\" = /usr ] || exit 2\n"
         "[ \"$(ulimit -n) $(ulimit -Hn)\" = '77 88' ] || exit 3\n"
         "[ \"$(cat /proc/self/oom_score_adj)\" = 345 ] || exit 4\n"
@@ -182,7 +213,8 @@ a_program_runs_as_whom_and_where_it_was_told(void **state)
         .argv = argv,
         .env = env,
         .cgroup = -1,
-        .as = {.login = &login,
+        .as = {.user = "1234",
+               .group = "5678",
                .cwd = "/usr",
                .rlimits = rlimits,
                .nrlimits = 1,
@@ -195,7 +227,7 @@ a_program_runs_as_whom_and_where_it_was_told(void **state)
     (void)state;
     if (geteuid() != 0)
         skip();
-    assert_int_equal(exec_start(&spec, &pid, &err), 0);
+    assert_int_equal(exec_start_and_wait(&spec, &pid, &err), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
 }
@@ -211,7 +243,7 @@ what_the_kernel_refuses_is_told(void **state)
     pid_t pid = -1;
 
     (void)state;
-    assert_int_equal(exec_start(&spec, &pid, &err), -ENOENT);
+    assert_int_equal(exec_start_and_wait(&spec, &pid, &err), -ENOENT);
     assert_non_null(strstr(err.msg, "chdir"));
     assert_true(waitpid(-1, NULL, 0) > 0);
 }
@@ -229,6 +261,7 @@ main(void)
             a_frozen_group_above_does_not_keep_a_program_from_running, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_program_born_frozen_holds_nobody_and_runs_when_thawed, setup, teardown),
+        cmocka_unit_test(a_program_that_is_not_found_is_told_later),
         cmocka_unit_test(a_program_runs_as_whom_and_where_it_was_told),
         cmocka_unit_test(what_the_kernel_refuses_is_told),
     };

@@ -26,7 +26,7 @@ set_up(void **state)
     static struct room room;
 
     room = (struct room){.clock = fake_clock_new()};
-    proc_table_init(&room.table, fake_clock_base(room.clock));
+    proc_table_init(&room.table, fake_clock_base(room.clock), NULL);
     *state = &room;
     return 0;
 }

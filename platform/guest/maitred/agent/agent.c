@@ -18,6 +18,7 @@
 #include "core/rpc/health.h"
 #include "core/rpc/server.h"
 #include "platform/guest/maitred/agent/application.h"
+#include "platform/guest/maitred/agent/daemons.h"
 #include "platform/guest/maitred/agent/devices.h"
 #include "platform/guest/maitred/agent/events.h"
 #include "platform/guest/maitred/agent/failures.h"
@@ -33,7 +34,7 @@
 #include "platform/guest/maitred/agent/watchdog.h"
 #include "platform/guest/maitred/init/cgroup.h"
 #include "platform/guest/maitred/init/console.h"
-#include "platform/guest/maitred/proc/extra.h"
+#include "platform/guest/maitred/proc/group.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 #include "platform/guest/maitred/rpc/net.h"
@@ -41,7 +42,6 @@
 #include "platform/linux/os/transports.h"
 #include "platform/linux/os/unix_socket.h"
 
-#define TOOLS_DIR "/usr/lib/vm_tools/"
 /* Startup jobs together may hold ready back for so long: the host waits 60 s. */
 #define JOBS_HOLD_MS 40000u
 /* A host that does not answer must not keep the rest of the boot away for ever. */
@@ -54,21 +54,8 @@
 #define MODULES_MS 20000u /* those of maitred.modules= */
 /* From the hard deadline of the shutdown to the reset by a watchdog. */
 #define WATCHDOG_GRACE_S 10
-/* Less likely to be killed for lack of memory than any program of the user. vshd gives
- * its sessions the usual value again. */
-#define DAEMON_OOM_SCORE_ADJ (-900)
-#define DAEMON_GROUP "agent"
 /* Of programs that nobody wants to limit. */
 #define COMMON_GROUP "programs"
-
-/* Daemons of ours, in start order. The log daemon is part of larger images only. */
-static const struct {
-    const char *path;
-    bool optional;
-} daemons[] = {
-    {TOOLS_DIR "vm_syslog", true},
-    {TOOLS_DIR "vshd", false},
-};
 
 static const int shutdown_signals[] = {SIGTERM, SIGINT, SIGPWR};
 
@@ -343,50 +330,6 @@ listen_unix(struct agent *agent, const char *path, struct vmt_err *err)
     return 0;
 }
 
-/* What it takes to look after a guest that has no memory left. */
-static struct proc_extra *
-daemon_extra(void)
-{
-    struct proc_extra *x = proc_extra_new();
-
-    if (x) {
-        x->oom_score_adj = DAEMON_OOM_SCORE_ADJ;
-        group_name(x->cgroup, "", DAEMON_GROUP);
-    }
-    return x;
-}
-
-static void
-start_daemons(struct agent *agent)
-{
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(daemons); i++) {
-        char path[64];
-        char *const argv[] = {path, NULL};
-        struct proc_spec spec = {.argv = argv, .respawn = true};
-        struct vmt_err err;
-
-        (void)snprintf(path, sizeof(path), "%s", daemons[i].path);
-        if (daemons[i].optional && access(path, X_OK) < 0)
-            continue;
-        spec.extra = daemon_extra();
-        if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
-            report_degraded(&agent->boot.report, "%s", err.msg);
-    }
-}
-
-static void
-start_shell(struct agent *agent)
-{
-    char shell[] = "/bin/sh", login[] = "-l";
-    char *const argv[] = {shell, login, NULL};
-    const struct proc_spec spec = {
-        .argv = argv, .respawn = true, .use_console = true, .own_terminal = true};
-    struct vmt_err err;
-
-    if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
-        report_degraded(&agent->boot.report, "shell on the console: %s", err.msg);
-}
-
 static void
 on_first_job(void *arg)
 {
@@ -468,11 +411,11 @@ agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
     if (agent->awaits_identity)
         template_hold(agent, false);
     else
-        start_daemons(agent);
+        daemons_start(agent);
     agent->awaits_identity = false;
     agent->on_started = on_started;
     if (agent->boot.cmdline.shell)
-        start_shell(agent);
+        daemons_start_shell(agent);
     report_phase(&agent->boot.report, "agent");
     start_modules(agent);
 }
@@ -515,7 +458,7 @@ start_init(struct agent *agent)
         agent_start_programs(agent, NULL);
         return;
     }
-    start_daemons(agent); /* for all copies; they are held before the first one */
+    daemons_start(agent); /* for all copies; they are held before the first one */
     begin_late(agent, 0);
 }
 
@@ -545,7 +488,7 @@ agent_start(struct agent *agent, struct os_loop *loop, const struct boot *boot,
         .is_init = getpid() == 1,
         .awaits_identity = getpid() == 1 && boot->cmdline.template,
     };
-    proc_table_init(&agent->procs, agent->clock);
+    proc_table_init(&agent->procs, agent->clock, os_loop_base(loop));
     agent->procs.on_failed = on_failed;
     agent->procs.on_given_up = on_given_up;
     agent->procs.on_degraded = on_unlimited;

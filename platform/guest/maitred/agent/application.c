@@ -15,6 +15,7 @@
 #include "platform/guest/maitred/agent/events.h"
 #include "platform/guest/maitred/agent/host_call.h"
 #include "platform/guest/maitred/init/console.h"
+#include "platform/guest/maitred/rpc/poweroff.h"
 
 /* The host answers when it does not need the machine any more: after the set-up, if that
  * is still under way. A host that does not know the call says so at once. */
@@ -36,12 +37,20 @@ struct application {
 static void try_report(struct application *a);
 
 static void
-go_off(struct application *a)
+machine_off(struct agent *agent)
 {
     struct vmt_err err;
 
-    if (a->agent->is_init && agent_shut_down(a->agent, &err) < 0)
+    if (!agent->is_init)
+        poweroff_ask(agent, NULL);
+    else if (agent_shut_down(agent, &err) < 0)
         vmt_log_error("%s", err.msg);
+}
+
+static void
+go_off(struct application *a)
+{
+    machine_off(a->agent);
 }
 
 static void
@@ -109,9 +118,7 @@ application_ended(struct agent *agent, const char *program, const struct proc_ex
                 how->kind == PROC_EXITED ? "status" : "signal", how->code);
     a = agent->application = calloc(1, sizeof(*a));
     if (!a) {
-        struct vmt_err err;
-
-        (void)agent_shut_down(agent, &err);
+        machine_off(agent);
         return;
     }
     a->agent = agent;

@@ -169,6 +169,15 @@ static const struct {
     {"net", on_net},
 };
 
+/* A proc_start_fn. */
+static void
+on_modprobe(void *arg, int r, const struct vmt_err *err)
+{
+    (void)arg;
+    if (r < 0)
+        vmt_log_debug("no driver: %s", vmt_err_text(err));
+}
+
 /* A drivers_load_fn: as udev does for a device. */
 static void
 load_driver(void *arg, const char *modalias)
@@ -176,7 +185,7 @@ load_driver(void *arg, const char *modalias)
     struct devices *d = arg;
     char modprobe[] = "modprobe", quiet[] = "-q", end[] = "--";
     char *const argv[] = {modprobe, quiet, end, (char *)(uintptr_t)modalias, NULL};
-    const struct proc_spec spec = {.argv = argv};
+    const struct proc_spec spec = {.argv = argv, .on_start = on_modprobe};
     struct vmt_err err;
 
     if (proc_start(&d->agent->procs, &spec, NULL, &err) < 0)

@@ -26,7 +26,7 @@
 #define JOB_FILE_MAX 65536
 #define PROVISION_PROGRAM "/etc/init.d/mount-stateful"
 
-/* A job that somebody wants to know the end of. */
+/* A job that somebody wants to know the start or the end of. */
 struct job_run {
     struct vmt_list node;
     struct jobs *jobs; /* borrowed */
@@ -34,14 +34,16 @@ struct job_run {
     const char *path;  /* borrowed from jobs */
     char *program;     /* owned */
     bool is_application;
+    bool waits; /* for its end */
 };
 
 struct jobs {
     struct jobs_config config;
     struct vmt_argv paths; /* owned */
+    size_t dir_len;        /* of the part that all of them begin with */
     size_t next;
     struct vmt_list runs;    /* of job_run */
-    struct job_run *waiting; /* one of runs; NULL while none holds us */
+    struct job_run *waiting; /* one of runs that starts, or has to end; or NULL */
     unsigned timeout_ms;     /* of that one */
     struct vmt_timer *timer; /* owned by the clock: the waiting job, or the next turn */
     struct vmt_timer *hold;  /* owned by the clock */
@@ -151,20 +153,61 @@ on_hold(void *arg)
     tell_done(jobs);
 }
 
+/* The machine is there for a program that cannot be started: shells say 127. */
+static void
+application_failed(struct jobs *jobs, const char *program)
+{
+    const struct proc_exit how = {.kind = PROC_EXITED, .code = 127};
+
+    jobs->config.on_application(jobs->config.arg, program, &how);
+}
+
+/* Returns whether run held the others back. */
+static bool
+stop_waiting(struct jobs *jobs, const struct job_run *run)
+{
+    struct vmt_clock *clock = jobs->config.procs->clock;
+
+    if (run != jobs->waiting)
+        return false;
+    jobs->waiting = NULL;
+    clock->ops->timer_cancel(clock, jobs->timer);
+    jobs->timer = NULL;
+    return true;
+}
+
+/* A proc_start_fn. */
+static void
+on_job_start(void *arg, int r, const struct vmt_err *err)
+{
+    struct job_run *run = arg;
+    struct jobs *jobs = run->jobs;
+    bool was_waited_for;
+
+    if (r == 0 && run->waits)
+        return;
+    was_waited_for = stop_waiting(jobs, run);
+    if (r < 0)
+        report_degraded(jobs->config.report, "startup job %s: %s", run->path,
+                        vmt_err_text(err));
+    if (r < 0 && run->is_application)
+        application_failed(jobs, run->program);
+    if (r < 0 || !run->is_application) {
+        run->proc = NULL;
+        run_free(run);
+    }
+    if (was_waited_for)
+        jobs_run(jobs);
+}
+
 static void
 on_job_exit(void *arg, const struct proc_exit *how)
 {
     VMT_CLEANUP(run_freep) struct job_run *run = arg;
     struct jobs *jobs = run->jobs;
-    struct vmt_clock *clock = jobs->config.procs->clock;
-    bool was_waited_for = run == jobs->waiting;
+    bool was_waited_for = stop_waiting(jobs, run);
 
     run->proc = NULL;
-    if (was_waited_for) {
-        jobs->waiting = NULL;
-        clock->ops->timer_cancel(clock, jobs->timer);
-        jobs->timer = NULL;
-    }
     if (was_waited_for && (how->kind == PROC_SIGNALED || how->code != 0))
         report_degraded(jobs->config.report, "startup job %s: %s %d", run->path,
                         how->kind == PROC_EXITED ? "status" : "signal", how->code);
@@ -216,22 +259,15 @@ run_new(struct jobs *jobs, const char *path, const struct job *job)
     run->jobs = jobs;
     run->path = path;
     run->is_application = job->poweroff_on_exit;
-    run->program = strdup(job->argv.v[0]);
+    run->waits = job->wait_for_exit;
+    run->program = strdup(job->argv.v ? job->argv.v[0] : "");
     if (!run->program)
         return NULL;
     vmt_list_append(&jobs->runs, &run->node);
     return vmt_take_ptr(&run);
 }
 
-/* The machine is there for a program that cannot be started: shells say 127. */
-static void
-application_failed(struct jobs *jobs, const char *program)
-{
-    const struct proc_exit how = {.kind = PROC_EXITED, .code = 127};
-
-    jobs->config.on_application(jobs->config.arg, program, &how);
-}
-
+/* The next one starts when this one runs, or has ended. */
 static int
 wait_for(struct jobs *jobs, struct job_run *run, const struct job *job)
 {
@@ -249,32 +285,29 @@ wait_for(struct jobs *jobs, struct job_run *run, const struct job *job)
 static int
 run_job(struct jobs *jobs, const char *path, struct job *job, struct vmt_err *err)
 {
-    VMT_CLEANUP(run_freep) struct job_run *run = NULL;
-    const char *name = strrchr(path, '/');
+    VMT_CLEANUP(run_freep) struct job_run *run = run_new(jobs, path, job);
     struct proc_spec spec = {
         .argv = job->argv.v,
         .env = job->env.v,
         .respawn = job->respawn,
         .use_console = job->use_console,
+        .on_start = on_job_start,
+        .on_exit = job->wait_for_exit || job->poweroff_on_exit ? on_job_exit : NULL,
+        .arg = run,
         .extra = vmt_take_ptr(&job->extra),
     };
     int r;
 
-    group_name(spec.extra->cgroup, "job-", name ? name + 1 : path);
-    if (job->wait_for_exit || job->poweroff_on_exit) {
-        run = run_new(jobs, path, job);
-        if (!run) {
-            proc_extra_free(spec.extra);
-            return vmt_err_set(err, ENOMEM, "start the job");
-        }
-        spec.on_exit = on_job_exit;
-        spec.arg = run;
+    if (!run) {
+        proc_extra_free(spec.extra);
+        return vmt_err_set(err, ENOMEM, "start the job");
     }
-    r = proc_start(jobs->config.procs, &spec, run ? &run->proc : NULL, err);
-    if (r == 0 && job->wait_for_exit)
+    group_name(spec.extra->cgroup, "job-", path + jobs->dir_len);
+    r = proc_start(jobs->config.procs, &spec, &run->proc, err);
+    if (r == 0)
         r = wait_for(jobs, run, job);
     if (r == 0)
-        run = NULL; /* its exit frees it */
+        run = NULL; /* its start or its exit frees it */
     return r;
 }
 
@@ -335,6 +368,7 @@ jobs_start(const struct jobs_config *config, struct jobs **ret_jobs)
     if (!jobs)
         return -ENOMEM;
     jobs->config = *config;
+    jobs->dir_len = strlen(config->dir) + 1;
     vmt_list_init(&jobs->runs);
     if (jobs_list(config->dir, &jobs->paths, &err) < 0)
         report_degraded(config->report, "startup jobs: %s", err.msg);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "platform/guest/maitred/init/console.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 
 #define LINE_MAX_BYTES 1100 /* a log line and its prefix */
 #define ALT_STACK_BYTES 16384
+#define WRITE_TRIES 10 /* a millisecond apart */
 
 /* Each step after a fatal signal: to tell the host and dump core, and to sync. */
 #define FATAL_STEP_MS 5000
@@ -36,9 +38,15 @@ console_write(const char *line, size_t len)
 {
     VMT_CLEANUP(vmt_closep)
     int fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    ssize_t n = write(fd < 0 ? STDOUT_FILENO : fd, line, len);
+    ssize_t n;
 
-    (void)n;
+    /* EAGAIN is also what the kernel says while somebody else writes a line. */
+    for (int i = 0; i < WRITE_TRIES; i++) {
+        n = write(fd < 0 ? STDOUT_FILENO : fd, line, len);
+        if (n >= 0 || errno != EAGAIN)
+            return;
+        (void)poll(NULL, 0, 1);
+    }
 }
 
 void
@@ -148,7 +156,16 @@ in_child(void (*fn)(int sig, const char *words), int sig, const char *words)
     }
 }
 
-/* si_code <= 0: another process sent it, unless that process is us (abort). */
+/* Did we do it ourselves? A code above 0 is the kernel's; SI_TKILL with our number is
+ * abort. Who may signal us can give any number to other codes. Source:
+ * rt_sigqueueinfo(2).
+ */
+static bool
+is_own_fault(const siginfo_t *info)
+{
+    return info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
+}
+
 static void
 on_fatal(int sig, siginfo_t *info, void *context)
 {
@@ -156,11 +173,13 @@ on_fatal(int sig, siginfo_t *info, void *context)
     char line[96];
 
     (void)context;
-    if (info->si_code <= 0 && info->si_pid != getpid()) {
+    if (!is_own_fault(info)) {
         static const char text[] = "<4>maitred: fatal signal from outside ignored\n";
+        int code = errno; /* of what we were doing */
         ssize_t n = write(kmsg_fd, text, sizeof(text) - 1);
 
         (void)n;
+        errno = code;
         return;
     }
     if (!again) {

@@ -12,28 +12,33 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/proc/login.h"
 
 extern char **environ;
 
-/* For exec in a control group, which others may freeze at any time. */
-#define EXEC_WAIT_MS 2000
 #define CHILD_ALIVE_FD 3
 
-/* What child and parent share until exec, in a shared mapping: a vfork child runs in our
- * memory, one that was born into a control group does not. */
+/* What the child has to say; in a shared mapping. */
 struct exec_shared {
+    volatile int error; /* 0: nothing went wrong yet */
+    bool is_whole;      /* the words need no text of the error */
+    char words[VMT_ERR_MSG_MAX];
+};
+
+/* What the child works with: its own copy of all of it. */
+struct child {
     const struct exec_spec *spec;
-    int stdio; /* becomes 0, 1 and 2 */
-    int alive; /* writing end of a pipe that exec or death closes; -1: none */
-    volatile int error;
-    const char *volatile stage;
+    struct exec_shared *shared;
+    int alive; /* writing end of a pipe that exec or death closes */
 };
 
 void
@@ -48,64 +53,56 @@ exec_reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void
-child_fail(struct exec_shared *s, const char *stage)
+static void __attribute__((noreturn)) child_fail(const struct child *c, const char *stage)
 {
-    s->error = errno;
-    s->stage = stage;
+    int code = errno;
+
+    (void)snprintf(c->shared->words, sizeof(c->shared->words), "%s", stage);
+    c->shared->error = code ? code : EIO;
     _exit(127);
-}
-
-/* Digits of n, made by hand: a vfork child leaves the library alone. */
-static size_t
-format_int(char text[12], int n)
-{
-    unsigned left = n < 0 ? 0u - (unsigned)n : (unsigned)n;
-    char *at = text + 12;
-    size_t len;
-
-    do
-        *--at = (char)('0' + left % 10);
-    while (left /= 10);
-    if (n < 0)
-        *--at = '-';
-    len = (size_t)(text + 12 - at);
-    memmove(text, at, len);
-    return len;
 }
 
 /* A kernel without the file kills whom it likes. */
 static void
 child_set_oom(int adj)
 {
-    char text[12];
-    size_t len = format_int(text, adj);
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : write(fd, text, len);
+    char text[16];
 
-    (void)n;
-    if (fd >= 0)
-        (void)close(fd);
+    (void)snprintf(text, sizeof(text), "%d", adj);
+    (void)file_write("/proc/self/oom_score_adj", text);
+}
+
+static void
+child_find_login(const struct child *c, struct login *login)
+{
+    const struct exec_as *as = &c->spec->as;
+    struct vmt_err err;
+    int r = login_find(as->user ? as->user : "", as->group ? as->group : "", login, &err);
+
+    if (r == 0)
+        return;
+    c->shared->is_whole = true;
+    errno = -r;
+    child_fail(c, err.msg);
 }
 
 /* The calls of the kernel, not those of libc, which would tell its other threads. */
 static void
-child_become(struct exec_shared *s)
+child_become(const struct child *c, const struct login *l)
 {
-    const struct exec_as *as = &s->spec->as;
-    const struct login *l = as->login;
+    const struct exec_as *as = &c->spec->as;
 
     for (size_t i = 0; i < as->nrlimits; i++)
         if (setrlimit(as->rlimits[i].resource, &as->rlimits[i].limit) < 0)
-            child_fail(s, "setrlimit");
+            child_fail(c, "setrlimit");
     if (as->oom_score_adj)
         child_set_oom(as->oom_score_adj);
     if (l && (syscall(SYS_setgroups, l->ngroups, l->groups) < 0 ||
               syscall(SYS_setresgid, l->gid, l->gid, l->gid) < 0 ||
               syscall(SYS_setresuid, l->uid, l->uid, l->uid) < 0))
-        child_fail(s, "change user");
+        child_fail(c, "change user");
     if (as->cwd && chdir(as->cwd) < 0)
-        child_fail(s, "chdir");
+        child_fail(c, "chdir");
 }
 
 static const char *
@@ -134,8 +131,7 @@ join(char path[PATH_MAX], const char *dir, size_t ndir, const char *name)
     return true;
 }
 
-/* Search PATH as execvp does; in the child, since it reads the disk. NULL: errno says
- * why. */
+/* Search PATH as execvp does. NULL: errno says why. */
 static const char *
 find_program(const char *name, char *const *env, char path[PATH_MAX])
 {
@@ -158,45 +154,103 @@ find_program(const char *name, char *const *env, char path[PATH_MAX])
     return NULL;
 }
 
-/* In the vfork child: system calls only; no memory of the parent but shared is changed.
- */
-static void
-child_run(struct exec_shared *s)
+/* A machine without a console still runs programs that would like to have one. */
+static int
+open_stdio(bool use_console)
 {
-    char searched[PATH_MAX];
-    const char *path;
+    int fd = use_console ? open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
 
-    if (setsid() < 0)
-        child_fail(s, "setsid");
-    for (int fd = 0; fd <= 2; fd++) {
-        if (dup2(s->stdio, fd) < 0)
-            child_fail(s, "dup2");
-    }
-    if (s->spec->own_terminal)
-        (void)ioctl(0, TIOCSCTTY, 1);
-    if (s->alive >= 0 && s->alive != CHILD_ALIVE_FD &&
-        dup3(s->alive, CHILD_ALIVE_FD, O_CLOEXEC) < 0)
-        child_fail(s, "dup3");
-    (void)syscall(SYS_close_range, s->alive >= 0 ? CHILD_ALIVE_FD + 1u : 3u, ~0u, 0u);
-    (void)umask(022);
-    child_become(s);
-    exec_reset_signals();
-    path = find_program(s->spec->argv[0], s->spec->env, searched);
-    if (!path)
-        child_fail(s, "find it in PATH");
-    (void)execve(path, s->spec->argv, s->spec->env);
-    child_fail(s, "exec");
+    return fd < 0 ? open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC) : fd;
 }
 
-/* A function of its own: vfork returns twice, and no local of its caller may change in
- * between. */
-static pid_t __attribute__((noinline)) vfork_child(struct exec_shared *shared)
+/* 0 to 2, and the end of the pipe after them. */
+static void
+child_descriptors(const struct child *c)
 {
-    pid_t pid = vfork();
+    int stdio = open_stdio(c->spec->use_console);
 
-    if (pid == 0)
-        child_run(shared);
-    return pid;
+    if (stdio < 0)
+        child_fail(c, "open /dev/null");
+    for (int fd = 0; fd <= 2; fd++) {
+        if (dup2(stdio, fd) < 0)
+            child_fail(c, "dup2");
+    }
+    if (c->alive != CHILD_ALIVE_FD && dup3(c->alive, CHILD_ALIVE_FD, O_CLOEXEC) < 0)
+        child_fail(c, "dup3");
+    (void)syscall(SYS_close_range, CHILD_ALIVE_FD + 1u, ~0u, 0u);
+}
+
+static bool
+is_given(char *const *pairs, const char *pair)
+{
+    size_t len = strcspn(pair, "=") + 1;
+
+    for (; pairs && *pairs; pairs++)
+        if (strncmp(*pairs, pair, len) == 0)
+            return true;
+    return false;
+}
+
+/* NAME=VALUE over our own environment; of two the first one counts. NULL: no memory. */
+static char **
+child_env(char *const *pairs, const struct login *l)
+{
+    struct vmt_argv env = {0};
+
+    for (size_t i = 0; pairs && pairs[i]; i++)
+        vmt_argv_add(&env, pairs[i]);
+    if (l && *l->name) {
+        const char *const rows[][2] = {
+            {"HOME", *l->home ? l->home : "/"},
+            {"USER", l->name},
+            {"LOGNAME", l->name},
+            {"SHELL", *l->shell ? l->shell : "/bin/sh"},
+        };
+
+        for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++) {
+            char pair[2 * LOGIN_TEXT_MAX];
+
+            (void)snprintf(pair, sizeof(pair), "%s=%s", rows[i][0], rows[i][1]);
+            if (!is_given(pairs, pair))
+                vmt_argv_add(&env, pair);
+        }
+    }
+    for (size_t i = 0; environ && environ[i]; i++)
+        if (!is_given(env.v, environ[i]))
+            vmt_argv_add(&env, environ[i]);
+    if (vmt_argv_finish(&env, NULL) < 0)
+        return NULL;
+    return env.v ? env.v : calloc(1, sizeof(*env.v));
+}
+
+/* A copy of us, which has one thread: it may use the library, and wait for a disk. */
+static void __attribute__((noreturn)) child_run(const struct child *c)
+{
+    const struct exec_as *as = &c->spec->as;
+    struct login login, *l = as->user || as->group ? &login : NULL;
+    char searched[PATH_MAX], **env;
+    const char *path;
+
+    if (c->spec->dies_with_us)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (setsid() < 0)
+        child_fail(c, "setsid");
+    child_descriptors(c);
+    if (c->spec->own_terminal)
+        (void)ioctl(0, TIOCSCTTY, 1);
+    if (l)
+        child_find_login(c, l);
+    env = child_env(c->spec->env, l);
+    if (!env)
+        child_fail(c, "environment");
+    (void)umask(022);
+    child_become(c, l);
+    exec_reset_signals();
+    path = find_program(c->spec->argv[0], env, searched);
+    if (!path)
+        child_fail(c, "find it in PATH");
+    (void)execve(path, c->spec->argv, env);
+    child_fail(c, "exec");
 }
 
 /* Would a child of this group stand still before exec? A group that cannot tell does not
@@ -218,66 +272,36 @@ group_is_frozen(int cgroup)
 }
 
 /* To be born in the group costs less than to move there, for which the kernel waits until
- * every CPU has seen it. The child has a copy of our memory: we need not wait for its
- * exec but to learn of errors, and wait no longer than EXEC_WAIT_MS, since the group may
- * be frozen in the meantime, or a group above it. The child then goes on when it is
- * thawed, and exits with 127 if exec fails. Returns -1: not started. Source: clone(2),
- * clone3, CLONE_INTO_CGROUP. */
+ * every CPU has seen it. Source: clone(2), clone3, CLONE_INTO_CGROUP. */
 static pid_t
-clone_child(struct exec_shared *shared, int cgroup)
+clone_into(const struct child *c, int cgroup)
 {
-    VMT_CLEANUP(vmt_closep) int ours = -1;
     struct clone_args args = {
         .flags = CLONE_INTO_CGROUP,
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)cgroup,
     };
-    struct pollfd gone = {.fd = -1};
-    int ends[2];
-    pid_t pid;
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -1;
-    ours = ends[0];
-    shared->alive = ends[1];
-    pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0)
-        child_run(shared);
-    (void)close(ends[1]);
-    gone.fd = ours;
-    if (pid > 0)
-        (void)poll(&gone, 1, EXEC_WAIT_MS);
-    else
-        shared->alive = -1;
+        child_run(c);
     return pid;
 }
 
 static pid_t
-start_child(struct exec_shared *shared)
+start_child(const struct child *c)
 {
-    int cgroup = shared->spec->cgroup;
+    int cgroup = c->spec->cgroup;
     pid_t pid = -1;
 
     if (cgroup >= 0 && !group_is_frozen(cgroup))
-        pid = clone_child(shared, cgroup);
-    /* A program outside of its group is better than none. */
-    return pid < 0 ? vfork_child(shared) : pid;
-}
-
-/* A machine without a console still runs programs that would like to have one. */
-static int
-open_stdio(bool use_console)
-{
-    int fd = use_console ? open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
-
-    return fd < 0 ? open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC) : fd;
-}
-
-static void
-shared_freep(struct exec_shared **shared)
-{
-    if (*shared)
-        (void)munmap(*shared, sizeof(**shared));
+        pid = clone_into(c, cgroup);
+    if (pid >= 0)
+        return pid;
+    pid = fork(); /* a program outside of its group is better than none */
+    if (pid == 0)
+        child_run(c);
+    return pid;
 }
 
 /* NULL: no memory. */
@@ -290,63 +314,70 @@ shared_new(void)
     return p == MAP_FAILED ? NULL : p;
 }
 
-int
-exec_start(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
+void
+exec_child_done(struct exec_child *child)
 {
-    VMT_CLEANUP(vmt_closep) int stdio = open_stdio(spec->use_console);
-    VMT_CLEANUP(shared_freep) struct exec_shared *shared = shared_new();
-    sigset_t all, old;
-    pid_t pid;
-    int r;
+    if (!child->shared)
+        return;
+    (void)munmap(child->shared, sizeof(*child->shared));
+    child->shared = NULL;
+    vmt_closep(&child->fd);
+}
 
-    if (stdio < 0)
-        return vmt_err_set(err, errno, "open /dev/null");
-    if (!shared)
-        return vmt_err_set(err, ENOMEM, "start %s", spec->argv[0]);
-    *shared = (struct exec_shared){.spec = spec, .stdio = stdio, .alive = -1};
+int
+exec_start(const struct exec_spec *spec, struct exec_child *ret_child,
+           struct vmt_err *err)
+{
+    VMT_CLEANUP(exec_child_done) struct exec_child child = {.shared = shared_new()};
+    VMT_CLEANUP(vmt_closep) int alive = -1;
+    struct child c = {.spec = spec, .shared = child.shared};
+    sigset_t all, old;
+    int ends[2], code;
+
+    child.fd = -1;
+    if (!child.shared)
+        return vmt_err_set(err, ENOMEM, "start %.256s", spec->argv[0]);
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return vmt_err_set(err, errno, "start %.256s", spec->argv[0]);
+    child.fd = ends[0];
+    alive = ends[1];
+    c.alive = alive;
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all,
                       &old); /* our handlers must not run in the child */
-    pid = start_child(shared);
-    r = errno;
+    child.pid = start_child(&c);
+    code = errno;
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
-    if (pid < 0)
-        return vmt_err_set(err, r, "start %s", spec->argv[0]);
-    if (shared->error)
-        return vmt_err_set(err, shared->error, "start %.256s: %s", spec->argv[0],
-                           shared->stage);
-    *ret_pid = pid;
+    if (child.pid < 0)
+        return vmt_err_set(err, code, "start %.256s", spec->argv[0]);
+    *ret_child = child;
+    child.shared = NULL;
     return 0;
 }
 
-static size_t
-count(char *const *list)
+int
+exec_result(const struct exec_child *child, const char *name, struct vmt_err *err)
 {
-    size_t n = 0;
+    const struct exec_shared *s = child->shared;
 
-    while (list && list[n])
-        n++;
-    return n;
+    if (!s || !s->error)
+        return 0;
+    return s->is_whole ? vmt_err_setx(err, s->error, "start %.256s: %s", name, s->words)
+                       : vmt_err_set(err, s->error, "start %.256s: %s", name, s->words);
 }
 
-char **
-exec_env(char *const *pairs)
+int
+exec_start_and_wait(const struct exec_spec *spec, pid_t *ret_pid, struct vmt_err *err)
 {
-    size_t nown = count(environ), npairs = count(pairs), n = npairs;
-    char **env = calloc(nown + npairs + 1, sizeof(*env));
+    VMT_CLEANUP(exec_child_done) struct exec_child child = {.shared = NULL};
+    struct pollfd decided;
+    int r = exec_start(spec, &child, err);
 
-    if (!env)
-        return NULL;
-    if (npairs)
-        memcpy(env, pairs, npairs * sizeof(*env));
-    for (size_t i = 0; i < nown; i++) { /* what the pairs set already is left out */
-        size_t len = strcspn(environ[i], "=");
-        bool taken = false;
-
-        for (size_t k = 0; k < npairs && !taken; k++)
-            taken = strncmp(pairs[k], environ[i], len + 1) == 0;
-        if (!taken)
-            env[n++] = environ[i];
-    }
-    return env;
+    if (r < 0)
+        return r;
+    decided = (struct pollfd){.fd = child.fd, .events = POLLIN};
+    while (poll(&decided, 1, -1) < 0 && errno == EINTR)
+        ;
+    *ret_pid = child.pid;
+    return exec_result(&child, spec->argv[0], err);
 }

@@ -100,10 +100,10 @@ group_kill(int fd)
     return write_at(fd, "cgroup.kill", "1");
 }
 
-void
+int
 group_remove(int parent, const char *name)
 {
-    (void)unlinkat(parent, name, AT_REMOVEDIR);
+    return unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 uint64_t

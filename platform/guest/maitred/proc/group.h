@@ -41,8 +41,8 @@ void group_enable(int parent);
 /* Kill every process in the group. Returns 0 or -errno. */
 int group_kill(int fd);
 
-/* Remove the group if nothing is in it. */
-void group_remove(int parent, const char *name);
+/* Remove the group. Returns 0, -EBUSY: something is in it, -errno. */
+int group_remove(int parent, const char *name);
 
 /* The number behind key in a file of the group such as memory.events, 0 if there is none.
  */

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <event2/event.h>
+
 #include "core/adapter/clock.h"
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
@@ -15,11 +17,13 @@
 #include "platform/guest/maitred/proc/exec.h"
 #include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/proc/group.h"
-#include "platform/guest/maitred/proc/login.h"
+#include "platform/guest/maitred/proc/leftovers.h"
 #include "platform/guest/maitred/proc/respawn.h"
 
 /* A frozen table tries again after so long. */
 #define FROZEN_RETRY_MS 100u
+/* Children that are reaped in one turn of the loop. */
+#define REAP_MAX 256
 
 struct proc {
     struct vmt_list node;
@@ -29,14 +33,57 @@ struct proc {
     struct vmt_argv env;      /* owned */
     bool respawn, use_console, own_terminal;
     bool abandoned;
+    bool is_told;            /* on_start ran, or nobody asked */
+    bool lacks_group;        /* and that was told */
+    struct exec_child child; /* owned; until exec is decided */
+    struct event *decided;   /* owned; of child.fd */
     struct respawn starts;
     struct vmt_timer *timer;  /* owned by the clock */
+    proc_start_fn *on_start;  /* NULL: forgotten, told, or nobody asked */
     proc_exit_fn *on_exit;    /* NULL: forgotten, or nobody asked */
     void *arg;                /* borrowed */
     struct proc_extra *extra; /* owned; NULL: nothing special */
     int cgroup;               /* owned: a group of its own; -1: none */
     uint64_t note;            /* see proc_table_each_group */
 };
+
+static bool
+group_is_used(const struct proc_table *table, const char *name)
+{
+    VMT_LIST_FOREACH(at, next, &table->procs)
+    {
+        const struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
+
+        if (p->cgroup >= 0 && strcmp(p->extra->cgroup, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* p is in no list any more. */
+static void
+drop_group(struct proc *p)
+{
+    struct proc_table *t = p->table;
+
+    if (t->on_group_over)
+        t->on_group_over(t->group_arg, p->extra->cgroup, p->cgroup, &p->note);
+    if (!group_is_used(t, p->extra->cgroup) &&
+        group_remove(t->cgroups, p->extra->cgroup) == -EBUSY)
+        leftovers_add(&t->leftovers, p->extra->cgroup);
+}
+
+/* Exec is decided, or not waited for any more. */
+static void
+drop_child(struct proc *p)
+{
+    if (!p->decided)
+        return;
+    event_free(p->decided);
+    p->decided = NULL;
+    exec_child_done(&p->child);
+    p->table->starting--;
+}
 
 static void
 proc_free(struct proc *p)
@@ -49,13 +96,10 @@ proc_free(struct proc *p)
     }
     if (p->abandoned)
         p->table->abandoned--;
+    drop_child(p);
     p->table->clock->ops->timer_cancel(p->table->clock, p->timer);
-    if (p->cgroup >= 0) {
-        if (p->table->on_group_over)
-            p->table->on_group_over(p->table->group_arg, p->extra->cgroup, p->cgroup,
-                                    &p->note);
-        group_remove(p->table->cgroups, p->extra->cgroup);
-    }
+    if (p->cgroup >= 0)
+        drop_group(p);
     vmt_closep(&p->cgroup);
     proc_extra_free(p->extra);
     vmt_argv_done(&p->argv);
@@ -65,10 +109,13 @@ proc_free(struct proc *p)
 VMT_DEFINE_FREEP(struct proc, proc_free)
 
 void
-proc_table_init(struct proc_table *table, struct vmt_clock *clock)
+proc_table_init(struct proc_table *table, struct vmt_clock *clock,
+                struct event_base *base)
 {
-    *table = (struct proc_table){.clock = clock, .cgroup = -1, .cgroups = -1};
+    *table =
+        (struct proc_table){.clock = clock, .base = base, .cgroup = -1, .cgroups = -1};
     vmt_list_init(&table->procs);
+    leftovers_init(&table->leftovers);
 }
 
 void
@@ -76,6 +123,9 @@ proc_table_done(struct proc_table *table)
 {
     VMT_LIST_FOREACH(at, next, &table->procs)
     proc_free(VMT_CONTAINER_OF(at, struct proc, node));
+    leftovers_done(&table->leftovers);
+    table->clock->ops->timer_cancel(table->clock, table->more);
+    table->more = NULL;
 }
 
 static void
@@ -86,94 +136,93 @@ degraded(const struct proc *p, const struct vmt_err *err)
         p->table->on_degraded(p->table->arg, p->argv.v[0], err->msg);
 }
 
+static bool
+wants_group(const struct proc_extra *x)
+{
+    const struct group_limits *l = &x->limits;
+
+    return l->memory_max || l->memory_high || l->pids_max || l->cpu_weight ||
+           l->oom_group || x->kill_children;
+}
+
+/* Where another init has the control groups. */
+static void
+tell_no_group(struct proc *p)
+{
+    struct vmt_err err;
+
+    if (p->lacks_group || !wants_group(p->extra))
+        return;
+    p->lacks_group = true;
+    (void)vmt_err_setx(&err, EOPNOTSUPP,
+                       "it runs without its limits and without kill_children: there are "
+                       "no control groups of ours here");
+    degraded(p, &err);
+}
+
 /* A program without its group or a limit is better than none. */
 static void
 proc_make_group(struct proc *p)
 {
     struct vmt_err err;
 
-    if (!p->extra || !*p->extra->cgroup || p->cgroup >= 0 || p->table->cgroups < 0)
+    if (!p->extra || p->cgroup >= 0)
         return;
+    if (p->table->cgroups < 0) {
+        tell_no_group(p);
+        return;
+    }
+    if (!*p->extra->cgroup)
+        return;
+    leftovers_forget(&p->table->leftovers, p->extra->cgroup);
     if (group_open(p->table->cgroups, p->extra->cgroup, &p->cgroup, &err) < 0 ||
         group_limit(p->table->cgroups, p->cgroup, &p->extra->limits, &err) < 0)
         degraded(p, &err);
 }
 
-static bool
-has_variable(const struct vmt_argv *env, const char *name)
-{
-    size_t len = strlen(name);
+static void on_decided(evutil_socket_t fd, short what, void *arg);
 
-    for (size_t i = 0; i < env->n; i++)
-        if (strncmp(env->v[i], name, len) == 0 && env->v[i][len] == '=')
-            return true;
-    return false;
-}
-
-/* What login(1) sets, unless it was given. Returns 0 or -ENOMEM. */
 static int
-add_login_env(const struct proc *p, const struct login *l, struct vmt_argv *env)
+watch_child(struct proc *p, struct vmt_err *err)
 {
-    for (size_t i = 0; i < p->env.n; i++)
-        vmt_argv_add(env, p->env.v[i]);
-    if (l && *l->name) {
-        const char *const rows[][2] = {
-            {"HOME", *l->home ? l->home : "/"},
-            {"USER", l->name},
-            {"LOGNAME", l->name},
-            {"SHELL", *l->shell ? l->shell : "/bin/sh"},
-        };
-
-        for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++)
-            if (!has_variable(&p->env, rows[i][0]))
-                vmt_argv_addf(env, "%s=%s", rows[i][0], rows[i][1]);
+    p->decided = event_new(p->table->base, p->child.fd, EV_READ, on_decided, p);
+    if (p->decided && event_add(p->decided, NULL) == 0) {
+        p->table->starting++;
+        p->pid = p->child.pid;
+        return 0;
     }
-    return vmt_argv_finish(env, NULL);
-}
-
-static int
-proc_exec_as(struct proc *p, const struct login *login, struct vmt_err *err)
-{
-    static const struct proc_extra nothing;
-    const struct proc_extra *x = p->extra ? p->extra : &nothing;
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv pairs = {0};
-    int r = add_login_env(p, login, &pairs);
-    VMT_CLEANUP(vmt_freep) char **env = r < 0 ? NULL : exec_env(pairs.v);
-    const struct exec_spec spec = {
-        .argv = p->argv.v,
-        .env = env,
-        .use_console = p->use_console,
-        .own_terminal = p->own_terminal,
-        .cgroup = p->cgroup >= 0 ? p->cgroup : p->table->cgroup,
-        .as = {.login = login,
-               .cwd = x->cwd,
-               .rlimits = x->rlimits,
-               .nrlimits = x->nrlimits,
-               .oom_score_adj = x->oom_score_adj},
-    };
-
-    if (!env)
-        return vmt_err_set(err, ENOMEM, "start %s", p->argv.v[0]);
-    return exec_start(&spec, &p->pid, err);
+    if (p->decided)
+        event_free(p->decided);
+    p->decided = NULL;
+    (void)kill(p->child.pid, SIGKILL); /* reaped as nobody's */
+    exec_child_done(&p->child);
+    return vmt_err_set(err, ENOMEM, "start %s", p->argv.v[0]);
 }
 
 static int
 proc_exec(struct proc *p, struct vmt_err *err)
 {
-    const struct proc_extra *x = p->extra;
-    struct login login;
+    static const struct proc_extra nothing;
+    const struct proc_extra *x = p->extra ? p->extra : &nothing;
+    struct exec_spec spec = {
+        .argv = p->argv.v,
+        .env = p->env.v,
+        .use_console = p->use_console,
+        .own_terminal = p->own_terminal,
+        .as = {.user = x->user,
+               .group = x->group,
+               .cwd = x->cwd,
+               .rlimits = x->rlimits,
+               .nrlimits = x->nrlimits,
+               .oom_score_adj = x->oom_score_adj},
+    };
     int r;
 
     respawn_started(&p->starts, p->table->clock->ops->now_ms(p->table->clock));
-    if (!x || (!x->user && !x->group)) {
-        proc_make_group(p);
-        return proc_exec_as(p, NULL, err);
-    }
-    r = login_find(x->user ? x->user : "", x->group ? x->group : "", &login, err);
-    if (r < 0)
-        return vmt_err_wrap(err, r, "start %s", p->argv.v[0]);
     proc_make_group(p);
-    return proc_exec_as(p, &login, err);
+    spec.cgroup = p->cgroup >= 0 ? p->cgroup : p->table->cgroup;
+    r = exec_start(&spec, &p->child, err);
+    return r < 0 ? r : watch_child(p, err);
 }
 
 static void proc_on_timer(void *arg);
@@ -221,13 +270,67 @@ proc_on_timer(void *arg)
     p->timer = NULL;
     if (p->table->frozen && proc_start_in(p, FROZEN_RETRY_MS) == 0)
         return;
-    if (!p->table->stopped && proc_exec(p, &err) == 0) {
-        vmt_log_notice("%s was started again pid=%d", p->argv.v[0], (int)p->pid);
+    if (!p->table->stopped && proc_exec(p, &err) == 0)
         return;
-    }
     if (!p->table->stopped)
         vmt_log_error("respawn failed: %s", err.msg);
     proc_restart(p);
+}
+
+/* A program that cannot be there is not waited for. */
+static bool
+is_hopeless(const struct proc *p, int r)
+{
+    return !p->respawn || r == -ENOENT || r == -EACCES;
+}
+
+static void
+proc_runs(struct proc *p)
+{
+    proc_start_fn *fn = p->on_start;
+
+    if (p->is_told)
+        vmt_log_notice("%s was started again pid=%d", p->argv.v[0], (int)p->pid);
+    p->is_told = true;
+    p->on_start = NULL;
+    if (fn)
+        fn(p->arg, 0, NULL);
+}
+
+/* Exec failed, and the child is gone. */
+static void
+proc_failed(struct proc *p, int r, const struct vmt_err *err)
+{
+    proc_start_fn *fn = p->on_start;
+    bool is_first = !p->is_told;
+    void *arg = p->arg;
+
+    p->is_told = true;
+    p->on_start = NULL;
+    if (!is_first)
+        vmt_log_error("respawn failed: %s", err->msg);
+    else if (!fn)
+        vmt_log_warning("%s", err->msg);
+    if (is_first && is_hopeless(p, r))
+        proc_free(p);
+    else
+        proc_restart(p);
+    if (fn)
+        fn(arg, r, err);
+}
+
+/* A child that failed is about to end, which says it all. */
+static void
+on_decided(evutil_socket_t fd, short what, void *arg)
+{
+    struct proc *p = arg;
+
+    (void)fd;
+    (void)what;
+    if (exec_result(&p->child, p->argv.v[0], NULL) < 0)
+        return;
+    drop_child(p);
+    proc_runs(p);
 }
 
 static bool
@@ -268,6 +371,25 @@ proc_ended(struct proc *p, const struct proc_exit *how)
         fn(arg, how);
 }
 
+/* The process of p was reaped. */
+static void
+proc_reaped(struct proc *p, const struct proc_exit *how)
+{
+    struct vmt_err err;
+    int r;
+
+    if (p->decided) {
+        r = exec_result(&p->child, p->argv.v[0], &err);
+        drop_child(p);
+        if (r < 0) {
+            proc_failed(p, r, &err);
+            return;
+        }
+        proc_runs(p);
+    }
+    proc_ended(p, how);
+}
+
 static struct proc *
 table_find(struct proc_table *table, pid_t pid)
 {
@@ -281,22 +403,47 @@ table_find(struct proc_table *table, pid_t pid)
     return NULL;
 }
 
+/* Returns whether there was one. */
+static bool
+reap_one(struct proc_table *table)
+{
+    int status;
+    pid_t pid = waitpid(-1, &status, WNOHANG | __WALL);
+    struct proc_exit how;
+    struct proc *p;
+
+    if (pid <= 0)
+        return false;
+    how = (struct proc_exit){.kind = PROC_EXITED, .code = WEXITSTATUS(status)};
+    if (WIFSIGNALED(status))
+        how = (struct proc_exit){.kind = PROC_SIGNALED, .code = WTERMSIG(status)};
+    p = table_find(table, pid);
+    if (p)
+        proc_reaped(p, &how);
+    return true;
+}
+
+static void
+on_more(void *arg)
+{
+    struct proc_table *table = arg;
+
+    table->more = NULL;
+    proc_table_reap(table);
+}
+
 /* Orphans are reaped without a word: a shell with many children would flood the log. */
 void
 proc_table_reap(struct proc_table *table)
 {
-    int status;
-    pid_t pid;
+    unsigned n = 0;
 
-    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-        struct proc *p = table_find(table, pid);
-        struct proc_exit how = {.kind = PROC_EXITED, .code = WEXITSTATUS(status)};
-
-        if (WIFSIGNALED(status))
-            how = (struct proc_exit){.kind = PROC_SIGNALED, .code = WTERMSIG(status)};
-        if (p)
-            proc_ended(p, &how);
-    }
+    while (n < REAP_MAX && reap_one(table))
+        n++;
+    leftovers_remove(&table->leftovers, table->cgroups);
+    if (n == REAP_MAX && !table->more)
+        (void)table->clock->ops->timer_start(table->clock, 0, on_more, table,
+                                             &table->more);
 }
 
 bool
@@ -335,6 +482,9 @@ check_room(const struct proc_table *table, struct vmt_err *err)
         return vmt_err_setx(err, EAGAIN, "the programs of this VM are frozen");
     if (table->n >= PROC_MAX)
         return vmt_err_setx(err, EAGAIN, "%d processes are running already", PROC_MAX);
+    if (table->starting >= PROC_STARTING_MAX)
+        return vmt_err_setx(err, EAGAIN, "%d programs wait for a disk already",
+                            PROC_STARTING_MAX);
     return 0;
 }
 
@@ -349,6 +499,7 @@ proc_new(struct proc_table *table, const struct proc_spec *spec)
                        .respawn = spec->respawn,
                        .use_console = spec->use_console,
                        .own_terminal = spec->own_terminal,
+                       .on_start = spec->on_start,
                        .on_exit = spec->on_exit,
                        .arg = spec->arg,
                        .cgroup = -1};
@@ -369,13 +520,6 @@ table_add(struct proc_table *table, struct proc *p)
     return p;
 }
 
-/* A program that cannot be there is not waited for. */
-static bool
-is_hopeless(const struct proc *p, int r)
-{
-    return !p->respawn || r == -ENOENT || r == -EACCES;
-}
-
 int
 proc_start(struct proc_table *table, const struct proc_spec *spec, struct proc **ret_proc,
            struct vmt_err *err)
@@ -392,14 +536,12 @@ proc_start(struct proc_table *table, const struct proc_spec *spec, struct proc *
     }
     p->extra = spec->extra;
     r = proc_exec(p, err);
-    if (r < 0 && is_hopeless(p, r))
+    if (r < 0)
         return r;
     added = table_add(table, vmt_take_ptr(&p));
-    if (r < 0)
-        proc_restart(added);
-    else if (ret_proc)
+    if (ret_proc)
         *ret_proc = added;
-    return r;
+    return 0;
 }
 
 int
@@ -419,8 +561,10 @@ proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void *arg
 void
 proc_forget(struct proc *proc)
 {
-    if (proc)
-        proc->on_exit = NULL;
+    if (!proc)
+        return;
+    proc->on_start = NULL;
+    proc->on_exit = NULL;
 }
 
 void

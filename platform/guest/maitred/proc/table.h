@@ -12,6 +12,11 @@
 
 #define PROC_MAX 4096 /* entries; a host that wants more has lost its way */
 
+/* Programs that were forked and whose exec is not decided: with a disk that does not
+ * answer they would be without end. */
+#define PROC_STARTING_MAX 1024
+
+struct event_base;
 struct proc;
 struct proc_extra;
 struct vmt_clock;
@@ -29,14 +34,19 @@ struct proc_exit {
 /* Runs from the loop; the entry is gone afterwards. */
 typedef void proc_exit_fn(void *arg, const struct proc_exit *how);
 
+/* Runs from the loop, once: the program runs, or it could not be started: r is -ENOENT
+ * and the like with err set, and on_exit will not run; see proc_start for respawn. */
+typedef void proc_start_fn(void *arg, int r, const struct vmt_err *err);
+
 struct proc_spec {
-    char *const *argv;     /* NULL-terminated, at least one; copied */
-    char *const *env;      /* NAME=VALUE over our own environment, or NULL; copied */
-    bool respawn;          /* start again whenever it ends, within limits */
-    bool use_console;      /* else /dev/null */
-    bool own_terminal;     /* see exec.h */
-    proc_exit_fn *on_exit; /* may be NULL; not with respawn */
-    void *arg;             /* borrowed until on_exit or proc_forget */
+    char *const *argv;       /* NULL-terminated, at least one; copied */
+    char *const *env;        /* NAME=VALUE over our own environment, or NULL; copied */
+    bool respawn;            /* start again whenever it ends, within limits */
+    bool use_console;        /* else /dev/null */
+    bool own_terminal;       /* see exec.h */
+    proc_start_fn *on_start; /* NULL: a failure is logged */
+    proc_exit_fn *on_exit;   /* may be NULL; not with respawn */
+    void *arg;               /* borrowed until on_exit or proc_forget */
     /* Or NULL. proc_start takes it over, also when it fails. */
     struct proc_extra *extra;
 };
@@ -48,10 +58,14 @@ typedef void proc_group_fn(void *arg, const char *group, int cgroup, uint64_t *n
 /* One per process; PID 1 reaps orphans with it, a service only its own children. */
 struct proc_table {
     struct vmt_clock *clock; /* borrowed */
+    struct event_base *base; /* borrowed */
     struct vmt_list procs;
     size_t n;
-    size_t abandoned; /* of them, see proc_abandon */
-    bool stopped;     /* no more starts */
+    size_t starting;           /* of them, on their way to exec */
+    struct vmt_list leftovers; /* see leftovers.h */
+    struct vmt_timer *more;    /* owned by the clock: there is more to reap */
+    size_t abandoned;          /* of them, see proc_abandon */
+    bool stopped;              /* no more starts */
     /* Directories of control groups; borrowed, -1: none. That of programs without one of
      * their own, and the one above it, where the others are. */
     int cgroup, cgroups;
@@ -68,21 +82,23 @@ struct proc_table {
     void *group_arg; /* borrowed */
 };
 
-void proc_table_init(struct proc_table *table, struct vmt_clock *clock);
+void proc_table_init(struct proc_table *table, struct vmt_clock *clock,
+                     struct event_base *base);
 /* Forget all entries; the processes run on. */
 void proc_table_done(struct proc_table *table);
 
-/* Call when SIGCHLD arrived. */
+/* Call when SIGCHLD arrived. Who makes orphans without end does not keep us here: what is
+ * left is reaped in the next turns of the loop. */
 void proc_table_reap(struct proc_table *table);
 
 /* Shutdown begins: nothing is started or respawned any more. Workers still are. */
 void proc_table_stop(struct proc_table *table);
 
-/* Start a program. What is in its control group and how it is limited is decided then; a
- * limit that the kernel refuses is told by on_degraded. Returns 0; -ESHUTDOWN after
- * proc_table_stop; -EAGAIN for a full table or a frozen one; -ENOMEM; what exec_start
- * says: with respawn it is then tried again as after an exit, unless the program is not
- * there. ret_proc may be NULL. */
+/* Start a program; on_start tells whether it runs. What is in its control group and how
+ * it is limited is decided now; a limit that the kernel refuses is told by on_degraded.
+ * Returns 0; -ESHUTDOWN after proc_table_stop; -EAGAIN for a full table or a frozen one;
+ * -ENOMEM; what fork says. With respawn a start that fails is tried again as after an
+ * exit, unless the program is not there. ret_proc may be NULL. */
 int proc_start(struct proc_table *table, const struct proc_spec *spec,
                struct proc **ret_proc, struct vmt_err *err);
 
@@ -90,7 +106,7 @@ int proc_start(struct proc_table *table, const struct proc_spec *spec,
 int proc_watch(struct proc_table *table, pid_t pid, proc_exit_fn *on_exit, void *arg,
                struct proc **ret_proc, struct vmt_err *err);
 
-/* on_exit will not run; the process is still reaped. NULL is legal. */
+/* on_start and on_exit will not run; the process is still reaped. NULL is legal. */
 void proc_forget(struct proc *proc);
 
 /* Is a program that is to be respawned started under this name, or waits for that? */

@@ -57,15 +57,12 @@ format_make(const char *type, const char *device, struct vmt_err *err)
 {
     char program[FORMAT_TYPE_MAX + 8];
     char *const argv[] = {program, (char *)(uintptr_t)device, NULL};
-    VMT_CLEANUP(vmt_freep) char **env = exec_env(NULL);
-    struct exec_spec spec = {.argv = argv, .env = env, .cgroup = -1};
+    const struct exec_spec spec = {.argv = argv, .cgroup = -1, .dies_with_us = true};
     pid_t pid;
     int status, r;
 
     (void)snprintf(program, sizeof(program), "mkfs.%.*s", FORMAT_TYPE_MAX - 1, type);
-    if (!env)
-        return vmt_err_set(err, ENOMEM, "format %s", device);
-    r = exec_start(&spec, &pid, err);
+    r = exec_start_and_wait(&spec, &pid, err);
     if (r < 0)
         return r;
     if (waitpid(pid, &status, 0) < 0)

@@ -34,6 +34,17 @@ struct poweroff {
 static void try_next(struct poweroff *p);
 
 static void
+on_way_begun(void *arg, int r, const struct vmt_err *err)
+{
+    struct poweroff *p = arg;
+
+    if (r == 0)
+        return;
+    vmt_log_info("not shut down by %s: %s", ways[p->way - 1][0], vmt_err_text(err));
+    try_next(p);
+}
+
+static void
 on_way_ended(void *arg, const struct proc_exit *how)
 {
     struct poweroff *p = arg;
@@ -42,7 +53,8 @@ on_way_ended(void *arg, const struct proc_exit *how)
         try_next(p);
         return;
     }
-    rpc_reply_empty(p->call);
+    if (p->call)
+        rpc_reply_empty(p->call);
     free(p);
 }
 
@@ -63,8 +75,10 @@ on_refused(void *arg, int status, const struct vmt_err *err)
     VMT_CLEANUP(vmt_freep) struct poweroff *p = arg;
 
     (void)status;
-    rpc_server_call_fail(p->call, RPC_INTERNAL, "nothing here powers off: %s",
-                         vmt_err_text(err));
+    vmt_log_error("nothing here powers off: %s", vmt_err_text(err));
+    if (p->call)
+        rpc_server_call_fail(p->call, RPC_INTERNAL, "nothing here powers off: %s",
+                             vmt_err_text(err));
 }
 
 static void
@@ -85,8 +99,10 @@ try_next(struct poweroff *p)
 {
     while (p->way < VMT_ARRAY_SIZE(ways)) {
         const char *const *words = ways[p->way++];
-        const struct proc_spec spec = {
-            .argv = (char *const *)(uintptr_t)words, .on_exit = on_way_ended, .arg = p};
+        const struct proc_spec spec = {.argv = (char *const *)(uintptr_t)words,
+                                       .on_start = on_way_begun,
+                                       .on_exit = on_way_ended,
+                                       .arg = p};
         struct vmt_err err;
 
         if (proc_start(&p->agent->procs, &spec, NULL, &err) == 0)
@@ -102,7 +118,8 @@ poweroff_ask(struct agent *agent, struct rpc_server_call *call)
     struct poweroff *p = malloc(sizeof(*p));
 
     if (!p) {
-        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
+        if (call)
+            rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
         return;
     }
     *p = (struct poweroff){.agent = agent, .call = call};

@@ -8,5 +8,5 @@ struct rpc_server_call;
 
 /* Ask logind, then systemctl, then poweroff(8), whichever is there and agrees; without
  * any of them the kernel. The call is answered as soon as one of them agreed, or all have
- * refused. */
+ * refused; NULL: nobody called, the application of the machine ended. */
 void poweroff_ask(struct agent *agent, struct rpc_server_call *call);

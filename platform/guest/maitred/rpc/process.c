@@ -16,12 +16,13 @@
 #include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/rpc/handlers.h"
 
-/* A program whose end somebody wants to know. */
+/* A program whose start, or end, somebody wants to know. */
 struct launch {
     struct agent *agent; /* borrowed */
     struct rpc_server_call
         *call;     /* finished by us; NULL: nobody waits, or not any more */
     char *program; /* owned; NULL: the machine does not go off with it */
+    bool waits;    /* for the end */
 };
 
 static void
@@ -66,6 +67,40 @@ on_cancel(void *arg)
     launch->call = NULL;
 }
 
+/* A program that cannot be started is a result, not an error of the call. */
+static void
+answer_failure(struct rpc_server_call *call, int r, const struct vmt_err *err)
+{
+    if (r == -ESHUTDOWN)
+        rpc_server_call_fail(call, RPC_UNAVAILABLE, "%s", err->msg);
+    else if (r == -EAGAIN || r == -ENOMEM)
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err->msg);
+    else
+        reply(call, VM_TOOLS__PROCESS_STATUS__FAILED, 0);
+}
+
+/* A proc_start_fn. */
+static void
+on_start(void *arg, int r, const struct vmt_err *err)
+{
+    struct launch *launch = arg;
+
+    if (r < 0) {
+        vmt_log_warning("LaunchProcess failed: %s", err->msg);
+        if (launch->call)
+            answer_failure(launch->call, r, err);
+        launch_free(launch);
+        return;
+    }
+    if (launch->waits)
+        return;
+    if (launch->call)
+        reply(launch->call, VM_TOOLS__PROCESS_STATUS__LAUNCHED, 0);
+    launch->call = NULL;
+    if (!launch->program)
+        launch_free(launch);
+}
+
 static struct launch *
 launch_new(struct agent *agent, const struct job *job)
 {
@@ -74,6 +109,7 @@ launch_new(struct agent *agent, const struct job *job)
     if (!launch)
         return NULL;
     launch->agent = agent;
+    launch->waits = job->wait_for_exit;
     if (job->poweroff_on_exit) {
         launch->program = strdup(job->argv.v[0]);
         if (!launch->program)
@@ -104,7 +140,8 @@ launch(struct agent *agent, struct job *job, struct launch *watching, struct vmt
         .env = job->env.v,
         .respawn = job->respawn,
         .use_console = job->use_console,
-        .on_exit = watching ? on_exit_of_process : NULL,
+        .on_start = on_start,
+        .on_exit = watching->waits || watching->program ? on_exit_of_process : NULL,
         .arg = watching,
     };
 
@@ -113,46 +150,27 @@ launch(struct agent *agent, struct job *job, struct launch *watching, struct vmt
     return proc_start(&agent->procs, &spec, NULL, err);
 }
 
-/* A program that cannot be started is a result, not an error of the call. */
-static void
-answer_failure(struct rpc_server_call *call, int r, const struct vmt_err *err)
-{
-    if (r == -ESHUTDOWN)
-        rpc_server_call_fail(call, RPC_UNAVAILABLE, "%s", err->msg);
-    else if (r == -EAGAIN || r == -ENOMEM)
-        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "%s", err->msg);
-    else
-        reply(call, VM_TOOLS__PROCESS_STATUS__FAILED, 0);
-    vmt_log_warning("LaunchProcess failed: %s", err->msg);
-}
-
-/* Start job for call; the answer is given now or when it ends. */
+/* Start job for call; the answer is given when it runs, or when it ends. */
 static void
 serve(struct agent *agent, struct rpc_server_call *call, struct job *job)
 {
-    VMT_CLEANUP(launch_freep) struct launch *watching = NULL;
+    VMT_CLEANUP(launch_freep) struct launch *watching = launch_new(agent, job);
     struct vmt_err err;
     int r;
 
-    if (job->wait_for_exit || job->poweroff_on_exit) {
-        watching = launch_new(agent, job);
-        if (!watching) {
-            rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
-            return;
-        }
+    if (!watching) {
+        rpc_server_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no memory");
+        return;
     }
     r = launch(agent, job, watching, &err);
     if (r < 0) {
+        vmt_log_warning("LaunchProcess failed: %s", err.msg);
         answer_failure(call, r, &err);
         return;
     }
-    if (job->wait_for_exit) {
-        watching->call = call;
-        rpc_server_call_on_cancel(call, on_cancel, watching);
-    } else {
-        reply(call, VM_TOOLS__PROCESS_STATUS__LAUNCHED, 0);
-    }
-    watching = NULL; /* on_exit_of_process frees it */
+    watching->call = call;
+    rpc_server_call_on_cancel(call, on_cancel, watching);
+    watching = NULL; /* on_start or on_exit_of_process frees it */
 }
 
 void

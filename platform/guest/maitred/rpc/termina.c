@@ -109,21 +109,28 @@ do_prepare(void *arg, struct vmt_err *err)
     return mounts_mkdir_p(LXCFS_DIR, 0755, err);
 }
 
-/* Start a program unless it runs; it is started again whenever it ends. */
+/* Programs that are started again whenever they end. */
 static int
-keep_up(struct agent *agent, char *const *argv, char *const *env, struct vmt_err *err)
+keep_up(struct agent *agent, char *const *argv, proc_start_fn *on_start,
+        struct vmt_err *err)
 {
-    const struct proc_spec spec = {
-        .argv = argv, .env = env, .respawn = true, .use_console = true};
+    char dir[] = "LXD_DIR=" STATEFUL_DIR "/lxd",
+         conf[] = "LXD_CONF=" STATEFUL_DIR "/lxd_conf";
+    char only[] = "LXD_UNPRIVILEGED_ONLY=true";
+    char *const env[] = {dir, conf, agent->termina.unprivileged_only ? only : NULL, NULL};
+    const struct proc_spec spec = {.argv = argv,
+                                   .env = env,
+                                   .respawn = true,
+                                   .use_console = true,
+                                   .on_start = on_start,
+                                   .arg = agent};
 
-    if (proc_table_has(&agent->procs, argv[0]))
-        return 0;
     return proc_start(&agent->procs, &spec, NULL, err);
 }
 
 /* Neighbours and multicast between host and containers: it works without, less well. */
 static void
-start_proxy(struct agent *agent, const char *name, bool is_there, char *const *env)
+start_proxy(struct agent *agent, const char *name, bool is_there)
 {
     struct termina_prepared *p = &agent->termina.prepared;
     char program[16], bridge[] = BRIDGE;
@@ -134,7 +141,7 @@ start_proxy(struct agent *agent, const char *name, bool is_there, char *const *e
     if (!is_there || !p->interface[0])
         vmt_log_notice("%s is not started: %s", name,
                        is_there ? "there is no network" : "it is not in the image");
-    else if (keep_up(agent, argv, env, &err) < 0)
+    else if (!proc_table_has(&agent->procs, name) && keep_up(agent, argv, NULL, &err) < 0)
         vmt_log_warning("%s", err.msg);
 }
 
@@ -148,32 +155,6 @@ start_collector(struct agent *agent)
 
     if (proc_start(&agent->procs, &spec, NULL, &err) < 0)
         vmt_log_warning("%s", err.msg);
-}
-
-static int
-start_programs(struct agent *agent, struct vmt_err *err)
-{
-    struct termina *t = &agent->termina;
-    char lxcfs[] = "lxcfs", lxcfs_dir[] = LXCFS_DIR;
-    char tremplin[] = "tremplin", flag[] = "-lxd_subnet";
-    char dir[] = "LXD_DIR=" STATEFUL_DIR "/lxd",
-         conf[] = "LXD_CONF=" STATEFUL_DIR "/lxd_conf";
-    char only[] = "LXD_UNPRIVILEGED_ONLY=true";
-    char *const lxcfs_argv[] = {lxcfs, lxcfs_dir, NULL};
-    char *const tremplin_argv[] = {tremplin, flag, t->subnet, NULL};
-    char *const env[] = {dir, conf, t->unprivileged_only ? only : NULL, NULL};
-    int r;
-
-    if (t->prepared.has_collector)
-        start_collector(agent);
-    r = keep_up(agent, lxcfs_argv, NULL, err);
-    if (r == 0)
-        r = keep_up(agent, tremplin_argv, env, err);
-    if (r < 0)
-        return r;
-    start_proxy(agent, "ndproxyd", t->prepared.has_ndproxyd, env);
-    start_proxy(agent, "mcastd", t->prepared.has_mcastd, env);
-    return 0;
 }
 
 static void
@@ -204,6 +185,71 @@ code_of(int status)
     return status == -ETIMEDOUT ? RPC_DEADLINE_EXCEEDED : RPC_INTERNAL;
 }
 
+static void
+fail(struct agent *agent, int status, const struct vmt_err *err)
+{
+    struct rpc_server_call *call = vmt_take_ptr(&agent->termina.call);
+
+    vmt_log_error("containers cannot start: %s", vmt_err_text(err));
+    rpc_server_call_fail(call, code_of(status), "%s", vmt_err_text(err));
+}
+
+/* A proc_start_fn: the last one that has to run. */
+static void
+on_tremplin(void *arg, int r, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+    const struct termina_prepared *p = &agent->termina.prepared;
+
+    if (r < 0) {
+        fail(agent, r, err);
+        return;
+    }
+    start_proxy(agent, "ndproxyd", p->has_ndproxyd);
+    start_proxy(agent, "mcastd", p->has_mcastd);
+    reply(vmt_take_ptr(&agent->termina.call), &p->stateful);
+}
+
+/* A proc_start_fn. */
+static void
+on_lxcfs(void *arg, int r, const struct vmt_err *err)
+{
+    struct agent *agent = arg;
+    char program[] = "tremplin", flag[] = "-lxd_subnet";
+    char *const argv[] = {program, flag, agent->termina.subnet, NULL};
+    struct vmt_err why;
+
+    if (r == 0 && proc_table_has(&agent->procs, program)) {
+        on_tremplin(agent, 0, NULL);
+        return;
+    }
+    if (r == 0) {
+        r = keep_up(agent, argv, on_tremplin, &why);
+        err = &why;
+    }
+    if (r < 0)
+        fail(agent, r, err);
+}
+
+static void
+start_programs(struct agent *agent)
+{
+    char program[] = "lxcfs", dir[] = LXCFS_DIR;
+    char *const argv[] = {program, dir, NULL};
+    struct vmt_err err;
+    int r;
+
+    if (agent->termina.prepared.has_collector)
+        start_collector(agent);
+    if (proc_table_has(&agent->procs, program)) {
+        on_lxcfs(agent, 0, NULL);
+        return;
+    }
+    r = keep_up(agent, argv, on_lxcfs, &err);
+    if (r < 0)
+        fail(agent, r, &err);
+}
+
 /* A worker_done_fn. A disk that does not mount is a result of the call, so that it
  * reaches the caller: a status other than OK would drop it. */
 static void
@@ -211,23 +257,17 @@ on_prepared(void *arg, int status, const struct vmt_err *err)
 {
     struct agent *agent = arg;
     const struct stateful *stateful = &agent->termina.prepared.stateful;
-    struct rpc_server_call *call = vmt_take_ptr(&agent->termina.call);
-    struct vmt_err why;
 
     if (status == 0 && stateful->why[0])
         vmt_log_error("%s", stateful->why);
     if (!agent->resize.in_progress)
         agent->resize.current_size = 0; /* it may have grown: ask again */
-    if (status == 0 && stateful->outcome != STATEFUL_FAILED) {
-        status = start_programs(agent, &why);
-        err = &why;
-    }
-    if (status == 0) {
-        reply(call, stateful);
-        return;
-    }
-    vmt_log_error("containers cannot start: %s", vmt_err_text(err));
-    rpc_server_call_fail(call, code_of(status), "%s", vmt_err_text(err));
+    if (status < 0)
+        fail(agent, status, err);
+    else if (stateful->outcome == STATEFUL_FAILED)
+        reply(vmt_take_ptr(&agent->termina.call), stateful);
+    else
+        start_programs(agent);
 }
 
 static int
