@@ -32,32 +32,10 @@
 /* Rounds of writing at the end, none of which waits. */
 #define DBUS_LAST_WRITES 64
 
-/* Source: D-Bus specification 0.41, "Well-known Message Bus Instances". */
-#define DBUS_SYSTEM_ADDRESS "unix:path=/var/run/dbus/system_bus_socket"
-
 /* Somebody leaves the bus. */
 #define DBUS_MATCH_VANISHED                                                              \
     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"          \
     "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''"
-
-char *
-dbus_bus_address(const char *name)
-{
-    const char *env = NULL, *runtime = getenv("XDG_RUNTIME_DIR");
-    char *path = NULL;
-
-    if (strcmp(name, "system") == 0)
-        env = getenv("DBUS_SYSTEM_BUS_ADDRESS");
-    else if (strcmp(name, "session") == 0)
-        env = getenv("DBUS_SESSION_BUS_ADDRESS");
-    else
-        return strdup(name);
-    if (env && *env)
-        return strdup(env);
-    if (strcmp(name, "session") == 0 && runtime)
-        return asprintf(&path, "unix:path=%s/bus", runtime) < 0 ? NULL : path;
-    return strdup(DBUS_SYSTEM_ADDRESS);
-}
 
 /* Serve the object. The name comes after it: whoever sees the name may call. */
 static bool

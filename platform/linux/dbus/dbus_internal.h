@@ -6,6 +6,7 @@
 
 #include "core/base/list.h"
 #include "core/ipc/ipc.h"
+#include "platform/linux/dbus/dbus_call.h"
 #include "platform/linux/dbus/dbus_server.h"
 
 struct event;
@@ -69,10 +70,6 @@ void dbus_disconnect(struct dbus_ipc *d);
 DBusHandlerResult dbus_server_filter(DBusConnection *conn, DBusMessage *msg, void *arg);
 /* Let go of the connection as soon as libdbus is not on the stack. */
 void dbus_server_lose(struct dbus_ipc *d);
-
-/* What "system" and "session" stand for, malloc'ed; any other name is an address. NULL:
- * no memory. */
-char *dbus_bus_address(const char *name);
 
 /* Let base drive conn, or stop that. Returns 0 or -ENOMEM; then detach, too. */
 int dbus_loop_attach(struct dbus_loop *drive, DBusConnection *conn,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "platform/linux/vm_disk/work.h"
 
 #define SECTOR 512u
+#define TYPE_NOT_SAID 4 /* a type like the others, and none: VmType UNKNOWN */
 
 static int
 import_unpack(const struct work *work, struct source *source, struct sink *sink,
@@ -121,13 +123,37 @@ import_read(struct work *work, enum disk_format to, struct jail_answer *ret_answ
     return r;
 }
 
-/* Both known: they agree. One known: that. None: refused. */
+/* Source: platform2 3050786c, vm_tools/apps VmType; those without a name here are of
+ * ChromiumOS only. */
+static const char *
+type_words(int type, char buf[static 16])
+{
+    static const char *const names[] = {[0] = "termina",
+                                        [1] = "pluginvm",
+                                        [2] = "borealis",
+                                        [3] = "bruschetta",
+                                        [TYPE_NOT_SAID] = "unknown",
+                                        [5] = "arcvm",
+                                        [6] = "baguette"};
+
+    if (type >= 0 && (size_t)type < VMT_ARRAY_SIZE(names) && names[type])
+        return names[type];
+    (void)snprintf(buf, 16, "%d", type);
+    return buf;
+}
+
+/* Both known: they agree. One known: that. None: refused. A disk that was made for no VM
+ * in particular says so, and is for any. */
 static int
 import_type(int asked, int found, int *ret_type, struct vmt_err *err)
 {
+    char words[2][16];
+
+    if (asked >= 0 && found == TYPE_NOT_SAID)
+        found = asked;
     if (asked >= 0 && found >= 0 && asked != found)
-        return vmt_err_setx(err, EIO, "the image is of a VM of type %d, not %d", found,
-                            asked);
+        return vmt_err_setx(err, EIO, "the image is of a VM of type %s, not %s",
+                            type_words(found, words[0]), type_words(asked, words[1]));
     if (asked < 0 && found < 0)
         return vmt_err_setx(err, EIO, "the type of the VM is not known");
     *ret_type = asked >= 0 ? asked : found;

@@ -43,6 +43,7 @@ struct answer {
     int status;
     char why[512];
     char uuid[UUID_TEXT];
+    bool known; /* of a status: there is such an operation */
 };
 
 #define TAKE(answer, reply)                                                              \
@@ -76,6 +77,7 @@ get_status(struct vmc *vmc, const char *uuid, struct answer *a, unsigned *ret_pr
         return r;
     reply = (void *)message;
     TAKE(a, reply);
+    a->known = *reply->owner_id != '\0';
     *ret_progress = reply->progress;
     protobuf_c_message_free_unpacked(message, NULL);
     return 0;
@@ -193,31 +195,66 @@ disk_resize_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
     return follow(vmc, "resize", operands[0], &a, err);
 }
 
-/* A file to write; "-" is stdout. *ret_made says whether it is to be removed after a
- * failure. */
-static int
-target_open(const char *path, int *ret_fd, bool *ret_made, struct vmt_err *err)
-{
-    int fd;
+/* A file to write. */
+struct target {
+    const char *path; /* borrowed; NULL: not wanted, "-": stdout */
+    int fd;           /* owned */
+    char *temp;       /* owned; what becomes path in the end, or NULL */
+};
 
-    *ret_made = false;
-    if (strcmp(path, "-") == 0) {
-        if (isatty(STDOUT_FILENO))
-            return vmt_err_setx(err, EINVAL, "an export does not belong on a terminal");
-        fd = vmt_dup_fd(STDOUT_FILENO);
-        if (fd < 0)
-            return vmt_err_set(err, -fd, "use stdout");
-        *ret_fd = fd;
-        return 0;
+static int
+target_stdout(struct target *t, struct vmt_err *err)
+{
+    if (isatty(STDOUT_FILENO))
+        return vmt_err_setx(err, EINVAL, "an export does not belong on a terminal");
+    t->fd = vmt_dup_fd(STDOUT_FILENO);
+    return t->fd < 0 ? vmt_err_set(err, -t->fd, "use stdout") : 0;
+}
+
+/* A file that was there, an older export perhaps, stays until the new one is whole. */
+static int
+target_open(struct target *t, struct vmt_err *err)
+{
+    struct stat st;
+    bool there;
+
+    if (strcmp(t->path, "-") == 0)
+        return target_stdout(t, err);
+    there = lstat(t->path, &st) == 0;
+    if (there && !S_ISREG(st.st_mode)) { /* a pipe, a device, a link to wherever */
+        t->fd = open(t->path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+        return t->fd < 0 ? vmt_err_set(err, errno, "open %s", t->path) : 0;
     }
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
-    *ret_made = fd >= 0;
-    if (fd < 0 && errno == EEXIST) /* a pipe or device that is there, or a file */
-        fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return vmt_err_set(err, errno, "open %s", path);
-    *ret_fd = fd;
+    if (asprintf(&t->temp, "%s.XXXXXX", t->path) < 0) {
+        t->temp = NULL;
+        return vmt_err_set(err, ENOMEM, "open %s", t->path);
+    }
+    t->fd = mkostemp(t->temp, O_CLOEXEC);
+    if (t->fd >= 0)
+        return 0;
+    vmt_freep(&t->temp);
+    t->temp = NULL;
+    return vmt_err_set(err, errno, "make %s", t->path);
+}
+
+/* In place under its name. */
+static int
+target_keep(struct target *t, struct vmt_err *err)
+{
+    if (t->temp && rename(t->temp, t->path) < 0)
+        return vmt_err_set(err, errno, "make %s", t->path);
+    vmt_freep(&t->temp);
+    t->temp = NULL;
     return 0;
+}
+
+static void
+target_drop(struct target *t)
+{
+    vmt_closep(&t->fd);
+    if (t->temp)
+        (void)unlink(t->temp);
+    vmt_freep(&t->temp);
 }
 
 static int
@@ -255,26 +292,29 @@ int
 disk_export_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
                 struct vmt_err *err)
 {
-    const char *paths[] = {operands[1], o->sha256};
-    bool made[] = {false, false};
-    int fds[] = {-1, -1};
+    struct target targets[] = {{operands[1], -1, NULL}, {o->sha256, -1, NULL}};
     struct answer a = {.status = 0};
-    int r = 0;
+    int fds[] = {-1, -1}, r = 0;
 
     (void)n;
     if (vmc->json && strcmp(operands[1], "-") == 0)
         return vmt_err_setx(err, EINVAL, "--json and an export cannot share stdout");
-    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(paths) && paths[i]; i++)
-        r = target_open(paths[i], &fds[i], &made[i], err);
+    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(fds) && targets[i].path; i++) {
+        r = target_open(&targets[i], err);
+        fds[i] = targets[i].fd;
+    }
     if (r == 0)
         r = start_export(vmc, o, operands[0], fds, &a, err);
-    for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++)
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(fds); i++) {
         vmt_closep(&fds[i]); /* the worker has it: who reads a pipe sees its end */
+        targets[i].fd = -1;
+    }
     if (r == 0)
         r = follow(vmc, "export", operands[0], &a, err);
-    for (size_t i = 0; r < 0 && i < VMT_ARRAY_SIZE(made); i++)
-        if (made[i])
-            (void)unlink(paths[i]);
+    for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(targets); i++)
+        r = target_keep(&targets[i], err);
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(targets); i++)
+        target_drop(&targets[i]);
     return r;
 }
 
@@ -350,6 +390,8 @@ disk_status_run(struct vmc *vmc, const struct disk_options *o, char **operands, 
 
     (void)o;
     (void)n;
+    if (r == 0 && !a.known)
+        return vmt_err_setx(err, ENOENT, "%s", a.why);
     if (r < 0)
         return r;
     if (vmc->json)

@@ -96,6 +96,9 @@ create(struct vmc *vmc, char **names, struct vmt_err *err)
     int r;
 
     NAME(&request, vmc, names);
+    r = vmc_require(vmc, names[0], err);
+    if (r < 0)
+        return r;
     r = call_slow(vmc, &call, &progress, &reply, err);
     if (r < 0)
         return r;
@@ -131,6 +134,10 @@ print_list(const struct vmc *vmc, const Vmt__ListSnapshotsResponse *response,
 {
     json_t *all;
 
+    if (!vmc->json && response->n_snapshots == 0) {
+        (void)fputs("there is no snapshot; vmc snapshot create makes one\n", stderr);
+        return 0;
+    }
     if (!vmc->json) {
         (void)printf("%-20s %-20s %-19s %12s\n", "VM", "SNAPSHOT", "MADE", "SIZE");
         for (size_t i = 0; i < response->n_snapshots; i++)
@@ -144,7 +151,8 @@ print_list(const struct vmc *vmc, const Vmt__ListSnapshotsResponse *response,
 }
 
 static int
-list(struct vmc *vmc, char **names, struct vmt_err *err)
+get_list(struct vmc *vmc, char *vm, Vmt__ListSnapshotsResponse **ret_list,
+         struct vmt_err *err)
 {
     Vmt__ListSnapshotsRequest request = VMT__LIST_SNAPSHOTS_REQUEST__INIT;
     const struct concierge_call call = {
@@ -158,16 +166,53 @@ list(struct vmc *vmc, char **names, struct vmt_err *err)
     int r;
 
     request.owner_id = (char *)(uintptr_t)vmc->owner;
-    if (names[0])
-        request.vm_name = names[0];
+    if (vm)
+        request.vm_name = vm;
     r = vmc_call(vmc, &call, &reply, err);
     if (r < 0)
         return r;
     response = (Vmt__ListSnapshotsResponse *)(void *)reply;
-    r = response->success ? print_list(vmc, response, err)
-                          : failed("snapshot list", response->failure_reason, err);
+    if (response->success) {
+        *ret_list = response;
+        return 0;
+    }
+    r = failed("snapshot list", response->failure_reason, err);
     protobuf_c_message_free_unpacked(reply, NULL);
     return r;
+}
+
+static int
+list(struct vmc *vmc, char **names, struct vmt_err *err)
+{
+    Vmt__ListSnapshotsResponse *response = NULL;
+    int r = get_list(vmc, names[0], &response, err);
+
+    if (r < 0 || !response)
+        return r;
+    r = print_list(vmc, response, err);
+    protobuf_c_message_free_unpacked(&response->base, NULL);
+    return r;
+}
+
+/* Whether there is that snapshot: the daemon takes it for success when there is none to
+ * delete. Returns 0, -ENOENT, or as vmc_call. */
+static int
+require(struct vmc *vmc, char **names, struct vmt_err *err)
+{
+    Vmt__ListSnapshotsResponse *response = NULL;
+    char vm[128], name[128];
+    bool found = false;
+    int r = get_list(vmc, names[0], &response, err);
+
+    if (r < 0 || !response)
+        return r;
+    for (size_t i = 0; i < response->n_snapshots; i++)
+        found |= strcmp(response->snapshots[i]->name, names[1]) == 0;
+    protobuf_c_message_free_unpacked(&response->base, NULL);
+    return found ? 0
+                 : vmt_err_setx(err, ENOENT, "there is no snapshot %s of %s",
+                                vmc_escape(name, sizeof(name), names[1]),
+                                vmc_escape(vm, sizeof(vm), names[0]));
 }
 
 static int
@@ -186,6 +231,9 @@ restore(struct vmc *vmc, char **names, struct vmt_err *err)
     int r;
 
     NAME(&request, vmc, names);
+    r = require(vmc, names, err);
+    if (r < 0)
+        return r;
     r = call_slow(vmc, &call, &progress, &reply, err);
     if (r < 0)
         return r;
@@ -206,6 +254,9 @@ static int delete (struct vmc *vmc, char **names, struct vmt_err *err)
     int r;
 
     NAME(&request, vmc, names);
+    r = require(vmc, names, err);
+    if (r < 0)
+        return r;
     r = vmc_call_plain(vmc, "DeleteSnapshot", &request.base, SHORT_TIMEOUT_MS, err);
     return r < 0 ? vmt_err_wrap(err, r, "snapshot delete") : 0;
 }

@@ -17,7 +17,7 @@
 /* vshd is one of the first things that a guest starts, but after it reported itself. */
 #define RETRY_MS 30000u
 
-/* Where the VM's vshd is. The daemon is let go: it may end itself meanwhile. */
+/* The daemon is let go: it may end itself meanwhile. */
 static int
 find_vm(struct vmc *vmc, const char *name, struct vsh_endpoint *ret_endpoint,
         struct vmt_err *err)
@@ -28,6 +28,17 @@ find_vm(struct vmc *vmc, const char *name, struct vsh_endpoint *ret_endpoint,
         r = concierge_client_endpoint(vmc->client, name, vmc->owner, ret_endpoint, err);
     concierge_client_free(vmc->client);
     vmc->client = NULL;
+    return r;
+}
+
+int
+guest_endpoint_find(struct vmc *vmc, const char *name, struct vsh_endpoint *ret_endpoint,
+                    struct vmt_err *err)
+{
+    int r = find_vm(vmc, name, ret_endpoint, err);
+
+    if (r == -ENOTCONN) /* it was just ending itself */
+        r = find_vm(vmc, name, ret_endpoint, err);
     return r;
 }
 
@@ -61,9 +72,7 @@ guest_command_run(struct vmc *vmc, const struct guest_command *command)
     int r = vsh_words_split(command->args, command->nargs, &words, &err);
 
     if (r == 0)
-        r = find_vm(vmc, command->vm_name, &endpoint, &err);
-    if (r == -ENOTCONN) /* it was just ending itself */
-        r = find_vm(vmc, command->vm_name, &endpoint, &err);
+        r = guest_endpoint_find(vmc, command->vm_name, &endpoint, &err);
     if (r == 0 && command->no_stdin)
         r = stdin_from_nothing(&err);
     if (r < 0)

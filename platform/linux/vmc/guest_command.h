@@ -8,6 +8,8 @@
 #include "platform/linux/vsh/run.h"
 
 struct vmc;
+struct vmt_err;
+struct vsh_endpoint;
 
 struct guest_command {
     const char *vm_name;
@@ -22,6 +24,10 @@ struct guest_command {
         *args; /* NAME=VALUE... COMMAND ARG..., nargs of them; none: login shell */
     size_t nargs;
 };
+
+/* Where the vshd of a VM is. Returns as vmc_connect and concierge_client_endpoint. */
+int guest_endpoint_find(struct vmc *vmc, const char *name,
+                        struct vsh_endpoint *ret_endpoint, struct vmt_err *err);
 
 /* Returns the exit code for our own process, see vsh_run, or that of vmc_fail. */
 int guest_command_run(struct vmc *vmc, const struct guest_command *command);

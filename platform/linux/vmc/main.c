@@ -57,6 +57,7 @@ main(int argc, char **argv)
         (void)fputs("vmc: say what to do; vmc help lists the commands\n", stderr);
         return VMC_USAGE;
     }
+    vmc_command_first(argc, argv);
     command = find_command(command_name(argv[1]));
     if (!command) {
         (void)fprintf(stderr, "vmc: there is no command %s; vmc help lists them\n",

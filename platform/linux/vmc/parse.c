@@ -57,6 +57,38 @@ static const struct vmc_option common[] = {
 #define HELP_KEY 1000
 #define COMMON_KEY 500
 
+/* Words that an option takes there: 0 when it is none of those that all commands know. */
+static int
+common_words(const char *word)
+{
+    for (size_t i = 0; strncmp(word, "--", 2) == 0 && i < COMMON; i++) {
+        size_t len = strlen(common[i].name);
+
+        if (strncmp(word + 2, common[i].name, len) != 0)
+            continue;
+        if (word[2 + len] == '\0')
+            return common[i].has_value ? 2 : 1;
+        if (word[2 + len] == '=')
+            return 1;
+    }
+    return 0;
+}
+
+void
+vmc_command_first(int argc, char **argv)
+{
+    int at = 1, words;
+    char *command;
+
+    while (at < argc && (words = common_words(argv[at])) > 0)
+        at += words;
+    if (at == 1 || at >= argc)
+        return;
+    command = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof(*argv));
+    argv[1] = command;
+}
+
 static size_t
 longs_fill(const struct vmc_syntax *syntax, struct option *longs)
 {

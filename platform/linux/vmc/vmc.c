@@ -15,12 +15,12 @@
 #include "platform/linux/vsh/concierge_client.h"
 
 const struct vmc_command *const vmc_commands[] = {
-    &vmc_start,       &vmc_run,         &vmc_stop,   &vmc_suspend,
-    &vmc_resume,      &vmc_wait,        &vmc_list,   &vmc_info,
-    &vmc_shell,       &vmc_exec,        &vmc_cp,     &vmc_logs,
-    &vmc_attach_disk, &vmc_detach_disk, &vmc_usb,    &vmc_disk,
-    &vmc_snapshot,    &vmc_image,       &vmc_doctor, &vmc_completion,
-    &vmc_version,     &vmc_help,        NULL,
+    &vmc_start,      &vmc_run,         &vmc_stop,        &vmc_suspend,
+    &vmc_resume,     &vmc_wait,        &vmc_list,        &vmc_info,
+    &vmc_shell,      &vmc_exec,        &vmc_ps,          &vmc_cp,
+    &vmc_logs,       &vmc_attach_disk, &vmc_detach_disk, &vmc_usb,
+    &vmc_disk,       &vmc_snapshot,    &vmc_image,       &vmc_doctor,
+    &vmc_completion, &vmc_version,     &vmc_help,        NULL,
 };
 
 int

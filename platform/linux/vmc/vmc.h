@@ -59,7 +59,7 @@ extern const struct vmc_command *const vmc_commands[];
 extern const struct vmc_command vmc_start, vmc_stop, vmc_list, vmc_info, vmc_shell,
     vmc_exec, vmc_logs, vmc_disk, vmc_image, vmc_doctor, vmc_completion, vmc_version,
     vmc_help, vmc_attach_disk, vmc_detach_disk, vmc_usb, vmc_suspend, vmc_resume,
-    vmc_wait, vmc_snapshot, vmc_run, vmc_cp;
+    vmc_wait, vmc_snapshot, vmc_run, vmc_cp, vmc_ps;
 
 /* One option of a command. set gets value NULL for a switch; returns 0 or -EINVAL. */
 struct vmc_option {
@@ -86,6 +86,10 @@ struct vmc_syntax {
     enum vmc_order order;
     size_t operands_min, operands_max;
 };
+
+/* Put the command in front of the options that every command takes and that stand before
+ * it; argv[0] stays. What is no such option is taken for the command. */
+void vmc_command_first(int argc, char **argv);
 
 /* Read the options of a command into target, and those that every command knows (--json,
  * --owner, --system) into vmc. On success *ret_operands points to the operands in argv.

@@ -212,15 +212,23 @@ concierge_client_call(struct concierge_client *client, const struct concierge_ca
     return r;
 }
 
-/* Take an answer apart. */
-static int
-vm_fill(const VmTools__Concierge__GetVmInfoResponse *response, struct concierge_vm *vm,
-        struct vmt_err *err)
+int
+concierge_vm_fill(const VmTools__Concierge__GetVmInfoResponse *response,
+                  struct concierge_vm *vm, struct vmt_err *err)
 {
+    const VmTools__Concierge__VmInfo *info = response->vm_info;
+
     memset(vm, 0, sizeof(*vm));
-    vm->runs = response->success && response->vm_info;
+    vm->runs = response->success && info;
+    if (vm->runs && *info->transport == '\0') { /* the original's daemon has no other */
+        vm->endpoint.kind = VSH_ENDPOINT_VSOCK;
+        vm->endpoint.cid = (uint32_t)info->cid;
+        return 0;
+    }
     if (vm->runs)
-        return vsh_endpoint_parse(response->vm_info->transport, &vm->endpoint, err);
+        vm->is_suspended = strcmp(info->state, "suspended") == 0;
+    if (vm->runs)
+        return vsh_endpoint_parse(info->transport, &vm->endpoint, err);
     if (response->last_end) {
         (void)vm_end_words(response->last_end, vm->end, sizeof(vm->end));
         vm->ended_s = response->last_end->ended_s;
@@ -252,9 +260,27 @@ concierge_client_vm(struct concierge_client *client, const char *vm_name,
         return r;
     if (!reply) /* it has a result: the client would have failed */
         return vmt_err_setx(err, EIO, "GetVmInfo: no answer");
-    r = vm_fill((VmTools__Concierge__GetVmInfoResponse *)(void *)reply, ret_vm, err);
+    r = concierge_vm_fill((VmTools__Concierge__GetVmInfoResponse *)(void *)reply, ret_vm,
+                          err);
     protobuf_c_message_free_unpacked(reply, NULL);
     return r;
+}
+
+int
+concierge_vm_endpoint(const struct concierge_vm *vm, const char *vm_name,
+                      struct vsh_endpoint *ret_endpoint, struct vmt_err *err)
+{
+    char name[64];
+
+    (void)vmt_log_escape(name, sizeof(name), vm_name, strlen(vm_name));
+    if (!vm->runs)
+        return vmt_err_setx(err, ENOENT, "no VM named %s runs%s%s", name,
+                            *vm->end ? "; the last one ended: " : "", vm->end);
+    if (vm->is_suspended)
+        return vmt_err_setx(err, EBUSY, "%s is suspended; vmc resume lets it go on",
+                            name);
+    *ret_endpoint = vm->endpoint;
+    return 0;
 }
 
 int
@@ -263,15 +289,7 @@ concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
                           struct vmt_err *err)
 {
     struct concierge_vm vm = {0};
-    char name[64];
     int r = concierge_client_vm(client, vm_name, owner, &vm, err);
 
-    if (r < 0)
-        return r;
-    if (!vm.runs)
-        return vmt_err_setx(err, ENOENT, "no VM named %s runs%s%s",
-                            vmt_log_escape(name, sizeof(name), vm_name, strlen(vm_name)),
-                            *vm.end ? "; the last one ended: " : "", vm.end);
-    *ret_endpoint = vm.endpoint;
-    return 0;
+    return r < 0 ? r : concierge_vm_endpoint(&vm, vm_name, ret_endpoint, err);
 }

@@ -56,6 +56,7 @@ void concierge_client_unwatch(struct concierge_client *client); /* NULL is legal
 #define CONCIERGE_WORDS_MAX 512
 struct concierge_vm {
     bool runs;
+    bool is_suspended;             /* it runs, but nobody there would answer */
     struct vsh_endpoint endpoint;  /* of its vshd, while it runs */
     char end[CONCIERGE_WORDS_MAX]; /* else how it ended, "" if nobody knows */
     int64_t ended_s;               /* when, in seconds since 1970; 0: nobody knows */
@@ -66,9 +67,18 @@ int concierge_client_vm(struct concierge_client *client, const char *vm_name,
                         const char *owner, struct concierge_vm *ret_vm,
                         struct vmt_err *err);
 
-/* Ask where the vshd of a running VM is. owner NULL: that of our uid. Returns as
- * concierge_client_call, -ENOENT when no such VM runs, -EINVAL when the daemon names a
- * transport that we do not know. */
+/* Take an answer apart, however it came. Returns 0 or -EINVAL as above. */
+typedef struct VmTools__Concierge__GetVmInfoResponse
+    VmTools__Concierge__GetVmInfoResponse;
+int concierge_vm_fill(const VmTools__Concierge__GetVmInfoResponse *response,
+                      struct concierge_vm *ret_vm, struct vmt_err *err);
+
+/* Where its vshd is. Returns 0, -ENOENT when it does not run, -EBUSY when it is
+ * suspended. */
+int concierge_vm_endpoint(const struct concierge_vm *vm, const char *vm_name,
+                          struct vsh_endpoint *ret_endpoint, struct vmt_err *err);
+
+/* Ask, and tell where it is. Returns as concierge_client_vm and concierge_vm_endpoint. */
 int concierge_client_endpoint(struct concierge_client *client, const char *vm_name,
                               const char *owner, struct vsh_endpoint *ret_endpoint,
                               struct vmt_err *err);

@@ -25,6 +25,7 @@
 
 struct list {
     struct os_loop *loop;        /* borrowed */
+    const char *program;         /* borrowed */
     struct vsh_connect *connect; /* owned */
     struct stream *stream;       /* owned */
     struct vsh_client *client;   /* owned */
@@ -54,7 +55,7 @@ list_end(struct list *list, const char *problem)
         return;
     list->over = true;
     if (problem)
-        (void)fprintf(stderr, "vsh: %s\n",
+        (void)fprintf(stderr, "%s: %s\n", list->program,
                       vmt_log_escape(safe, sizeof(safe), problem, strlen(problem)));
     os_loop_stop(list->loop, problem ? VSH_EXIT_LOCAL : EXIT_SUCCESS);
 }
@@ -238,14 +239,15 @@ print(const struct list *list, bool json)
 }
 
 int
-vsh_list(struct os_loop *loop, const struct vsh_endpoint *endpoint, bool json)
+vsh_list(struct os_loop *loop, const char *program, const struct vsh_endpoint *endpoint,
+         bool json)
 {
-    VMT_CLEANUP(list_done) struct list list = {.loop = loop};
+    VMT_CLEANUP(list_done) struct list list = {.loop = loop, .program = program};
     struct vmt_err err;
     int code;
 
     if (list_open(&list, endpoint, &err) < 0) {
-        (void)fprintf(stderr, "vsh: %s\n", err.msg);
+        (void)fprintf(stderr, "%s: %s\n", program, err.msg);
         return VSH_EXIT_LOCAL;
     }
     code = os_loop_run(loop);

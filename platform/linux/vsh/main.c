@@ -14,6 +14,7 @@
 #include "platform/linux/os/loop.h"
 #include "platform/linux/os/paths.h"
 #include "platform/linux/vsh/again.h"
+#include "platform/linux/vsh/bus.h"
 #include "platform/linux/vsh/concierge_client.h"
 #include "platform/linux/vsh/forward.h"
 #include "platform/linux/vsh/list.h"
@@ -137,6 +138,22 @@ find_daemon(struct os_loop *loop, struct concierge_client **ret_client,
     return r;
 }
 
+/* The daemon serves on the bus what it serves on its socket; that of ChromiumOS has no
+ * socket. What went wrong there matters only if there is a daemon. */
+static int
+find_on_bus(struct options *options, struct vmt_err *err)
+{
+    struct concierge_vm vm = {0};
+    struct vmt_err why;
+    int r = vsh_bus_vm(options->vm_name, options->owner_id, &vm, &why);
+
+    if (r == 0)
+        return concierge_vm_endpoint(&vm, options->vm_name, &options->endpoint, err);
+    if (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTSUP)
+        return -ENOENT; /* err says already that there is none */
+    return vmt_err_setx(err, -r, "%s", why.msg);
+}
+
 static int
 find_vm(struct os_loop *loop, struct options *options, struct vmt_err *err)
 {
@@ -144,7 +161,7 @@ find_vm(struct os_loop *loop, struct options *options, struct vmt_err *err)
     int r = find_daemon(loop, &client, err);
 
     if (r < 0)
-        return r;
+        return find_on_bus(options, err);
     return concierge_client_endpoint(client, options->vm_name, options->owner_id,
                                      &options->endpoint, err);
 }
@@ -182,7 +199,7 @@ main(int argc, char **argv)
     if (options.vm_name && find_vm(loop, &options, &err) < 0)
         return fail(&err);
     if (options.list)
-        return vsh_list(loop, &options.endpoint, options.json);
+        return vsh_list(loop, "vsh", &options.endpoint, options.json);
     if (options.no_stdin && stdin_from_nothing(&err) < 0)
         return fail(&err);
     return run(&options, &options.endpoint, loop);

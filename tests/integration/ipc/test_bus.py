@@ -317,6 +317,7 @@ class BusTest(unittest.TestCase):
         self.world.start("demo")
         for side in (self.bus, self.socket):  # the uptime differs from one to the next
             self.assertIn(b"demo", side.call("ListVms", field(1, owner_of(os.getuid()))))
+        self.vsh_finds_it_on_the_bus()
         self.world.vmc("stop", "demo")
         harness.eventually("VmStopped", lambda: "VmStoppedSignal" in seen, 30)
         monitor.terminate()
@@ -324,6 +325,25 @@ class BusTest(unittest.TestCase):
         self.assertEqual([s for s in seen if s.startswith("Vm")],
                          ["VmStartingUpSignal", "VmStartedSignal", "VmStoppingSignal",
                           "VmStoppedSignal"])
+
+    def vsh_finds_it_on_the_bus(self):
+        """As the original's does, when there is no socket to ask."""
+        away = self.world.root / "nowhere"
+        away.mkdir(mode=0o700, exist_ok=True)
+
+        def vsh(*args, bus=self.address):
+            env = dict(self.world.env, XDG_RUNTIME_DIR=str(away), DBUS_SYSTEM_BUS_ADDRESS=bus)
+            p = subprocess.run([harness.BIN / "vsh", *args, "--", "echo", "hello"], env=env,
+                               capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                               timeout=harness.PATIENCE, check=False)
+            return p.returncode, p.stdout, p.stderr
+
+        self.assertEqual(vsh("--vm_name=demo"), (0, "hello\n", ""))
+        me = owner_of(os.getuid())
+        self.assertEqual(vsh("--vm_name=demo", f"--owner_id={me}"), (0, "hello\n", ""))
+        self.assertEqual(vsh("--vm_name=nobody"), (1, "", "vsh: no VM named nobody runs\n"))
+        self.assertIn("vm_concierge does not run", vsh(
+            "--vm_name=demo", bus=f"unix:path={away}/bus")[2])
 
 
 def main():
@@ -333,7 +353,7 @@ def main():
         import grpc  # noqa: F401
     except ImportError:
         lacking.append("python3-grpcio")
-    lacking += [p for p in ("vm_concierge", "vmc") if not (harness.BIN / p).exists()]
+    lacking += [p for p in ("vm_concierge", "vmc", "vsh") if not (harness.BIN / p).exists()]
     if lacking:
         print("skipped, not there:", *lacking)
         return harness.SKIP

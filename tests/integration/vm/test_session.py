@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Sessions in a VM by its name: exit codes, terminals, and what follows a lost connection."""
+import json
 import os
 import pty
 import select
@@ -143,6 +144,16 @@ class Session(harness.Case):
         os.kill(child.pid, 2)
         self.assertEqual(child.wait(harness.PATIENCE), 123)
         self.assertEqual(termios.tcgetattr(self.slave), self.mode)
+
+    def test_08_ps_tells_who_is_there(self):
+        self.start_again()
+        child = subprocess.Popen([harness.BIN / "vmc", "exec", "box", "--", "sleep", "1000"],
+                                 env=self.world.env, stdin=subprocess.DEVNULL)
+        self.addCleanup(self.reap, child)
+        harness.eventually("it is listed", lambda: any(
+            s["command"].startswith("sleep") for s in json.loads(
+                self.world.vmc("ps", "--json", "box").stdout)))
+        self.assertRegex(self.world.vmc("ps", "box").stdout, r"(?m)^ID +PID .*\n(.*\n)*.* sleep")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ class Suspend(harness.Case):
         self.world.vmc("suspend", "demo")
         self.assertEqual(self.state(), "suspended")
         self.assertIn("suspended", self.world.vmc("list").stdout)
+        # A command would wait for the end of that, without a word.
+        self.assertIn("vmc resume", self.world.vmc("exec", "demo", "--", "true", check=4).stderr)
 
         def ticks():
             with open(f"/proc/{pid}/stat", encoding="ascii") as f:

@@ -167,7 +167,10 @@ class Vmc(unittest.TestCase):
 
     def test_what_does_not_run_is_not_found(self):
         for arguments in (["info", "nobody"], ["exec", "nobody", "--", "true"],
-                          ["shell", "nobody"], ["logs", "nobody"], ["stop", "nobody"]):
+                          ["shell", "nobody"], ["logs", "nobody"], ["stop", "nobody"], ["ps", "nobody"],
+                          ["snapshot", "create", "nobody", "a"],
+                          ["snapshot", "restore", "nobody", "a"],
+                          ["snapshot", "delete", "nobody", "a"]):
             done = self.vmc(*arguments, code=3)
             self.assertIn("nobody", done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
@@ -179,6 +182,31 @@ class Vmc(unittest.TestCase):
                 done = self.vmc(*arguments, name, code=1)
                 self.assertIn("the name", done.stderr)
         self.vmc("disk", "create", "--size", "1M", "böse.d-1_x")
+
+    def test_options_of_all_commands_may_come_first(self):
+        self.assertEqual(self.vmc("--json", "list").stdout, "[]\n")
+        self.assertEqual(self.vmc("--json", "--owner", "12", "snapshot", "list").stdout, "[]\n")
+        self.assertIn("of the system", self.vmc("--system", "list", code=5).stderr)
+
+    def test_an_export_takes_its_name_when_it_is_whole(self):
+        out, digest = self.root / "out.zst", self.root / "out.sum"
+        out.write_text("an older one")
+        self.vmc("disk", "export", "nodisk", out, code=3)
+        self.assertEqual(out.read_text(), "an older one")
+        self.vmc("disk", "create", "--size", "1M", "plain")
+        self.vmc("disk", "export", "--sha256", digest, "plain", out)
+        self.assertEqual(out.read_bytes()[:4], b"\x28\xb5\x2f\xfd")
+        self.assertEqual(out.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(sorted(p.name for p in self.root.glob("out.*")), ["out.sum", "out.zst"])
+        # It was made for no VM in particular, and is for any.
+        self.vmc("disk", "import", "--type", "termina", "copy", out)
+        self.vmc("disk", "export", "copy", out)
+        done = self.vmc("disk", "import", "--type", "baguette", "other", out, code=1)
+        self.assertIn("of type termina, not baguette", done.stderr)
+
+    def test_an_operation_that_nobody_knows(self):
+        done = self.vmc("disk", "status", "12", code=3)
+        self.assertEqual((done.stdout, done.stderr.count("\n")), ("", 1))
 
     def test_logs_are_whole_though_larger_than_a_message(self):
         self.vmc("logs", "demo", code=3)  # makes the folders

@@ -160,11 +160,43 @@ the_owner_comes_from_the_environment_or_the_uid(void **state)
     assert_int_equal(os_remove_tree(dir, NULL), 0);
 }
 
+static void
+what_all_commands_take_may_stand_before_the_command(void **state)
+{
+    static const struct {
+        const char *words[6], *want[6];
+    } rows[] = {
+        {{"vmc", "list"}, {"vmc", "list"}},
+        {{"vmc", "--json", "list", "x"}, {"vmc", "list", "--json", "x"}},
+        {{"vmc", "--owner", "12", "--system", "list"},
+         {"vmc", "list", "--owner", "12", "--system"}},
+        {{"vmc", "--owner=12", "--json", "info", "a"},
+         {"vmc", "info", "--owner=12", "--json", "a"}},
+        {{"vmc", "--jsonx", "list"}, {"vmc", "--jsonx", "list"}},
+        {{"vmc", "--help"}, {"vmc", "--help"}},
+        {{"vmc", "--json"}, {"vmc", "--json"}},
+        {{"vmc", "--owner"}, {"vmc", "--owner"}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(rows); i++) {
+        char *argv[6];
+        int argc = 0;
+
+        for (; argc < 6 && rows[i].words[argc]; argc++)
+            argv[argc] = (char *)(uintptr_t)rows[i].words[argc];
+        vmc_command_first(argc, argv);
+        for (int k = 0; k < argc; k++)
+            assert_string_equal(argv[k], rows[i].want[k]);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_and_operands_may_be_mixed),
+        cmocka_unit_test(what_all_commands_take_may_stand_before_the_command),
         cmocka_unit_test(the_first_operand_can_end_the_options),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(the_number_of_operands_is_checked),
