@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Every way down: the call, signals and the power button of a real machine."""
+import hashlib
 import json
 import socket
 import subprocess
@@ -36,8 +37,8 @@ class Qmp:
             assert "error" not in reply, reply
 
 
-def start(top, files=None, append="", extra=()):
-    guest.make_root(f"{top}/root", files or {})
+def start(top, files=None, append="", extra=(), more_modules=()):
+    guest.make_root(f"{top}/root", files or {}, more_modules=more_modules)
     return guest.Guest(top, append, f"{top}/root", extra)
 
 
@@ -109,6 +110,94 @@ def containers_end_before_all_others(top):
         assert "the other was told" in second and "is killed" not in second, vm.console.text
 
 
+def make_ext4(path, mib):
+    with open(path, "wb") as f:
+        f.truncate(mib << 20)
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", path], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def assert_clean(path):
+    check = subprocess.run(["/usr/sbin/e2fsck", "-n", "-f", path], capture_output=True, text=True)
+    assert check.returncode == 0 and "recovering journal" not in check.stdout, check
+
+
+def file_of(image, name):
+    return subprocess.run(["/usr/sbin/debugfs", "-R", f"cat {name}", image], check=True,
+                          capture_output=True).stdout
+
+
+def mount(vm, source, target, **fields):
+    pb = vm.pb["vm_guest"]
+    reply = vm.call("Mount", pb.MountRequest(source=source, target=target, fstype="ext4",
+                                             create_target=True, **fields))
+    assert reply.error == 0, (reply, vm.sh("dmesg | tail -n 20"))
+
+
+TROUBLE = {"usr/bin/trouble": (guest.BIN / "maitred_guest_trouble").read_bytes()}
+
+
+def what_stands_on_a_disk_is_taken_apart(top):
+    """A file system on a mapped device on a loop on a file system on a mapped device on a disk,
+    in use by somebody who cannot be found in a list of processes."""
+    make_ext4(f"{top}/disk", 64)
+    make_ext4(f"{top}/inner", 16)
+    subprocess.run(["/usr/sbin/debugfs", "-w", "-R", f"write {top}/inner inner", f"{top}/disk"],
+                   check=True, capture_output=True)
+    extra = ["-smp", "2", "-drive", f"file={top}/disk,format=raw,if=virtio"]
+    with start(top, TROUBLE, extra=extra, more_modules=("dm_mod", "loop")) as vm:
+        vm.wait_ready()
+        vm.sh("modprobe dm_mod; modprobe loop; trouble map outer /dev/vdb")
+        mount(vm, "/dev/dm-0", "/mnt/outer")
+        vm.sh("losetup /dev/loop0 /mnt/outer/inner && trouble map inside /dev/loop0")
+        mount(vm, "/dev/dm-1", "/mnt/inside")
+        vm.sh("echo written > /mnt/inside/last; echo 8 > /proc/sys/kernel/printk")
+        # In a group of its own, as the processes of containers are.
+        vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=["sh", "-c", (
+            "mkdir /sys/fs/cgroup/beside; echo $$ > /sys/fs/cgroup/beside/cgroup.procs; "
+            "for i in 1 2 3 4 5 6 7 8; do trouble hop /mnt/inside & done; sleep 1; "
+            "touch /run/hopping")]))
+        vm.sh("until [ -e /run/hopping ]; do sleep 0.1; done; "
+              "grep -q 'populated 1' /sys/fs/cgroup/beside/cgroup.events")
+        vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert_orderly(vm)
+        for words in ("still in use", "detached", "cut short", "too long"):
+            assert words not in vm.console.text, vm.console.text
+    assert_clean(f"{top}/disk")
+    with open(f"{top}/inner", "wb") as f:
+        f.write(file_of(f"{top}/disk", "inner"))
+    assert_clean(f"{top}/inner")
+    assert file_of(f"{top}/inner", "last") == b"written\n"
+
+
+def a_slow_disk_has_the_time_that_there_is(top):
+    """What nobody synced is on the disk as well, although it takes longer than any step."""
+    make_ext4(f"{top}/disk", 64)
+    extra = ["-drive", f"file={top}/disk,format=raw,if=virtio,throttling.bps-write=1000000"]
+    with start(top, extra=extra) as vm:
+        vm.wait_ready()
+        mount(vm, "/dev/vdb", "/mnt/d")
+        vm.sh("echo 8 > /proc/sys/kernel/printk; echo 360000 > /proc/sys/vm/dirty_expire_centisecs; "
+              "dd if=/dev/urandom of=/mnt/d/big bs=1M count=9; md5sum < /mnt/d/big > /mnt/d/sum")
+        vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+        assert_orderly(vm)
+        assert "too long" not in vm.console.text, vm.console.text
+    assert_clean(f"{top}/disk")
+    total = hashlib.md5(file_of(f"{top}/disk", "big")).hexdigest()
+    assert file_of(f"{top}/disk", "sum").decode().split()[0] == total
+
+
+def the_three_keys_are_orderly(top):
+    path = f"{top}/qmp"
+    with start(top, extra=["-qmp", f"unix:{path},server=on,wait=off"]) as vm:
+        vm.wait_ready()
+        vm.sh("echo 8 > /proc/sys/kernel/printk; grep -iq keyboard /proc/bus/input/devices")
+        keys = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
+        Qmp(path).run("send-key", keys=keys)
+        assert_orderly(vm, ("asked to go down by signal 2", "shutdown begins"))
+
+
 def the_power_button_is_orderly(top):
     path = f"{top}/qmp"
     with start(top, extra=["-qmp", f"unix:{path},server=on,wait=off"]) as vm:
@@ -149,7 +238,9 @@ if __name__ == "__main__":
     guest.run_tests([
         the_call_is_answered_before_the_machine_is_off,
         who_ignores_sigterm_is_killed_and_named,
-        containers_end_before_all_others, the_power_button_is_orderly,
+        containers_end_before_all_others, what_stands_on_a_disk_is_taken_apart,
+        a_slow_disk_has_the_time_that_there_is, the_three_keys_are_orderly,
+        the_power_button_is_orderly,
         signals_are_orderly,
         a_machine_that_cannot_power_off_is_reset,
     ])

@@ -24,6 +24,8 @@
 #include "platform/linux/os/loop.h"
 
 #define UEVENT_MAX 8192
+#define EVENTS_MAX 64 /* that are read in one turn of the loop */
+#define BOOT_EVENTS_MAX 4096
 #define DISKS_TIMEOUT_MS 20000u
 #define ONLINE_TIMEOUT_MS 20000u /* the kernel waits 10 s for a processor */
 /* Source: Linux 6.1, Documentation/admin-guide/mm/memory-hotplug.rst. */
@@ -205,19 +207,28 @@ handle(struct devices *d, const char *event, size_t len)
 }
 
 static void
-on_uevent(evutil_socket_t fd, short what, void *arg)
+take_events(struct devices *d, int max)
 {
-    struct devices *d = arg;
     char event[UEVENT_MAX];
-    int len;
 
-    (void)what;
-    while ((len = uevent_read(fd, event, sizeof(event))) >= 0 || len == -ENOBUFS) {
-        if (len == -ENOBUFS) /* events were lost: disks at least can be looked for */
+    for (int i = 0; i < max; i++) {
+        int len = uevent_read(d->fd, event, sizeof(event));
+
+        if (len < 0 && len != -ENOBUFS)
+            return;
+        if (len < 0) /* events were lost: disks at least can be looked for */
             look_at_disks(d);
         else if (len > 0)
             handle(d, event, (size_t)len);
     }
+}
+
+static void
+on_uevent(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    take_events(arg, EVENTS_MAX);
 }
 
 int
@@ -254,7 +265,7 @@ devices_new(struct agent *agent, struct devices **ret_devices, struct vmt_err *e
 void
 devices_booted(struct devices *d)
 {
-    on_uevent(d->fd, EV_READ, d);
+    take_events(d, BOOT_EVENTS_MAX);
     d->booted = true;
 }
 

@@ -18,6 +18,7 @@
 #include "platform/guest/maitred/init/uevent.h"
 
 #define UEVENT_MAX 8192
+#define EVENTS_MAX 64 /* that are read in one turn of the loop */
 /* Device 19 of virtio 1.2, 5.10, as Linux spells it: drivers/virtio/virtio.c,
  * virtio_uevent, v6.1. */
 #define VSOCK_ALIAS "virtio:d00000013v"
@@ -59,13 +60,17 @@ on_uevent(evutil_socket_t fd, short what, void *arg)
     struct link_watch *w = arg;
     char event[UEVENT_MAX];
     bool changed = false;
-    int len;
 
     (void)what;
-    while ((len = uevent_read(fd, event, sizeof(event))) >= 0 || len == -ENOBUFS)
+    for (int i = 0; i < EVENTS_MAX; i++) {
+        int len = uevent_read(fd, event, sizeof(event));
+
+        if (len < 0 && len != -ENOBUFS)
+            break;
         /* Events were lost: look for ourselves. */
-        changed |= len == -ENOBUFS ||
-                   link_event_of(event, (unsigned long)len) != LINK_EVENT_OTHER;
+        changed |=
+            len < 0 || link_event_of(event, (unsigned long)len) != LINK_EVENT_OTHER;
+    }
     if (changed)
         w->fn(w->arg, link_cid()); /* may free w */
 }

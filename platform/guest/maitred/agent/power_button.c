@@ -23,6 +23,7 @@
 
 #define BUTTONS_MAX 8 /* a PC has two: the fixed one and the one of the DSDT */
 #define UEVENT_MAX 8192
+#define EVENTS_MAX 64 /* that are read in one turn of the loop */
 
 struct power_button {
     struct event_base *base;           /* borrowed */
@@ -33,6 +34,19 @@ struct power_button {
     void (*on_press)(void *arg);
     void *arg; /* borrowed */
 };
+
+static void
+drop_input(struct power_button *b, int fd)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        if (event_get_fd(b->inputs[i]) != fd)
+            continue;
+        event_free(b->inputs[i]);
+        (void)close(fd);
+        b->inputs[i] = b->inputs[--b->n];
+        return;
+    }
+}
 
 static void
 on_input(evutil_socket_t fd, short what, void *arg)
@@ -49,9 +63,7 @@ on_input(evutil_socket_t fd, short what, void *arg)
             is_pressed = true;
     }
     if (n < 0 && errno != EAGAIN && errno != EINTR) /* unplugged */
-        for (size_t i = 0; i < b->n; i++)
-            if (event_get_fd(b->inputs[i]) == fd)
-                (void)event_del(b->inputs[i]);
+        drop_input(b, fd);
     if (is_pressed)
         b->on_press(b->arg);
 }
@@ -94,13 +106,15 @@ on_uevent(evutil_socket_t fd, short what, void *arg)
 {
     struct power_button *b = arg;
     char event[UEVENT_MAX];
-    int len;
 
     (void)what;
-    while ((len = uevent_read(fd, event, sizeof(event))) >= 0) {
-        const char *name = uevent_find(event, (size_t)len, "DEVNAME");
+    for (int i = 0; i < EVENTS_MAX; i++) {
+        int len = uevent_read(fd, event, sizeof(event));
+        const char *name = len > 0 ? uevent_find(event, (size_t)len, "DEVNAME") : NULL;
 
-        if (vmt_str_has_prefix(event, "add@") && name &&
+        if (len < 0)
+            return;
+        if (name && vmt_str_has_prefix(event, "add@") &&
             vmt_str_has_prefix(name, "input/event"))
             add_input(b, name + strlen("input/"));
     }

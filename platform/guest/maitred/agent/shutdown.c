@@ -11,12 +11,13 @@
 #include "platform/guest/maitred/agent/teardown.h"
 #include "platform/guest/maitred/agent/victims.h"
 #include "platform/guest/maitred/init/power.h"
-#include "platform/guest/maitred/proc/group.h"
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/proc/worker.h"
 #include "platform/linux/os/loop.h"
 
-#define TEARDOWN_MS 6000u
+/* What is left when the unmounting has to be over, before the hard deadline. */
+#define TEARDOWN_SPARE_MS 500u
+#define TEARDOWN_LEAST_MS 1000u
 /* The answer has to leave the machine before the machine is off. */
 #define ANSWER_MS 50u
 
@@ -40,6 +41,7 @@ struct shutdown {
     struct victims *victims; /* owned */
     struct vmt_timer *timer; /* owned by the clock: of the round, then of the answer */
     struct vmt_timer *hard;  /* owned by the clock */
+    uint64_t hard_ms;        /* when that runs */
     bool is_clean;           /* on_clean ran */
 };
 
@@ -83,12 +85,24 @@ on_torn_down(void *arg, int status, const struct vmt_err *err)
     finish(arg);
 }
 
+/* A slow disk has all the time that there is: what is not written is lost. */
+static unsigned
+teardown_ms(const struct shutdown *s)
+{
+    struct vmt_clock *clock = os_loop_clock(s->config.loop);
+    uint64_t now = clock->ops->now_ms(clock);
+
+    return now + TEARDOWN_SPARE_MS + TEARDOWN_LEAST_MS > s->hard_ms
+               ? TEARDOWN_LEAST_MS
+               : (unsigned)(s->hard_ms - now - TEARDOWN_SPARE_MS);
+}
+
 static void
 tear_down(struct shutdown *s)
 {
     const struct worker_spec spec = {
         .fn = teardown_run,
-        .timeout_ms = TEARDOWN_MS,
+        .timeout_ms = teardown_ms(s),
         .on_done = on_torn_down,
         .arg = s,
     };
@@ -140,9 +154,11 @@ run_round(struct shutdown *s)
         int r = victims_start(s->config.loop, rounds[s->round].kind, rounds[s->round].sig,
                               on_gone, s, &s->victims);
 
-        /* All at once, too: what forks for ever escapes a list. */
-        if (rounds[s->round].sig == SIGKILL && s->config.procs->cgroups >= 0)
-            (void)group_kill(s->config.procs->cgroups);
+        /* All at once, too: what forks for ever escapes a list, but not this call, in
+         * which nothing forks. Source: Linux v6.1, kernel/signal.c, kill_something_info.
+         */
+        if (rounds[s->round].sig == SIGKILL)
+            (void)kill(-1, SIGKILL);
         if (r == 0)
             r = clock->ops->timer_start(clock, rounds[s->round].wait_ms, on_round_timeout,
                                         s, &s->timer);
@@ -168,6 +184,7 @@ shutdown_start(const struct shutdown_config *config, struct shutdown **ret_shutd
         return -ENOMEM;
     }
     s->config = *config;
+    s->hard_ms = clock->ops->now_ms(clock) + SHUTDOWN_HARD_MS;
     proc_table_stop(config->procs);
     *ret_shutdown = s;
     run_round(s);

@@ -18,10 +18,12 @@
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "platform/guest/maitred/agent/mountinfo.h"
 #include "platform/guest/maitred/init/file.h"
 #include "platform/guest/maitred/rpc/balloon.h"
 #include "platform/guest/maitred/rpc/stateful.h"
+#include "platform/linux/os/dir.h"
 
 #define MOUNTS_BYTES_MAX (16ul * 1024 * 1024)
 #define SWAPS_BYTES_MAX 65536
@@ -84,31 +86,58 @@ unmount_pass(bool is_last)
     return gone;
 }
 
-/* Loop devices hold the file systems below them. */
+typedef void stacked_fn(void *arg, const char *name);
+
+/* Call fn for each block device that stands on another one, or on a file: while it is
+ * there, what is below it cannot go. */
 static void
-free_loops(void)
+each_stacked(stacked_fn *fn, void *arg)
 {
-    DIR *dir = opendir("/sys/block");
+    VMT_CLEANUP(os_closedirp) DIR *dir = opendir("/sys/block");
     struct dirent *entry;
 
-    if (!dir)
-        return;
-    while ((entry = readdir(dir))) {
+    while (dir && (entry = readdir(dir))) {
         char path[300];
-        VMT_CLEANUP(vmt_closep) int fd = -1;
 
-        if (strncmp(entry->d_name, "loop", 4) != 0)
-            continue;
         (void)snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file",
                        entry->d_name);
-        if (access(path, F_OK) < 0)
-            continue;
-        (void)snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0)
-            (void)ioctl(fd, LOOP_CLR_FD, 0);
+        if (vmt_str_has_prefix(entry->d_name, "dm-") || access(path, F_OK) == 0)
+            fn(arg, entry->d_name);
     }
-    (void)closedir(dir);
+}
+
+/* A stacked_fn. */
+static void
+free_loop(void *arg, const char *name)
+{
+    VMT_CLEANUP(vmt_closep) int fd = -1;
+    char path[300];
+
+    (void)arg;
+    if (!vmt_str_has_prefix(name, "loop"))
+        return;
+    (void)snprintf(path, sizeof(path), "/dev/%s", name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)ioctl(fd, LOOP_CLR_FD, 0);
+}
+
+/* A stacked_fn. */
+static void
+count_one(void *arg, const char *name)
+{
+    unsigned *n = arg;
+
+    (void)name;
+    *n += 1;
+}
+
+/* A stacked_fn. */
+static void
+tell_left(void *arg, const char *name)
+{
+    (void)arg;
+    vmt_log_warning("device %s is still in use", name);
 }
 
 /* Devices that still have users go when the last of them does. Source: Linux v6.1,
@@ -127,6 +156,25 @@ remove_mapped(void)
         (void)ioctl(fd, DM_REMOVE_ALL, &request);
 }
 
+/* Devices stand on file systems that stand on devices: from the top down until nothing
+ * goes any more. */
+static void
+take_apart(void)
+{
+    unsigned before, after, gone;
+
+    for (int i = 0; i < PASSES_MAX; i++) {
+        before = after = 0;
+        each_stacked(count_one, &before);
+        gone = unmount_pass(false);
+        each_stacked(free_loop, NULL);
+        remove_mapped();
+        each_stacked(count_one, &after);
+        if (gone == 0 && after >= before)
+            return;
+    }
+}
+
 int
 teardown_run(void *arg, struct vmt_err *err)
 {
@@ -136,11 +184,9 @@ teardown_run(void *arg, struct vmt_err *err)
     (void)unlink(STATEFUL_DIR "/" BALLOON_FILE);
     sync(); /* what was acknowledged is safe even if something below hangs */
     each_line("/proc/swaps", SWAPS_BYTES_MAX, swap_off, NULL);
-    for (int i = 0; i < PASSES_MAX && unmount_pass(false) > 0; i++)
-        free_loops();
-    free_loops();
-    remove_mapped();
+    take_apart();
     (void)unmount_pass(true);
+    each_stacked(tell_left, NULL);
     (void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
     sync();
     return 0;
