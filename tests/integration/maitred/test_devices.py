@@ -67,8 +67,21 @@ def processors_and_memory_are_used(vm, qmp, top):
           "do sleep 0.1; done")
 
 
+def keyboards_come_and_go(vm, qmp, top):
+    """They have a power key, and so process 1 listens to them."""
+    vm.sh("for m in xhci_pci usbhid hid_generic; do modprobe $m; done")
+    inputs = "[ $(ls -l /proc/1/fd | grep -c /dev/input/event) %s ]"
+    before = int(vm.sh("ls -l /proc/1/fd | grep -c /dev/input/event || true"))
+    for _ in range(3):
+        qmp.run("device_add", driver="usb-kbd", id="keys")
+        vm.sh(f"until {inputs % f'-gt {before}'}; do sleep 0.1; done")
+        qmp.run("device_del", id="keys")
+        vm.sh(f"until {inputs % f'= {before}'}; do sleep 0.1; done")
+
+
 def what_is_plugged_in_is_there(top):
-    guest.make_root(f"{top}/root", FILES, more_modules=("veth",))
+    guest.make_root(f"{top}/root", FILES, more_modules=("veth", "xhci_pci", "usbhid",
+                                                        "hid_generic"))
     make_disk(f"{top}/one", b"contents1")
     make_disk(f"{top}/two", b"contents2")
     extra = ["-smp", "1,maxcpus=2,sockets=2", "-m", "slots=2,maxmem=1G",
@@ -78,14 +91,14 @@ def what_is_plugged_in_is_there(top):
              "-drive", f"file={top}/one,format=raw,if=none,id=one",
              "-device", "virtio-blk-pci,drive=one,serial=one",
              "-netdev", "user,id=n1,restrict=on", "-device", "virtio-net-pci,netdev=n1",
-             "-netdev", "user,id=n2,restrict=on",
+             "-netdev", "user,id=n2,restrict=on", "-device", "qemu-xhci",
              "-device", "pcie-root-port,id=port1,chassis=1,slot=1",
              "-device", "pcie-root-port,id=port2,chassis=2,slot=2"]
     with guest.Guest(top, extra=extra) as vm:
         vm.wait_ready()
         qmp = Qmp(f"{vm.folder}/qmp")
         for check in (disks_have_names, a_network_card_is_brought_up,
-                      processors_and_memory_are_used):
+                      keyboards_come_and_go, processors_and_memory_are_used):
             check(vm, qmp, top)
             print(f"  ok {check.__name__}", flush=True)
         vm.call("Shutdown", vm.pb["common"].EmptyMessage())
