@@ -61,6 +61,16 @@ int copy_send(struct copy_send *send, struct vmt_err *err);
  * Nothing is made or changed outside the destination, whatever comes. */
 int copy_receive(struct copy_receive *receive, struct vmt_err *err);
 
+/* Hand on what comes to in, as a copy of these names, until it is whole. */
+struct copy_relay {
+    struct copy_side side;
+    int in, out;
+    const char *const *names; /* nnames of them: only these may come */
+    size_t nnames;
+};
+/* Returns 0 when the stream is whole and written, else as copy_receive. */
+int copy_relay(struct copy_relay *relay, struct vmt_err *err);
+
 /* From now on SIGHUP, SIGINT and SIGTERM make the calls above end in order. */
 void copy_watch_signals(void);
 

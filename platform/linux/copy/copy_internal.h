@@ -42,6 +42,11 @@ void copy_progress(struct copy_side *side, const char *path);
 /* How many were counted but not said. */
 void copy_complaints_end(const struct copy_side *side);
 
+/* receive.c */
+/* Does an entry, and what a hard link means, belong to one of the names? NULL: any. */
+bool copy_was_asked_for(const char *const *names, size_t n,
+                        const struct copy_entry *entry);
+
 /* send_file.c */
 struct sender {
     struct copy_send *config;

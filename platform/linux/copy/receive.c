@@ -70,12 +70,20 @@ complain(struct receiver *v, const char *path, int error)
 }
 
 static bool
-was_asked_for(const struct copy_receive *config, const char *path)
+is_below(const char *const *names, size_t n, const char *path)
 {
-    for (size_t i = 0; i < config->nnames; i++)
-        if (copy_path_below(path, config->names[i]))
+    for (size_t i = 0; i < n; i++)
+        if (copy_path_below(path, names[i]))
             return true;
-    return !config->names;
+    return !names;
+}
+
+bool
+copy_was_asked_for(const char *const *names, size_t n, const struct copy_entry *entry)
+{
+    /* Else a file beside the copy would become part of it. */
+    return is_below(names, n, entry->path) &&
+           (entry->type != COPY_HARDLINK || is_below(names, n, entry->target));
 }
 
 static int
@@ -111,7 +119,7 @@ on_entry(struct receiver *v, const struct copy_record *record)
     bool keep = v->config->keep;
     int r = 0;
 
-    if (v->in_file || !was_asked_for(v->config, entry->path))
+    if (v->in_file || !copy_was_asked_for(v->config->names, v->config->nnames, entry))
         return -EBADMSG;
     vmt_closep(&v->folder);
     v->folder = -1;

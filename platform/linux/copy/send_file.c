@@ -148,6 +148,8 @@ send_stream(struct sender *s, int fd, const char *path)
 
         if (n < 0 && errno == EINTR && !copy_stopped())
             continue;
+        if (copy_stopped())
+            return -EINTR;
         if (n < 0)
             copy_complain(&s->config->side, path, errno, "read");
         if (n <= 0)

@@ -62,9 +62,10 @@ cp_command_run(struct vmc *vmc, int argc, char **argv)
 
 const struct vmc_command vmc_cp = {
     .name = "cp",
-    .summary = "copy files to or from a VM",
+    .summary = "copy files to, from or between VMs",
     .usage = "[OPTION]... SOURCE... NAME:PATH\n"
              "       vmc cp [OPTION]... NAME:PATH... DESTINATION\n"
+             "       vmc cp [OPTION]... NAME:PATH... OTHER:PATH\n"
              "A path of the VM without a slash at its beginning is below the user's "
              "home. \"-\"\n"
              "is this program's stdin or stdout. Permissions, times, symbolic and hard "

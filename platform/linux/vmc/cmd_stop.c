@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmc stop: end one VM, or all of the owner. */
+/* vmc stop: end VMs by name, or all of the owner. */
 #include "platform/linux/vmc/cmd_stop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "concierge_service.pb-c.h"
@@ -93,27 +94,40 @@ static int
 stop_run(struct vmc *vmc, int argc, char **argv)
 {
     static const struct vmc_option options[] = {{"all", false, set_all}, {0}};
-    static const struct vmc_syntax syntax = {.options = options, .operands_max = 1};
+    static const struct vmc_syntax syntax = {.options = options, .operands_max = INT_MAX};
     struct stop_options o = {0};
     struct vmt_err err;
     char **operands;
     size_t n;
+    int code = VMC_DONE;
     int r = vmc_begin(vmc, &vmc_stop, argc, argv, &syntax, &o, &operands, &n);
 
     if (r >= 0)
         return r;
-    if (o.all == (n == 1)) {
-        (void)fputs("vmc stop: name one VM, or say --all\n", stderr);
+    if (o.all == (n > 0)) {
+        (void)fputs("vmc stop: name a VM, or say --all\n", stderr);
         return VMC_USAGE;
     }
-    r = o.all ? stop_all(vmc, &err) : stop_named(vmc, operands[0], &err);
-    return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
+    if (o.all) {
+        r = stop_all(vmc, &err);
+        return r < 0 ? vmc_fail(r, &err) : VMC_DONE;
+    }
+    /* One that cannot be stopped does not save the next; the first failure is told by the
+     * exit code. */
+    for (size_t i = 0; i < n; i++) {
+        int failed = stop_named(vmc, operands[i], &err);
+
+        if (failed < 0)
+            failed = vmc_fail(failed, &err);
+        code = code == VMC_DONE ? failed : code;
+    }
+    return code;
 }
 
 const struct vmc_command vmc_stop = {
     .name = "stop",
-    .summary = "stop a VM",
-    .usage = "NAME | --all\n"
+    .summary = "stop VMs",
+    .usage = "NAME... | --all\n"
              "One that has ended already is stopped; a name of none is an error.\n",
     .run = stop_run,
 };

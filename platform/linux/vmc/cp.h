@@ -16,6 +16,7 @@ struct cp {
     bool recursive, keep;
     char *vm_name; /* owned */
     bool to_vm;
+    char *source_vm; /* owned; with to_vm: where the sources are, NULL: on this host */
     const char **sources; /* owned list of borrowed paths, of the side that sends */
     size_t nsources;
     const char *destination; /* borrowed; of the side that receives */
@@ -30,6 +31,17 @@ void cp_done(struct cp *cp);
 
 /* Copy, and say on stderr what failed. Returns the exit code of the program. */
 int cp_run(struct vmc *vmc, const struct cp *cp);
+/* The same from VM to VM, without the report; stdin and stdout are gone afterwards. */
+int cp_between_run(struct vmc *vmc, const struct cp *cp, struct copy_totals *ret_totals);
+
+/* The session in the guest that sends to our stdout or receives from our stdin. Returns
+ * its exit code or -errno. */
+int cp_session(struct vmc *vmc, const struct cp *cp, struct vmt_err *err);
+/* The end of a worker: say what went wrong, write the totals to result, give its exit
+ * code. */
+struct copy_side;
+int cp_worker_report(const struct copy_side *side, int result, int r,
+                     const struct vmt_err *err);
 
 /* The line for a terminal of cols columns. elapsed_ms is since the first byte. */
 struct cp_progress {

@@ -8,9 +8,9 @@
 #include "core/copy/path.h"
 #include "platform/linux/vmc/cp.h"
 
-/* Take "VM:PATH" apart; all of them name the same VM. */
+/* Take "VM:PATH" apart; all of them on one side name the same VM. */
 static int
-take_vm(struct cp *cp, const char *word, const char **ret_path, struct vmt_err *err)
+take_vm(char **vm_name, const char *word, const char **ret_path, struct vmt_err *err)
 {
     const char *colon = copy_path_colon(word);
     VMT_CLEANUP(vmt_freep) char *name = NULL;
@@ -22,11 +22,11 @@ take_vm(struct cp *cp, const char *word, const char **ret_path, struct vmt_err *
     name = strndup(word, (size_t)(colon - word));
     if (!name)
         return vmt_err_set(err, ENOMEM, "read the operands");
-    if (cp->vm_name && strcmp(cp->vm_name, name) != 0)
+    if (*vm_name && strcmp(*vm_name, name) != 0)
         return vmt_err_setx(err, EINVAL, "copy from one VM at a time, not from %s and %s",
-                            cp->vm_name, name);
-    if (!cp->vm_name)
-        cp->vm_name = vmt_take_ptr(&name);
+                            *vm_name, name);
+    if (!*vm_name)
+        *vm_name = vmt_take_ptr(&name);
     *ret_path = colon + 1;
     return 0;
 }
@@ -39,12 +39,12 @@ take_sources(struct cp *cp, char *const *words, struct vmt_err *err)
     for (size_t i = 0; i < cp->nsources && r == 0; i++) {
         cp->sources[i] = words[i];
         if (!cp->to_vm)
-            r = take_vm(cp, words[i], &cp->sources[i], err);
-        else if (copy_path_colon(words[i]))
-            r = vmt_err_setx(
-                err, EINVAL,
-                "%s is of a VM and so is the destination; copy it to this host first",
-                words[i]);
+            r = take_vm(&cp->vm_name, words[i], &cp->sources[i], err);
+        else if (copy_path_colon(words[i]) && (i == 0 || cp->source_vm))
+            r = take_vm(&cp->source_vm, words[i], &cp->sources[i], err);
+        else if (copy_path_colon(words[i]) || cp->source_vm)
+            r = vmt_err_setx(err, EINVAL,
+                             "copy from this host or from a VM, not from both");
         if (r == 0 && cp->to_vm && strcmp(words[i], "-") == 0)
             cp->content = true;
     }
@@ -81,7 +81,7 @@ cp_operands(struct cp *cp, char *const *words, size_t n, struct vmt_err *err)
     cp->names = calloc(n, sizeof(char *));
     if (!cp->sources || !cp->names)
         return vmt_err_set(err, ENOMEM, "read the operands");
-    r = cp->to_vm ? take_vm(cp, last, &cp->destination, err) : 0;
+    r = cp->to_vm ? take_vm(&cp->vm_name, last, &cp->destination, err) : 0;
     if (r == 0)
         r = take_sources(cp, words, err);
     if (r == 0 && !cp->to_vm && strcmp(last, "-") == 0)
@@ -105,5 +105,6 @@ cp_done(struct cp *cp)
     free(cp->names);
     free(cp->sources);
     free(cp->vm_name);
+    free(cp->source_vm);
     memset(cp, 0, sizeof(*cp));
 }

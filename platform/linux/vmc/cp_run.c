@@ -31,8 +31,9 @@ struct cp_worker {
     int result; /* owned: it writes its struct copy_totals there when it is done */
 };
 
-static int
-worker_report(const struct copy_side *side, int result, int r, const struct vmt_err *err)
+int
+cp_worker_report(const struct copy_side *side, int result, int r,
+                 const struct vmt_err *err)
 {
     /* Who went away, or told us to end, says why: the guest's side, or the session. */
     if (r < 0 && r != -EPIPE && r != -EINTR)
@@ -58,7 +59,7 @@ worker_send(const struct cp *cp, struct copy_side side, int stream, int result)
     int r = copy_send(&send, &err);
 
     cp_progress_clear(side.arg);
-    return worker_report(&send.side, result, r, &err);
+    return cp_worker_report(&send.side, result, r, &err);
 }
 
 static int
@@ -78,7 +79,7 @@ worker_receive(const struct cp *cp, struct copy_side side, int stream, int resul
     int r = copy_receive(&receive, &err);
 
     cp_progress_clear(side.arg);
-    return worker_report(&receive.side, result, r, &err);
+    return cp_worker_report(&receive.side, result, r, &err);
 }
 
 static void __attribute__((noreturn))
@@ -183,8 +184,8 @@ guest_words(const struct cp *cp, const char *label, struct vmt_argv *words,
     return vmt_argv_finish(words, err);
 }
 
-static int
-run_session(struct vmc *vmc, const struct cp *cp, struct vmt_err *err)
+int
+cp_session(struct vmc *vmc, const struct cp *cp, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv words = {0};
     VMT_CLEANUP(vmt_freep) char *label = NULL;
@@ -228,34 +229,46 @@ now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-int
-cp_run(struct vmc *vmc, const struct cp *cp)
+/* Returns the exit code. */
+static int
+run_with_worker(struct vmc *vmc, const struct cp *cp, struct copy_totals *totals)
 {
-    VMT_CLEANUP(vmt_fclosep) FILE *out = NULL;
     struct cp_worker worker = {.result = -1};
-    struct copy_totals totals = {0};
-    double begin = now_s();
+    int session, files;
     struct vmt_err err;
-    int copy = vmt_dup_fd(STDOUT_FILENO), session, files;
 
-    out = copy < 0 ? NULL : fdopen(copy, "w"); /* for --json: stdout is the stream's */
-    if (!out)
-        return vmc_fail(-EIO, (vmt_err_set(&err, EBADF, "stdout"), &err));
     if (worker_start(vmc, cp, &worker, &err) < 0) {
         vmt_closep(&worker.result);
         return vmc_fail(-EIO, &err);
     }
-    session = run_session(vmc, cp, &err);
-    files = worker_end(cp, &worker, session, &totals);
+    session = cp_session(vmc, cp, &err);
+    files = worker_end(cp, &worker, session, totals);
     vmt_closep(&worker.result);
     if (session < 0)
         return vmc_fail(session, &err);
     if (session == 0 && files == 0)
-        return report(vmc, out, &totals, now_s() - begin);
+        return VMC_DONE;
     if (session == 0 && files < 0)
         (void)fputs("vmc cp: the copy is not complete\n", stderr);
     /* Our own side left first: that of the guest noticed. */
     if (session == 0 || session == 128 + SIGPIPE)
         return VMC_FAILED;
     return session;
+}
+
+int
+cp_run(struct vmc *vmc, const struct cp *cp)
+{
+    VMT_CLEANUP(vmt_fclosep) FILE *out = NULL;
+    struct copy_totals totals = {0};
+    double begin = now_s();
+    struct vmt_err err;
+    int copy = vmt_dup_fd(STDOUT_FILENO), code;
+
+    out = copy < 0 ? NULL : fdopen(copy, "w"); /* for --json: stdout is the stream's */
+    if (!out)
+        return vmc_fail(-EIO, (vmt_err_set(&err, EBADF, "stdout"), &err));
+    code = cp->source_vm ? cp_between_run(vmc, cp, &totals)
+                         : run_with_worker(vmc, cp, &totals);
+    return code == VMC_DONE ? report(vmc, out, &totals, now_s() - begin) : code;
 }

@@ -52,7 +52,7 @@ make_forward(const struct options *options, struct os_loop *loop,
     };
 
     *ret_forward = NULL;
-    if (options->agent && !config.agent)
+    if (options->agent && (!config.agent || !*config.agent))
         return vmt_err_setx(err, ENOENT, "-A: SSH_AUTH_SOCK names no agent");
     if (config.nlocal + config.nremote == 0 && !config.agent && !options->no_command)
         return 0;

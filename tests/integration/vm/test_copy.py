@@ -72,7 +72,10 @@ class Copies(Shell):
                 ((here, "box:/dev/null"), 1, "no regular file"),
                 ((here, "box:/none/there"), 1, "/none"),
                 ((here, here), 2, "NAME:PATH"),
-                (("box:a", "box:b"), 2, "of a VM"),
+                (("box:a", "box:b"), 1, "box:a: No such file"),
+                (("box:a", here, "box:b"), 2, "not from both"),
+                (("box:a", "nobody:b"), 3, "nobody"),
+                (("nobody:a", "box:b"), 3, "nobody"),
                 (("box:a", "other:b", self.dir), 2, "one VM at a time"),
                 (("box:..", self.dir), 2, "no name"),
                 ((here, "nobody:"), 3, "nobody")):
@@ -92,6 +95,37 @@ class Copies(Shell):
         self.assertIn("denied", done.stderr)
         self.cp("--user", "nobody", self.dir / "small", "box:/tmp/theirs")
         self.assertEqual(self.world.guest("box", "stat -c %U /tmp/theirs"), "nobody")
+
+    def test_06b_from_one_vm_to_another(self):
+        self.world.start("bag")
+        self.world.guest("box", "mkdir -p /tmp/t/sub && cd /tmp/t && echo text >a && chmod 751 a &&"
+                         " ln a sub/other && truncate -s 64M sparse &&"
+                         " dd if=/dev/urandom of=big bs=1M count=16 2>/dev/null && sync")
+        self.cp("-r", "box:/tmp/t", "bag:/tmp/copy")
+        told = json.loads(self.cp("--json", "box:/tmp/t/a", "box:/tmp/t/big", "bag:").stdout)
+        self.assertEqual(told["files"], 2)
+        see = "stat -c '%a %h' a; du -m sparse | cut -f1; cat a big | sha256sum"
+        self.assertEqual(self.world.guest("bag", f"cd /tmp/copy && {see}"),
+                         self.world.guest("box", f"cd /tmp/t && {see}"))
+        self.assertEqual(self.world.guest("bag", "ls ~"), "a\nbig")
+        # A target that cannot be ends it, though the source still has something to say.
+        self.world.guest("box", "mkfifo /tmp/t/pipe")
+        done = self.cp("box:/tmp/t/big", "bag:/proc/1/", check=1)
+        self.assertIn("bag:/proc/1/big", done.stderr)
+        done = self.cp("box:/tmp/t/big", "bag:/none/there", check=1)
+        self.assertIn("/none", done.stderr)
+        # The end of either is told.
+        self.world.guest("bag", "rm -r /tmp/copy ~/big")
+        self.world.guest("box", "rm -r /tmp/t; dd if=/dev/zero of=/tmp/slow bs=1M count=96 2>/dev/null")
+        child = subprocess.Popen([harness.BIN / "vmc", "cp", "box:/tmp/slow", "bag:/tmp/slow"],
+                                 env=self.world.env, stderr=subprocess.PIPE, text=True)
+        harness.eventually("the copy begins", lambda: self.world.guest(
+            "bag", "ls -A /tmp | grep vm_copy || true"))
+        self.world.vmc("stop", "bag")
+        said = child.communicate(timeout=harness.PATIENCE)[1]
+        self.assertNotEqual(child.returncode, 0)
+        self.assertTrue(said)
+        self.world.guest("box", "rm /tmp/slow")
 
     def test_07_the_end_of_the_guest_leaves_no_part_here(self):
         self.world.guest("box", "dd if=/dev/zero of=/tmp/slow bs=1M count=96 2>/dev/null")

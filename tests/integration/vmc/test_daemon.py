@@ -149,7 +149,7 @@ class Vmc(unittest.TestCase):
             self.skipTest("zsh is not installed")
         offered = self.offered("zsh", "vmc", "")
         self.assertEqual(sorted(line.split(":")[0] for line in offered), sorted(self.commands()))
-        self.assertIn("stop:stop a VM", offered)
+        self.assertIn("stop:stop VMs", offered)
 
     def test_the_daemon_is_started_once_for_all(self):
         together = [subprocess.Popen([BIN / "vmc", "list", "--json"], env=self.env,
@@ -174,6 +174,8 @@ class Vmc(unittest.TestCase):
             done = self.vmc(*arguments, code=3)
             self.assertIn("nobody", done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        done = self.vmc("stop", "nobody", "nowhere", code=3)
+        self.assertEqual(done.stderr.count("\n"), 2)
         self.vmc("stop", "--all")
 
     def test_names_that_nothing_new_may_have(self):

@@ -250,11 +250,12 @@ class Forward(VshTest):
         words = done.stdout.decode().split()
         self.assertEqual(words[:3], ["0o700", "True", "keyend"])
         wait_until(lambda: not os.path.exists(os.path.dirname(words[3])), "it is removed")
-        environment = dict(os.environ)
-        environment.pop("SSH_AUTH_SOCK", None)
-        done = self.run_vsh("true", options=["-A"], env=environment)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"SSH_AUTH_SOCK", done.stderr)
+        without, empty = dict(os.environ), dict(os.environ, SSH_AUTH_SOCK="")
+        without.pop("SSH_AUTH_SOCK", None)
+        for environment in (without, empty):
+            done = self.run_vsh("true", options=["-A"], env=environment)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"SSH_AUTH_SOCK", done.stderr)
 
     def test_nobody_at_the_other_end(self):
         local, remote, nobody = free_port(), free_port(), free_port()

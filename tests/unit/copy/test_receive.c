@@ -258,6 +258,20 @@ another_name_of_a_file_reaches_nothing_outside(void **state)
 }
 
 static void
+a_file_beside_the_copy_does_not_become_part_of_it(void **state)
+{
+    struct world *w = *state;
+    size_t complaints;
+
+    make_file(w, "in/precious", "good");
+    put_start(w);
+    put_entry(w, COPY_HARDLINK, "a", "precious");
+    put_end(w);
+    assert_int_equal(receive_as(w, "in", false, &complaints), -EBADMSG);
+    assert_false(is_there(w, "in/a"));
+}
+
+static void
 a_file_larger_than_it_said_ends_the_copy(void **state)
 {
     struct world *w = *state;
@@ -373,6 +387,7 @@ main(void)
         ROW(nothing_is_written_through_a_link_that_came_before),
         ROW(a_link_in_place_of_the_file_is_replaced_not_followed),
         ROW(another_name_of_a_file_reaches_nothing_outside),
+        ROW(a_file_beside_the_copy_does_not_become_part_of_it),
         ROW(a_file_larger_than_it_said_ends_the_copy),
         ROW(of_a_copy_that_breaks_off_no_partial_file_is_left),
         ROW(a_file_that_could_not_be_read_to_its_end_is_not_kept),

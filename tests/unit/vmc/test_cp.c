@@ -80,12 +80,29 @@ operands_say_which_side_is_which(void **state)
 }
 
 static void
+operands_may_be_of_two_vms(void **state)
+{
+    char *const words[] = {"one:/a", "one:b/c", "two:"};
+    VMT_CLEANUP(cp_done) struct cp cp = {0};
+    struct vmt_err err;
+
+    (void)state;
+    assert_int_equal(cp_operands(&cp, words, 3, &err), 0);
+    assert_true(cp.to_vm);
+    assert_string_equal(cp.source_vm, "one");
+    assert_string_equal(cp.vm_name, "two");
+    assert_string_equal(cp.sources[1], "b/c");
+    assert_string_equal(cp.names[1], "c");
+    assert_string_equal(cp.destination, "");
+}
+
+static void
 operands_without_sense_are_refused(void **state)
 {
     static char *const rows[][3] = {
         {"a", "b", "c"},       {"a", "vm:b", "vm:c"}, {"vm:a", "b", "c"},
         {"vm:a", "no:b", "c"}, {"-", "a", "vm:b"},    {"vm:a", "vm:b", "-"},
-        {"a", "..", "vm:b"},
+        {"a", "..", "vm:b"},   {"vm:a", "b", "vm:c"}, {"one:a", "two:b", "vm:c"},
     };
 
     (void)state;
@@ -104,6 +121,7 @@ main(void)
         cmocka_unit_test(progress_tells_share_rate_and_time_left),
         cmocka_unit_test(a_long_name_is_cut_to_the_width),
         cmocka_unit_test(operands_say_which_side_is_which),
+        cmocka_unit_test(operands_may_be_of_two_vms),
         cmocka_unit_test(operands_without_sense_are_refused),
     };
 
