@@ -142,6 +142,8 @@ victim_signal(int pidfd, const char *pid, int sig)
     (void)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
     if (sig != SIGKILL && has_terminal(pid)) /* interactive shells ignore SIGTERM */
         (void)syscall(SYS_pidfd_send_signal, pidfd, SIGHUP, NULL, 0);
+    if (sig != SIGKILL) /* who stands still hears of it when it goes on */
+        (void)syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
 }
 
 static bool
