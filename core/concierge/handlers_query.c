@@ -38,7 +38,7 @@ concierge_handle_get_vm_info(void *ctx, struct ipc_call *call,
     char transport[VM_TRANSPORT_MAX];
     struct end_message ended;
 
-    if (last) {
+    if (last && !(vm && is_over(vm))) { /* then it is of the one before */
         end_fill(ctx, last, &ended);
         response.last_end = &ended.end;
     }

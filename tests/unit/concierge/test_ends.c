@@ -151,6 +151,38 @@ how_a_vm_ended_is_told_afterwards_and_to_the_next_daemon(void **state)
     world_done(&w);
 }
 
+/* Its companion outlives the hypervisor a little: then the end is not known yet. */
+static void
+the_end_before_the_last_one_is_never_told_for_it(void **state)
+{
+    const VmTools__Concierge__GetVmInfoResponse *reply;
+    struct client_call call;
+    bool is_known = false;
+    unsigned between = 0;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    die(&w, g, HYPERVISOR_EXIT_KILLED);
+    g = world_run_vm(&w, "demo");
+    w.companions_hang = true;
+    fake_process_exit(fake_hypervisor_find(w.hv, "demo"), HYPERVISOR_EXIT_PANIC, "twice");
+    while (!is_known) {
+        world_run(&w, 100);
+        reply = info(&w, &call);
+        is_known = !reply->success && reply->last_end;
+        between += !reply->success && !reply->last_end;
+        if (is_known)
+            assert_string_equal(reply->last_end->text, "twice");
+        client_call_done(&call);
+    }
+    assert_true(between > 0);
+    guest_free(g);
+    world_done(&w);
+}
+
 static void
 a_vm_that_died_while_no_daemon_ran_is_lost(void **state)
 {
@@ -474,6 +506,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(how_a_vm_ended_is_told_afterwards_and_to_the_next_daemon),
+        cmocka_unit_test(the_end_before_the_last_one_is_never_told_for_it),
         cmocka_unit_test(a_vm_that_died_while_no_daemon_ran_is_lost),
         cmocka_unit_test(a_stop_is_no_failure),
         cmocka_unit_test(who_waits_is_told_the_end),
