@@ -92,6 +92,30 @@ def cpio(entries, out):
                 f.write(part + b"\0" * (-len(part) % 4))
 
 
+SANITIZED = """#!/busybox sh
+/busybox mkdir -p /proc /dev
+/busybox mount -t proc proc /proc
+/busybox mount -t devtmpfs dev /dev
+export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0:use_sigaltstack=0
+export UBSAN_OPTIONS=print_stacktrace=1
+exec /maitred </dev/console >/dev/console 2>&1
+"""
+
+
+def is_static(program):
+    return subprocess.run(["ldd", program], check=False, capture_output=True).returncode != 0
+
+
+def sanitized_init():
+    """With its libraries; AddressSanitizer reads /proc before main. Bad memory ends it, which is a
+    panic."""
+    files = {"init": SANITIZED.encode(), "busybox": pathlib.Path(shutil.which("busybox")).read_bytes(),
+             **with_libraries(MAITRED, "maitred")}
+    folders = sorted({str(p) for n in files for p in pathlib.PurePath(n).parents} - {"."})
+    return [*((n, stat.S_IFDIR | 0o755, b"") for n in folders if n != "lib"),
+            *((n, stat.S_IFREG | 0o755, data) for n, data in files.items())]
+
+
 def make_initrd(out):
     modules = Modules()
     seen = set()
@@ -104,7 +128,10 @@ def make_initrd(out):
     for path in first + late:
         entries.append((f"lib/modules/{pathlib.PurePath(path).name}", stat.S_IFREG | 0o644,
                         (modules.top / path).read_bytes()))
-    entries.append(("init", program, MAITRED.read_bytes()))
+    if is_static(MAITRED):
+        entries.append(("init", program, MAITRED.read_bytes()))
+    else:
+        entries += sanitized_init()
     cpio(entries, out)
 
 

@@ -49,12 +49,28 @@ both_lists_are_bounded(void **state)
     assert_string_equal(report.degraded[REPORT_DEGRADED_MAX - 1], "number 31");
 }
 
+/* A reply of gRPC must be UTF-8, or no client takes it. */
+static void
+names_of_any_bytes_become_text(void **state)
+{
+    static struct report report;
+    unsigned logged = 0;
+
+    (void)state;
+    vmt_log_init("test", drop_line, &logged);
+    report_degraded(&report, "startup job %s: no argv", "/etc/maitred/\xff\n");
+    vmt_log_init("test", NULL, NULL);
+    assert_string_equal(report.degraded[0],
+                        "startup job /etc/maitred/\\xff\\x0a: no argv");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(phases_are_printed_since_the_one_before),
         cmocka_unit_test(both_lists_are_bounded),
+        cmocka_unit_test(names_of_any_bytes_become_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

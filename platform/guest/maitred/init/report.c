@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "core/base/log.h"
@@ -27,14 +28,15 @@ report_phase(struct report *report, const char *name)
 void
 report_degraded(struct report *report, const char *fmt, ...)
 {
-    char text[REPORT_TEXT_MAX];
+    char raw[REPORT_TEXT_MAX], text[REPORT_TEXT_MAX];
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    (void)vsnprintf(raw, sizeof(raw), fmt, ap);
     va_end(ap);
+    (void)vmt_log_escape(text, sizeof(text), raw, strlen(raw));
     if (report->ndegraded < REPORT_DEGRADED_MAX)
-        (void)snprintf(report->degraded[report->ndegraded], REPORT_TEXT_MAX, "%s", text);
+        memcpy(report->degraded[report->ndegraded], text, sizeof(text));
     report->ndegraded++;
     vmt_log_error("degraded: %s", text);
 }

@@ -30,7 +30,7 @@ uint64_t report_now_us(void);
 void report_phase(struct report *report, const char *name);
 
 /* Something is missing but life goes on: keep it for the report and log it as an error.
- */
+ * Names of files may be any bytes, the report is text: see vmt_log_escape. */
 void report_degraded(struct report *report, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
