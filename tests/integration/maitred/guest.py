@@ -96,7 +96,7 @@ SANITIZED = """#!/busybox sh
 /busybox mkdir -p /proc /dev
 /busybox mount -t proc proc /proc
 /busybox mount -t devtmpfs dev /dev
-export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0:use_sigaltstack=0
+export ASAN_OPTIONS=quarantine_size_mb=4:detect_leaks=0:handle_segv=0:handle_abort=0:use_sigaltstack=0
 export UBSAN_OPTIONS=print_stacktrace=1
 exec /maitred </dev/console >/dev/console 2>&1
 """

@@ -109,7 +109,10 @@ do_prepare(void *arg, struct vmt_err *err)
     return mounts_mkdir_p(LXCFS_DIR, 0755, err);
 }
 
-/* Programs that are started again whenever they end. */
+static void on_lxcfs(void *arg, int r, const struct vmt_err *err);
+
+/* A program that is started again whenever it ends; all but lxcfs work with LXD's files.
+ */
 static int
 keep_up(struct agent *agent, char *const *argv, proc_start_fn *on_start,
         struct vmt_err *err)
@@ -119,7 +122,7 @@ keep_up(struct agent *agent, char *const *argv, proc_start_fn *on_start,
     char only[] = "LXD_UNPRIVILEGED_ONLY=true";
     char *const env[] = {dir, conf, agent->termina.unprivileged_only ? only : NULL, NULL};
     const struct proc_spec spec = {.argv = argv,
-                                   .env = env,
+                                   .env = on_start == on_lxcfs ? NULL : env,
                                    .respawn = true,
                                    .use_console = true,
                                    .on_start = on_start,
