@@ -224,7 +224,6 @@ static enum child_step
 child_set_up(const struct child_spec *spec, const struct child_stdio *io, int status)
 {
     child_reset_signals();
-    session_cgroup_join(spec->cgroup);
     if (setsid() < 0)
         return STEP_SESSION;
     if (spec->pty && ioctl(io->theirs[0], TIOCSCTTY, 0) < 0)
@@ -284,7 +283,7 @@ child_start(const struct child_spec *spec, struct child *ret_child, struct vmt_e
         return vmt_err_set(err, errno, "make a pipe");
     status_read = pair[0];
     status_write = pair[1];
-    pid = fork();
+    pid = session_cgroup_fork(spec->cgroup);
     if (pid < 0)
         return vmt_err_set(err, errno, "fork");
     if (pid == 0)
