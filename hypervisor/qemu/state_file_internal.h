@@ -14,7 +14,7 @@ struct event_base;
 struct qemu_copy;
 struct vmt_err;
 
-#define STATE_VERSION 2u
+#define STATE_VERSION 3u
 #define STATE_RAM_AT (1u << 20)
 
 struct state_file {
