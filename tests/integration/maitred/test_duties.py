@@ -3,7 +3,6 @@
 """What PID 1 owes its machine: it stays alive, says why it does not, and reaps. Each test prints
 what it observed."""
 import queue
-import statistics
 import subprocess
 import time
 
@@ -90,16 +89,18 @@ def a_loop_that_stops_is_ended_by_the_watchdog(top):
 
 def a_shutdown_is_not_cut_short_by_the_watchdog(top):
     guest.make_root(f"{top}/root", {
-        "usr/bin/stubborn": "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n"})
+        "usr/bin/stubborn": "#!/bin/sh\ntrap '' TERM\ntouch /run/deaf\nwhile :; do sleep 1000; done\n"})
     with guest.Guest(top, "maitred.watchdog=3", f"{top}/root",
                      ["-device", "i6300esb", "-action", "watchdog=reset"]) as vm:
         vm.wait_ready()
         vm.sh("i=0; until dmesg | grep -q 'watchdog resets the machine'; do sleep 0.2; "
               "i=$((i+1)); [ $i -lt 300 ]; done")
         vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=["stubborn"]))
+        vm.sh("until [ -e /run/deaf ]; do sleep 0.1; done; echo 8 > /proc/sys/kernel/printk")
         vm.call("Shutdown", vm.pb["common"].EmptyMessage())  # takes ten seconds
         assert vm.wait_off() == 0
-        assert "reboot: Power down" in vm.console.text, vm.console.text
+        for words in ("stubborn does not end and is killed", "reboot: Power down"):
+            assert words in vm.console.text, vm.console.text
 
 
 def the_image_decides_about_knobs_and_modules(top):
@@ -123,7 +124,6 @@ def the_image_decides_about_knobs_and_modules(top):
         text = "\n".join(report.degraded)
         assert "no_such_module" in text and "overcommit_memory, as /usr" in text, text
         assert len(report.degraded) == 2, text
-        five_thousand_orphans_leave_nothing(vm)
 
 
 def what_is_missing_is_told_and_no_more(top):
@@ -172,24 +172,6 @@ def what_was_acknowledged_is_on_the_disk(top):
                          capture_output=True, text=True, check=True).stdout
     assert int(out) >= told[-1], (out, told[-1])
     print(f"  told: {told[-1]}, on the disk: {int(out)}")
-
-
-def five_thousand_orphans_leave_nothing(vm):
-    """Calls are answered meanwhile, the log stays quiet, and no zombie is left."""
-    lines = int(vm.sh("dmesg | grep -vc ' ended: '"))
-    script = "i=0; while [ $i -lt 5000 ]; do (true &); i=$((i+1)); done; touch /run/orphaned"
-    vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=["sh", "-c", script]))
-    took, empty = [], vm.pb["common"].EmptyMessage()
-    while vm.run("[", "-e", "/run/orphaned", "]")[1] != 0:
-        for _ in range(50):
-            start = time.monotonic()
-            vm.call("GetKernelVersion", empty)
-            took.append((time.monotonic() - start) * 1000)
-    vm.sh("i=0; while grep -qs '^State:.Z' /proc/[0-9]*/status; do sleep 0.2; i=$((i+1)); "
-          "[ $i -lt 200 ]; done")
-    assert int(vm.sh("dmesg | grep -vc ' ended: '")) - lines < 20
-    print(f"  5000 orphans: {len(took)} calls meanwhile took {statistics.median(took):.1f} ms in "
-          f"the median, {max(took):.1f} ms at most")
 
 
 if __name__ == "__main__":

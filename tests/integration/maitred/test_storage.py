@@ -21,10 +21,11 @@ echo "${0##*/} $* dir=$LXD_DIR conf=$LXD_CONF only=$LXD_UNPRIVILEGED_ONLY" >> /r
 exec sleep 100000
 """
 FILES = {**guest.with_libraries("/usr/sbin/mkfs.btrfs", "usr/sbin/mkfs.btrfs"),
+         **guest.with_libraries("/usr/sbin/mke2fs", "usr/sbin/mkfs.ext4"),
          **guest.with_libraries("/usr/sbin/mkfs.xfs", "usr/sbin/mkfs.xfs"),
          **{f"usr/bin/{name}": STUB for name in ("lxcfs", "tremplin", "ndproxyd", "mcastd")}}
 # In the order of /dev/vdb, vdc and so on; the serial is the name.
-DISKS = {"new": 256, "wiped": 256, "damaged": 256, "xfs": 512, "ext": 64}
+DISKS = {"new": 256, "wiped": 256, "damaged": 256, "xfs": 512, "ext": 64, "blank": 320}
 
 
 def digest(path):
@@ -189,6 +190,38 @@ def ext4_grows_but_does_not_shrink(vm, top):
     vm.sh("umount /mnt/ext")
 
 
+def containers_may_live_on_ext4_and_xfs(vm, top):
+    """Who made them so keeps them so; each call for storage works on them."""
+    empty, results = vm.pb["common"].EmptyMessage(), vm.pb["vm_guest"].StartTerminaResponse
+    for device, kind, size in (("/dev/vdf", "ext4", 64), ("/dev/vde", "xfs", 640)):
+        reply = start(vm, stateful_device=device)
+        assert reply.mount_result == results.SUCCESS and reply.free_bytes_has_value, reply
+        assert f" {kind} " in vm.sh("grep ' /mnt/stateful ' /proc/mounts")
+        available = vm.call("GetAvailableSpace", empty).available_space
+        assert 0 < available <= size * MIB and abs(available - reply.free_bytes) < 8 * MIB, reply
+        assert vm.call("GetResizeStatus", empty).current_size == size * MIB
+        assert vm.call("GetResizeBounds", empty).minimum_size == size * MIB  # neither shrinks
+        token = f"prepared-for-{kind}-{time.monotonic_ns()}"
+        vm.sh(f"echo {token} > /mnt/stateful/token")
+        vm.call("PrepareToSuspend", empty)
+        image = "ext" if kind == "ext4" else kind
+        assert token.encode() in pathlib.Path(f"{top}/{image}").read_bytes(), token
+        vm.sh("umount /mnt/stateful")
+
+
+def a_blank_disk_becomes_what_is_asked_for(vm, top):
+    """By Mount, of all three; the disk is emptied in between."""
+    pb = vm.pb["vm_guest"]
+    for kind, asked in (("btrfs", ""), ("ext4", "ext4"), ("xfs", "xfs")):
+        vm.sh("dd if=/dev/zero of=/dev/vdg bs=1M count=320; sync")
+        reply = vm.call("Mount", pb.MountRequest(
+            source="/dev/vdg", target="/mnt/blank", fstype=asked, create_target=True,
+            mkfs_if_needed=True, permissions=0o770))
+        assert reply.error == 0, (kind, reply)
+        assert vm.sh("awk '$2 == \"/mnt/blank\" {print $3}' /proc/mounts; stat -c %a /mnt/blank; "
+                     "umount /mnt/blank") == f"{kind}\n770\n"
+
+
 def inspect(image, what):
     out = subprocess.run(["btrfs", "inspect-internal", "dump-super", "-f", image], check=True,
                          capture_output=True, text=True).stdout
@@ -258,6 +291,7 @@ def disks_are_made_kept_grown_and_rescued(top):
                       an_empty_disk_becomes_the_home_of_containers,
                       the_same_again_changes_nothing_but_sizes, btrfs_grows_and_shrinks,
                       xfs_grows, ext4_grows_but_does_not_shrink,
+                      containers_may_live_on_ext4_and_xfs, a_blank_disk_becomes_what_is_asked_for,
                       a_damaged_newest_root_costs_the_newest_changes_only):
             check(vm, top)
             print(f"  ok {check.__name__}", flush=True)
