@@ -30,6 +30,9 @@ disk_plan_open(struct start_plan *plan, const char *path, bool writable,
         strlen(file) >= sizeof(image->file))
         return vmt_err_setx(err, ENOENT, "disk %s: this is no disk image", path);
     r = host->disks->open(host, plan->id.owner, file, writable, ret_fd, err);
+    if (r == -EBUSY) /* people know it by its name */
+        return vmt_err_setx(err, EBUSY, "disk %s is in use by another VM or program",
+                            name);
     if (r < 0)
         return r;
     *ret_qcow2 = kind == DISK_KIND_QCOW2;

@@ -132,6 +132,15 @@ set_force(void *target, const char *value, struct vmt_err *err)
     return 0;
 }
 
+static int
+set_yes(void *target, const char *value, struct vmt_err *err)
+{
+    (void)value;
+    (void)err;
+    ((struct disk_options *)target)->yes = true;
+    return 0;
+}
+
 static const struct {
     const char *name;
     size_t min, max; /* operands */
@@ -164,10 +173,12 @@ disk_run(struct vmc *vmc, int argc, char **argv)
         {"preallocate", false, set_preallocate},
         {"storage-ballooning", false, set_ballooning},
         {"force", false, set_force},
+        {"yes", false, set_yes},
         {0},
     };
+    static const struct vmc_letter letters[] = {{'f', "force"}, {'y', "yes"}, {0}};
     static const struct vmc_syntax syntax = {
-        .options = options, .operands_min = 1, .operands_max = 3};
+        .options = options, .letters = letters, .operands_min = 1, .operands_max = 3};
     struct disk_options o = {.format = "raw", .filesystem = ""};
     struct vmt_err err;
     char **operands;
@@ -197,7 +208,7 @@ const struct vmc_command vmc_disk = {
         "create [OPTION]... NAME\n"
         "       vmc disk list [NAME]\n"
         "       vmc disk resize --size SIZE NAME\n"
-        "       vmc disk destroy NAME\n"
+        "       vmc disk destroy [--yes] NAME\n"
         "       vmc disk rename NAME NEW_NAME\n"
         "       vmc disk export [--sha256 FILE] [--force] NAME FILE|-\n"
         "       vmc disk import [--type TYPE] NAME FILE|-\n"
@@ -209,7 +220,8 @@ const struct vmc_command vmc_disk = {
         "  --preallocate         take all space of a new disk at once\n"
         "  --storage-ballooning  a new disk shares the free space of the host\n"
         "  --sha256 FILE         write the digest of an export there\n"
-        "  --force               export the disk of a VM that runs\n"
+        "  --force               also -f: export the disk of a VM that runs\n"
+        "  --yes                 also -y: destroy without a question on a terminal\n"
         "  --type TYPE           of the VM: termina, bruschetta or baguette\n"
         "destroy stops the VM that has the disk. resize works on running VMs, too.\n",
     .run = disk_run,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "concierge_service.pb-c.h"
 
@@ -258,6 +260,26 @@ disk_path_get(struct vmc *vmc, const char *name, char **ret_path, struct vmt_err
     return r;
 }
 
+/* On a terminal, as the original does. VMC_NONINTERACTIVE is its switch, too. */
+static int
+confirm_destroy(const struct disk_options *o, const char *name, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *line = NULL;
+    size_t cap = 0;
+    char safe[256];
+
+    if (o->yes || getenv("VMC_NONINTERACTIVE") || !isatty(STDIN_FILENO) ||
+        !isatty(STDERR_FILENO))
+        return 0;
+    (void)vmc_escape(safe, sizeof(safe), name);
+    (void)fprintf(stderr, "Destroy the disk %s for good, with all that is on it? [y/N] ",
+                  safe);
+    if (getline(&line, &cap, stdin) > 0 &&
+        (strcasecmp(line, "y\n") == 0 || strcasecmp(line, "yes\n") == 0))
+        return 0;
+    return vmt_err_setx(err, ECANCELED, "disk %s stays", safe);
+}
+
 int
 disk_destroy_run(struct vmc *vmc, const struct disk_options *o, char **operands, size_t n,
                  struct vmt_err *err)
@@ -272,10 +294,11 @@ disk_destroy_run(struct vmc *vmc, const struct disk_options *o, char **operands,
         .timeout_ms = DESTROY_TIMEOUT_MS,
     };
     char safe[256];
-    int r;
+    int r = confirm_destroy(o, operands[0], err);
 
-    (void)o;
     (void)n;
+    if (r < 0)
+        return r;
     vm_tools__concierge__destroy_disk_image_request__init(&rq);
     rq.cryptohome_id = text(vmc->owner);
     rq.vm_name = operands[0];

@@ -2,6 +2,7 @@
 /* vmc info: one VM in detail. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "concierge_service.pb-c.h"
 
@@ -97,6 +98,31 @@ vmc_require(struct vmc *vmc, const char *name, struct vmt_err *err)
     return r;
 }
 
+/* A number in a unit for people, under a name without its unit. */
+static void
+info_print_number(const char *key, json_int_t n)
+{
+    static const struct {
+        const char *end, *unit;
+        json_int_t size;
+    } units[] = {{"_bytes", " MiB", 1 << 20}, {"_ms", " s", 1000}};
+    size_t len = strlen(key);
+    int shown = (int)len;
+    const char *unit = "";
+
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(units); i++) {
+        size_t end = strlen(units[i].end);
+
+        if (len <= end || strcmp(key + len - end, units[i].end) != 0)
+            continue;
+        shown = (int)(len - end);
+        unit = units[i].unit;
+        n /= units[i].size;
+        break;
+    }
+    (void)printf("%-14.*s %lld%s\n", shown, key, (long long)n, unit);
+}
+
 /* The same pairs as the JSON form, one a line. */
 static void
 info_print_text(json_t *vm)
@@ -112,7 +138,7 @@ info_print_text(json_t *vm)
             (void)printf("%-14s %s\n", key,
                          vmc_escape(text, sizeof(text), json_string_value(value)));
         else
-            (void)printf("%-14s %lld\n", key, (long long)json_integer_value(value));
+            info_print_number(key, json_integer_value(value));
     }
 }
 

@@ -15,6 +15,7 @@ struct disk_options {
     const char *sha256;     /* file for the digest, or NULL */
     int vm_type;            /* VmInfo.VmType */
     bool preallocate, ballooning, force;
+    bool yes; /* do not ask */
 };
 
 typedef int disk_verb_fn(struct vmc *vmc, const struct disk_options *o, char **operands,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vmc - the command that people use. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,10 +44,47 @@ command_name(const char *word)
     return strcmp(word, "--version") == 0 ? "version" : word;
 }
 
+/* Commands of ChromiumOS' vmc that are verbs of a command here. */
+static const struct {
+    const char *name, *command, *verb;
+} others[] = {
+    {"destroy", "disk", "destroy"},  {"export", "disk", "export"},
+    {"import", "disk", "import"},    {"disk-op-status", "disk", "status"},
+    {"usb-attach", "usb", "attach"}, {"usb-detach", "usb", "detach"},
+    {"usb-list", "usb", "list"},
+};
+
+/* Command and verb in the place of the one word; argv has room for one more. */
+static int
+split_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(others); i++) {
+        if (strcmp(argv[1], others[i].name) != 0)
+            continue;
+        memmove(argv + 3, argv + 2, (size_t)(argc - 1) * sizeof(*argv)); /* with NULL */
+        argv[1] = (char *)(uintptr_t)others[i].command;
+        argv[2] = (char *)(uintptr_t)others[i].verb;
+        return argc + 1;
+    }
+    return argc;
+}
+
+/* Words with room for one more. */
+static char **
+copy_words(int argc, char **argv)
+{
+    char **words = calloc((size_t)argc + 2, sizeof(*words));
+
+    if (words)
+        memcpy(words, argv, (size_t)argc * sizeof(*words));
+    return words;
+}
+
 int
 main(int argc, char **argv)
 {
     VMT_CLEANUP(vmc_done) struct vmc vmc = {.hypervisor = make_hypervisor};
+    VMT_CLEANUP(vmt_freep) char **words = copy_words(argc, argv);
     const struct vmc_command *command;
     struct vmt_err err;
 
@@ -57,14 +95,19 @@ main(int argc, char **argv)
         (void)fputs("vmc: say what to do; vmc help lists the commands\n", stderr);
         return VMC_USAGE;
     }
-    vmc_command_first(argc, argv);
-    command = find_command(command_name(argv[1]));
+    if (!words) {
+        (void)fputs("vmc: out of memory\n", stderr);
+        return VMC_FAILED;
+    }
+    vmc_command_first(argc, words);
+    argc = split_command(argc, words);
+    command = find_command(command_name(words[1]));
     if (!command) {
         (void)fprintf(stderr, "vmc: there is no command %s; vmc help lists them\n",
-                      argv[1]);
+                      words[1]);
         return VMC_USAGE;
     }
     if (vmc_init(&vmc, &err) < 0)
         return vmc_fail(0, &err);
-    return command->run(&vmc, argc - 1, argv + 1);
+    return command->run(&vmc, argc - 1, words + 1);
 }

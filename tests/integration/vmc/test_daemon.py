@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -60,7 +61,8 @@ class Vmc(unittest.TestCase):
         done = subprocess.run([program, *arguments], env=self.env, capture_output=True,
                               text=True, stdin=subprocess.DEVNULL, timeout=DEADLINE,
                               check=False, **keywords)
-        self.assertEqual(done.returncode, code, (arguments, done.stdout, done.stderr))
+        if code is not None:
+            self.assertEqual(done.returncode, code, (arguments, done.stdout, done.stderr))
         return done
 
     def test_usage_errors_are_one_line_and_code_2(self):
@@ -130,7 +132,7 @@ class Vmc(unittest.TestCase):
         for command in self.commands():
             offered = set(self.offered(shell, "vmc", command, "--"))
             if command == "disk":  # bash knows which belong to which verb
-                for verb in ("create", "resize", "export", "import"):
+                for verb in ("create", "resize", "export", "import", "destroy"):
                     offered |= set(self.offered(shell, "vmc", command, verb, "--"))
             self.assertLessEqual(set(self.options(command)), offered, command)
         self.assertEqual(set(self.offered(shell, "vmc", "snapshot", "")) - {
@@ -205,6 +207,38 @@ class Vmc(unittest.TestCase):
         self.vmc("disk", "export", "copy", out)
         done = self.vmc("disk", "import", "--type", "baguette", "other", out, code=1)
         self.assertIn("of type termina, not baguette", done.stderr)
+
+    def test_destroying_asks_on_a_terminal(self):
+        def destroy(*arguments, answer="", **environment):
+            ours, its = pty.openpty()
+            os.write(ours, answer.encode())
+            done = subprocess.run([BIN / "vmc", *arguments, "kept"], stdin=its, stderr=its,
+                                  env={**self.env, **environment}, timeout=DEADLINE, check=False)
+            os.close(its)
+            with os.fdopen(ours, "rb", buffering=0) as screen:
+                return done.returncode, screen.read(4096).decode()
+
+        for answer in ("\n", "n\n", "yeah\n", "\x04"):
+            self.vmc("disk", "create", "--size", "1M", "kept", code=None)
+            code, said = destroy("disk", "destroy", answer=answer)
+            self.assertEqual(code, 1, said)
+            self.assertIn("Destroy the disk kept for good", said)
+            self.assertIn("disk kept stays", said)
+        self.assertEqual(destroy("destroy", answer="Yes\n")[0], 0)
+        for arguments, environment in ((("disk", "destroy", "--yes"), {}), (("destroy", "-y"), {}),
+                                       (("destroy",), {"VMC_NONINTERACTIVE": "1"})):
+            self.vmc("disk", "create", "--size", "1M", "kept")
+            self.assertEqual(destroy(*arguments, answer="n\n", **environment)[0], 0)
+        self.assertIn("no disk of that name", self.vmc("--json", "destroy", "kept", code=3).stderr)
+
+    def test_names_of_the_original(self):
+        self.vmc("disk", "create", "--size", "1M", "plain")
+        out = self.root / "out.zst"
+        self.vmc("export", "-f", "plain", out)
+        self.vmc("import", "--type", "termina", "again", out)
+        self.vmc("disk-op-status", "12", code=3)
+        for command in (["usb-list"], ["usb-attach"], ["usb-detach"]):
+            self.vmc(*command, "nobody", *(["1:1"] if "-list" not in command[0] else []), code=3)
 
     def test_an_operation_that_nobody_knows(self):
         done = self.vmc("disk", "status", "12", code=3)

@@ -386,10 +386,27 @@ a_stopped_vm_is_renamed(void **state)
     world_done(&w);
 }
 
+static void
+a_disk_that_somebody_has_is_named_as_people_know_it(void **state)
+{
+    struct client_call call;
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    (void)fake_disks_put(w.host, WORLD_OWNER, "ZGF0YQ==.img", 4096);
+    fake_disks_lock(w.host, WORLD_OWNER, "ZGF0YQ==.img", true);
+    disk_start(&w, "a", "ZGF0YQ==.img", &call);
+    expect_start_refused(&call, "disk data is in use");
+    client_call_done(&call);
+    world_done(&w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_disk_that_somebody_has_is_named_as_people_know_it),
         cmocka_unit_test(a_disk_is_made_by_a_worker_and_told_with_its_path),
         cmocka_unit_test(options_of_a_disk_reach_the_worker),
         cmocka_unit_test(senseless_creations_are_refused),
