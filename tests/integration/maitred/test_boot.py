@@ -4,6 +4,20 @@
 import guest
 
 ROOT = "root=/dev/vda rootfstype=squashfs ro"
+# What jobs find: type, flags of the mount, options of the file system.
+CLOSED = {"rw", "nosuid", "nodev", "noexec"}
+MOUNTS = {
+    "/": ("overlay", {"rw"}, set()),
+    "/proc": ("proc", CLOSED, set()),
+    "/sys": ("sysfs", CLOSED, set()),
+    "/dev": ("devtmpfs", {"rw", "nosuid"}, {"mode=755"}),
+    "/dev/pts": ("devpts", {"rw", "nosuid", "noexec"}, {"gid=5", "mode=620", "ptmxmode=666"}),
+    "/dev/shm": ("tmpfs", CLOSED, set()),
+    "/run": ("tmpfs", CLOSED, {"mode=755"}),
+    "/tmp": ("tmpfs", {"rw", "nosuid", "nodev"}, set()),
+    "/mnt/external": ("tmpfs", CLOSED, {"mode=755"}),
+    "/sys/fs/cgroup": ("cgroup2", CLOSED, {"nsdelegate", "memory_recursiveprot"}),
+}
 DONE = "jobs-are-done"
 LAST_JOB = f'argv: "/bin/echo" argv: "{DONE}" use_console: true'
 
@@ -24,11 +38,14 @@ def the_probe_answers_and_powers_off(top):
 def the_root_is_writable_and_the_system_complete(top):
     script = """
 echo comm $(cat /proc/1/comm) $(grep Threads /proc/1/status | tr -d '\\t')
-while read a target b; do echo mount $target; done < /proc/mounts
+awk '$7 == "-" {print "row", $5, $8, $6, $10}' /proc/self/mountinfo
 grep -q ' / overlay rw' /proc/mounts && touch /etc/new && echo root-writable
 [ "$(stat -c %a /tmp)" = 1777 ] && [ -e /dev/pts/ptmx ] && echo modes-right
 [ "$(readlink /dev/fd)" = /proc/self/fd ] && echo links-right
 echo nofile $(ulimit -n) watches $(cat /proc/sys/fs/inotify/max_user_watches)
+echo memlock $(ulimit -l) knobs $(cd /proc/sys; cat fs/inotify/max_queued_events \\
+    fs/inotify/max_user_instances vm/max_map_count net/core/rmem_max)
+[ "$(stat -c %a /dev/pts/ptmx)" = 666 ] && echo ptmx-for-all
 echo name $(hostname) path $PATH umask $(umask)
 echo fds $(ls /proc/self/fd | wc -w)
 echo nice $(cut -d' ' -f19 /proc/1/stat) and $(cut -d' ' -f19 /proc/self/stat)
@@ -44,14 +61,21 @@ ls -d / /.maitred /init 2>/dev/null | tr '\\n' ' '; echo seen
         text = vm.console.text
     for words in ("comm maitred Threads:1\n", "root-writable\n", "modes-right\n", "lo-up\n",
                   "links-right\n", "nofile 1048576 watches 1048576\n",
+                  "memlock unlimited knobs 1048576 1048576 262144 2097152\n", "ptmx-for-all\n",
                   "name guest7 path /usr/bin:/usr/sbin:/bin:/sbin umask 0022\n",
                   "fds 4\n",  # 0 to 2 and the directory itself
                   "nice -10 and 0\n",
                   "SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "/ seen\n"):
         assert words in text, f"{words!r} is not in:\n{text}"
-    for target in ("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/run", "/tmp",
-                   "/mnt/external", "/sys/fs/cgroup"):
-        assert f"mount {target}\n" in text, text
+    rows = {words[1]: words[2:] for line in text.splitlines()
+            if (words := line.split())[:1] == ["row"]}
+    assert set(rows) == set(MOUNTS), rows
+    for target, (kind, flags, options) in MOUNTS.items():
+        assert rows[target][0] == kind, (target, rows[target])
+        assert flags <= set(rows[target][1].split(",")), (target, rows[target])
+        assert options <= set(rows[target][2].split(",")), (target, rows[target])
+        for flag in {"nosuid", "nodev", "noexec"} - flags:
+            assert flag not in rows[target][1].split(","), (target, rows[target])
     assert "degraded" not in text, text
 
 

@@ -37,6 +37,8 @@ def processes(vm):
     assert vm.run("sh", "-c", "kill -9 $$") == (SIGNALED, 9)
     assert vm.run("/bin/not-there") == (FAILED, 0)
     assert vm.run("sh", "-c", '[ "$A" = "b=c" ] && [ -n "$PATH" ]', env={"A": "b=c"}) == (EXITED, 0)
+    # Nobody reads what it writes, and who stays in the background holds nobody.
+    assert vm.run("sh", "-c", "sleep 1000 & head -c 10485760 /dev/zero; echo >&2") == (EXITED, 0)
     vm.call("LaunchProcess", pb.LaunchProcessRequest(), "INVALID_ARGUMENT")
     vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"], respawn=True,
                                                      wait_for_exit=True), "INVALID_ARGUMENT")

@@ -41,6 +41,7 @@ def jobs_are_given_what_their_files_say(top):
         "etc/maitred/40-limited": script("echo $$ > /run/limited; exec sleep 1000", """
             limits { memory_max: 33554432 memory_high: 30000000 pids_max: 7 cpu_weight: 42
                      oom_group: true }"""),
+        "etc/maitred/45/40-limited": script("exec sleep 1000", "limits { pids_max: 3 }"),
         "etc/maitred/50-skipped": script("echo never-seen", "skip: true"),
         "etc/maitred/51-left-out": script("echo never-seen"),
         "etc/maitred/60-slow": script("exec sleep 1000", "wait_for_exit: true timeout_s: 2"),
@@ -66,6 +67,7 @@ def jobs_are_given_what_their_files_say(top):
                             ("pids.max", "7"), ("cpu.weight", "42"), ("memory.oom.group", "1")):
             assert group_of(vm, "job-40-limited", file) == value, (file, value)
         assert group_of(vm, "job-40-limited", "cgroup.procs") == vm.sh("cat /run/limited").strip()
+        assert group_of(vm, "job-45_40-limited", "pids.max") == "3"
         # It failed twice, then it was content.
         vm.sh("i=0; until [ $(wc -l < /run/restless) = 3 ]; do sleep 0.2; i=$((i+1)); "
               "[ $i -lt 200 ]; done; sleep 1; [ $(wc -l < /run/restless) = 3 ]")
@@ -77,6 +79,7 @@ def jobs_are_given_what_their_files_say(top):
         daemon = group_of(vm, "agent", "cgroup.procs").split()
         assert vm.sh(f"cat /proc/{daemon[0]}/oom_score_adj").strip() == "-900"
         limits_hold(vm)
+        what_a_program_leaves_behind_stays_limited(vm)
         the_host_hears_who_was_killed(vm)
         the_host_hears_who_waits_for_memory(vm)
         calls_have_the_same_fields(vm)
@@ -104,6 +107,18 @@ def limits_hold(vm):
         vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
     assert int(group_of(vm, name, "pids.current")) <= 50
     vm.sh(f"echo 1 > /sys/fs/cgroup/guest/{name}/cgroup.kill")
+
+
+def what_a_program_leaves_behind_stays_limited(vm):
+    """Its group goes when the last one in it does."""
+    job = vm.pb["vmt_job"]
+    reply = launch(vm, "sleep 4242 & echo $! > /run/left", wait_for_exit=True,
+                   limits=job.GroupLimits(pids_max=44))
+    assert (reply.status, reply.code) == (EXITED, 0), reply
+    name = vm.sh("cd /sys/fs/cgroup/guest; grep -lx 44 */pids.max").strip().split("/")[0]
+    assert group_of(vm, name, "cgroup.procs") == vm.sh("cat /run/left").strip()
+    vm.sh(f"kill $(cat /run/left); i=0; while [ -e /sys/fs/cgroup/guest/{name} ]; do sleep 0.1; "
+          "i=$((i+1)); [ $i -lt 300 ]; done")
 
 
 def the_host_hears_who_was_killed(vm):

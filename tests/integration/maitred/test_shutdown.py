@@ -10,7 +10,10 @@ import time
 
 import guest
 
-STUBBORN = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n"
+STUBBORN = "#!/bin/sh\ntrap '' TERM\ntouch /run/deaf\nwhile :; do sleep 1000; done\n"
+# Process 1 of a namespace: who runs the container ends it, as it likes.
+INSIDE = ("trap 'echo the container was told > /dev/console' TERM; touch /run/inside; "
+          "while :; do sleep 0.2; done")
 
 
 class Qmp:
@@ -81,6 +84,9 @@ def who_ignores_sigterm_is_killed_and_named(top):
         vm.wait_ready()
         pb, empty = vm.pb["vm_guest"], vm.pb["common"].EmptyMessage()
         vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["stubborn"], use_console=True))
+        vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["unshare", "-p", "-f", "sh", "-c",
+                                                               INSIDE]))
+        vm.sh("until [ -e /run/deaf ] && [ -e /run/inside ]; do sleep 0.1; done")
         # Log lines at warning level are on the console from now on.
         vm.sh("echo 8 > /proc/sys/kernel/printk")
         health = vm.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=guest.PATIENCE)
@@ -90,7 +96,9 @@ def who_ignores_sigterm_is_killed_and_named(top):
         vm.console.wait("shutdown begins")
         vm.call("LaunchProcess", pb.LaunchProcessRequest(argv=["true"]), "UNAVAILABLE")
         down.result(timeout=guest.PATIENCE)
-        assert_orderly(vm, ("stubborn does not end and is killed",))
+        assert_orderly(vm, ("stubborn does not end and is killed",
+                            "sh does not end and is killed"))
+        assert "the container was told" not in vm.console.text, vm.console.text
 
 
 def containers_end_before_all_others(top):

@@ -169,6 +169,12 @@ def what_another_init_has_is_told(vm):
     assert len(report.degraded) == 1 and "without its limits" in report.degraded[0], report
 
 
+def an_account_lingers(vm):
+    reply = vm.call("SetUpUser", vm.pb["vm_guest"].SetUpUserRequest(username="user", uid=1234))
+    assert reply.success and reply.username == "user", reply
+    vm.sh("[ -e /var/lib/systemd/linger/user ] && grep -q ^user:x:1234: /etc/passwd")
+
+
 def the_application_takes_the_machine_along(vm):
     """The init is asked, which here is a program that only says so."""
     vm.sh("mkdir -p /usr/local/bin; printf '#!/bin/sh\\necho $* > /run/asked\\n' > "
@@ -209,6 +215,7 @@ def a_service_of_systemd_changes_nothing_global(top):
         except Exception as e:
             raise AssertionError(f"no VmReady:\n{vm.console.text}") from e
         for check in (it_is_a_service_in_order, nothing_is_changed, what_another_init_has_is_told,
+                      an_account_lingers,
                       the_application_takes_the_machine_along, it_comes_back_when_it_dies,
                       the_init_powers_off):
             check(vm)
