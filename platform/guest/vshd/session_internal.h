@@ -32,7 +32,8 @@ struct session_output {
     int fd;                       /* owned, -1 when closed */
     struct event *ev;             /* owned */
     enum vsh_stream stream;
-    bool dry; /* nothing was left to read when the drain time was over */
+    bool ended; /* the client is still to be told */
+    bool dry;   /* nothing was left to read when the drain time was over */
 };
 
 struct vshd_session {

@@ -21,6 +21,11 @@
 /* The largest pipe that a user may make (fs.pipe-max-size, 1 MiB) and the buffers of a
  * terminal both fit: reading that much after the exit got all that the command wrote. */
 #define DRAIN_BYTES (1024u * 1024 + 128u * 1024)
+/* Most commands close their outputs by ending. So the ends of the outputs wait that long
+ * for the exit, and all three reach the client at once: each costs a wakeup of the
+ * guest's and of the host's processes, up to the client, while the command is still to be
+ * reaped. */
+#define END_HOLD_MS 10u
 #define READS_PER_WAKEUP 16 /* so that one busy session does not starve the others */
 
 static void session_pump(struct session_output *output);
@@ -55,9 +60,37 @@ session_on_drain_over(void *arg)
     session_try_finish(session);
 }
 
+/* Tell the client which outputs have ended. */
+static void
+session_send_ends(struct vshd_session *session)
+{
+    for (size_t i = 0; i < VMT_ARRAY_SIZE(session->outputs); i++) {
+        struct session_output *output = &session->outputs[i];
+
+        if (output->ended &&
+            vsh_server_output(session->proto, output->stream, NULL, 0) < 0) {
+            session_done(session);
+            return;
+        }
+        output->ended = false;
+    }
+}
+
+static void
+session_on_hold_over(void *arg)
+{
+    struct vshd_session *session = arg;
+
+    session->timer = NULL;
+    session_send_ends(session);
+}
+
 void
 session_start_drain(struct vshd_session *session)
 {
+    session_send_ends(session);
+    if (session->phase == SESSION_DONE)
+        return;
     session->phase = SESSION_DRAINING;
     session_timer_set(session, DRAIN_MS, session_on_drain_over);
     session_try_finish(session);
@@ -76,8 +109,11 @@ output_close(struct session_output *output)
     struct vshd_session *session = output->session;
 
     session_event_close(&output->ev, &output->fd);
-    if (!session->pty && vsh_server_output(session->proto, output->stream, NULL, 0) < 0)
-        session_done(session);
+    output->ended = !session->pty;
+    if (session->phase != SESSION_RUNNING)
+        session_send_ends(session);
+    else if (output->ended && !session->timer)
+        session_timer_set(session, END_HOLD_MS, session_on_hold_over);
 }
 
 /* A read that took less than it could has most likely emptied the source, and so has one
