@@ -116,10 +116,10 @@ def sanitized_init():
             *((n, stat.S_IFREG | 0o755, data) for n, data in files.items())]
 
 
-def make_initrd(out):
+def make_initrd(out, first=tuple(FIRST)):
     modules = Modules()
     seen = set()
-    first, late = modules.resolve(FIRST, seen), modules.resolve(LATE, seen)
+    first, late = modules.resolve(first, seen), modules.resolve(LATE, seen)
     folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [(n, folder, b"") for n in ("dev", "proc", "sys", "lib", "lib/modules")]
     for list_name, paths in (("load.list", first), ("late.list", late)):
@@ -339,6 +339,7 @@ class Guest(Qemu):
         self.folder.mkdir()
         self.take_ready = take_ready
         self.refuse_ready = False
+        self.on_ready = lambda: None  # runs before VmReady is answered
         self.ready = queue.Queue()
         self.failures = []
         self.events = queue.Queue()  # what the guest reported of itself, if take_events
@@ -359,6 +360,7 @@ class Guest(Qemu):
 
         class Listener(self.stub_modules["vm_host"].StartupListenerServicer):
             def VmReady(self, request, context):
+                guest.on_ready()
                 guest.ready.put(time.monotonic())
                 if guest.refuse_ready:
                     context.abort(guest.grpc.StatusCode.FAILED_PRECONDITION, "not waiting")

@@ -184,7 +184,44 @@ def nothing_that_stalls_holds_the_agent_up(top):
         data.close()
 
 
+def make_ext4_root(top):
+    """With a job, so that what jobs need is read before the machine is ready."""
+    guest.make_root(f"{top}/root.squashfs", {"etc/maitred/10-job": 'argv: "true"'})
+    subprocess.run(["unsquashfs", "-d", f"{top}/tree", "-no-xattrs", "-quiet", "-no-progress",
+                    f"{top}/root.squashfs"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-d", f"{top}/tree",
+                    f"{top}/root", "256M"], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    guest.make_initrd(f"{top}/initrd", (*guest.FIRST, "ext4", "crc32c_generic"))
+
+
+def the_late_part_of_the_boot_writes_to_a_silent_root(top):
+    """The root is a disk that the guest writes to; it falls silent when the machine is ready."""
+    make_ext4_root(top)
+    root = Disk(top, "root", f"{top}/root")
+    try:
+        vm = guest.Guest(top, "rootfstype=ext4 rw", extra=root.drive("r", "root"))
+        vm.on_ready = root.stop
+        with vm:
+            vm.ready.get(timeout=guest.PATIENCE)
+            request, phases = vm.pb["vmt_agent"].BootReportRequest(), []
+            while "late" not in phases:
+                report = vm.report.GetBootReport(request, timeout=guest.PATIENCE)
+                phases = [p.name for p in report.phases]
+            for _ in range(3):
+                vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())
+            assert "devices" not in phases, phases
+            root.go_on()
+            vm.sh("until [ -s /etc/machine-id ]; do sleep 0.1; done")
+            vm.call("Shutdown", vm.pb["common"].EmptyMessage())
+            assert vm.wait_off() == 0
+    finally:
+        root.close()
+
+
 if __name__ == "__main__":
     guest.check_needs()
-    guest.need(shutil.which("qemu-nbd"), "qemu-nbd is not installed")
-    guest.run_tests([nothing_that_stalls_holds_the_agent_up])
+    for tool in ("qemu-nbd", "unsquashfs"):
+        guest.need(shutil.which(tool), f"{tool} is not installed")
+    guest.run_tests([nothing_that_stalls_holds_the_agent_up,
+                     the_late_part_of_the_boot_writes_to_a_silent_root])

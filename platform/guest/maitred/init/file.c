@@ -15,7 +15,7 @@
 long
 file_read(const char *path, size_t max, char **ret)
 {
-    VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    VMT_CLEANUP(vmt_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     VMT_CLEANUP(vmt_buf_done) struct vmt_buf buf = {0};
     ssize_t n;
     char *copy;

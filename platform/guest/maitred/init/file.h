@@ -5,8 +5,9 @@
 
 #include <stddef.h>
 
-/* Read at most max bytes and put a NUL behind them; *ret is malloc'ed. Returns the number
- * of bytes, -EFBIG, -errno. */
+/* Read at most max bytes and put a NUL behind them; *ret is malloc'ed. A pipe in the
+ * place of a file is empty, whoever has its other end. Returns the number of bytes,
+ * -EFBIG, -errno. */
 long file_read(const char *path, size_t max, char **ret);
 
 /* Write text to an existing file in one write. Returns 0 or -errno. */
