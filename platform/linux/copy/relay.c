@@ -2,6 +2,7 @@
 /* platform/linux/copy/relay.c - a copy from one machine to another by way of this one.
  * Neither end is believed: each record is taken apart and made anew. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/cleanup.h"
@@ -12,6 +13,7 @@ struct relay {
     struct copy_relay *config;
     struct copy_in in;
     struct copy_out out;
+    char path[COPY_PATH_MAX + 1]; /* of the last entry */
 };
 
 VMT_DEFINE_FREEP(struct relay, free)
@@ -37,9 +39,9 @@ record_encode(const struct copy_record *record, uint8_t *out)
 }
 
 static void
-relay_count(struct copy_relay *config, const struct copy_record *record)
+relay_count(struct relay *relay, const struct copy_record *record)
 {
-    struct copy_totals *totals = &config->side.totals;
+    struct copy_totals *totals = &relay->config->side.totals;
 
     if (record->kind == COPY_START)
         totals->total = record->total;
@@ -50,7 +52,9 @@ relay_count(struct copy_relay *config, const struct copy_record *record)
     else if (record->kind == COPY_ENTRY)
         totals->files +=
             record->entry.type != COPY_FILE && record->entry.type != COPY_FOLDER;
-    copy_progress(&config->side, record->kind == COPY_ENTRY ? record->entry.path : "");
+    if (record->kind == COPY_ENTRY)
+        (void)snprintf(relay->path, sizeof(relay->path), "%s", record->entry.path);
+    copy_progress(&relay->config->side, relay->path);
 }
 
 static int
@@ -71,7 +75,7 @@ relay_record(struct relay *relay, const struct copy_record *record)
     if (r == 0 && has_data)
         r = out_write(&relay->out, record->data, record->len);
     if (r == 0)
-        relay_count(relay->config, record);
+        relay_count(relay, record);
     return r;
 }
 

@@ -2,6 +2,7 @@
 /* A copy from one VM to another: what passes this host, and what does not. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,14 +62,25 @@ put_end(struct stream *s)
     s->len += copy_end_encode(s->bytes + s->len);
 }
 
+/* What the progress of DATA is about. */
+static void
+on_progress(void *arg, const struct copy_totals *totals, const char *path)
+{
+    if (totals->bytes == 4)
+        (void)snprintf(arg, 16, "%s", path);
+}
+
 /* Pass it on as the copy of "a" and "b"; what comes out is in out. */
 static int
 relay(const struct stream *in, struct stream *out, struct copy_totals *ret_totals)
 {
     static const char *const names[] = {"a", "b"};
     int from[2], to[2];
+    char seen[16] = "";
     struct copy_relay config = {
-        .side = {.program = "test", .label = ""}, .names = names, .nnames = 2};
+        .side = {.program = "test", .label = "", .on_progress = on_progress, .arg = seen},
+        .names = names,
+        .nnames = 2};
     struct vmt_err err;
     ssize_t n;
     int r;
@@ -87,6 +99,8 @@ relay(const struct stream *in, struct stream *out, struct copy_totals *ret_total
     out->len = (size_t)n;
     (void)close(to[0]);
     *ret_totals = config.side.totals;
+    if (r == 0)
+        assert_true(*seen == 'a' || *seen == 'b');
     return r;
 }
 
