@@ -21,6 +21,11 @@ IMAGE = pathlib.Path(os.environ.get("VMT_TEST_IMAGE", ""))
 # A guest under emulation on a loaded machine; never a verdict about speed.
 PATIENCE = 120
 
+# What was started in the background, or by nohup, ignores some; its children shall not.
+for _sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_sig) == signal.SIG_IGN:
+        signal.signal(_sig, signal.SIG_DFL)
+
 
 def require():
     """Skip, with a name, what this machine cannot run."""

@@ -16,6 +16,11 @@ VSH = os.path.join(BIN, "vsh")
 VSHD = os.path.join(BIN, "vshd")
 DEADLINE = 120  # seconds; generous, the machine may be loaded
 
+# What was started in the background, or by nohup, ignores some; its children shall not.
+for _sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_sig) == signal.SIG_IGN:
+        signal.signal(_sig, signal.SIG_DFL)
+
 
 def wait_until(condition, what):
     end = time.monotonic() + DEADLINE

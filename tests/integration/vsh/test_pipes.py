@@ -227,6 +227,17 @@ class Signals(VshTest):
             child.send_signal(sig)
             self.assertEqual(child.wait(DEADLINE), sig + 50)
 
+    def test_what_was_ignored_from_the_start_is_not_handed_on(self):
+        """As nohup and shells with a background job do."""
+        child = self.spawn_vsh(
+            "sh", "-c", "trap 'exit 7' INT; trap 'exit 8' TERM; echo x; "
+            "while :; do sleep 0.05; done", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
+        self.assertEqual(child.wait(DEADLINE), 8)
+
     def test_killed_by_a_forwarded_signal(self):
         child = self.spawn_vsh("sh", "-c", "echo x; exec sleep 1000",
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
