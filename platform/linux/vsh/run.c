@@ -322,6 +322,9 @@ run_open_stdio(struct vsh_run *run, struct vmt_err *err)
 {
     int r;
 
+    /* Nobody asked for what the guest's side of a copy says to be obeyed by a terminal.
+     */
+    run->errors.plain = strcmp(run->config->request->target, VSH_TARGET_COPY) == 0;
     run->in.on_data = in_on_data;
     run->out.on_progress = out_on_progress;
     run->errors.on_progress = errors_on_progress;

@@ -68,8 +68,8 @@ sink_open(struct sink *sink, struct os_loop *loop, int fd, struct vmt_err *err)
     return 0;
 }
 
-int
-sink_write(struct sink *sink, const uint8_t *data, size_t len)
+static int
+sink_put(struct sink *sink, const uint8_t *data, size_t len)
 {
     bool idle = sink->queue.len == 0;
 
@@ -89,6 +89,33 @@ sink_write(struct sink *sink, const uint8_t *data, size_t len)
     if (vmt_buf_append(&sink->queue, data, len) < 0)
         return -ENOMEM;
     return idle ? sink_flush(sink) : 0;
+}
+
+/* What a terminal could act upon becomes a question mark; also bytes of other alphabets,
+ * which on some terminals hold control characters. */
+static int
+sink_put_plain(struct sink *sink, const uint8_t *data, size_t len)
+{
+    uint8_t plain[512];
+    int r = 0;
+
+    while (r == 0 && len > 0) {
+        size_t n = len < sizeof(plain) ? len : sizeof(plain);
+
+        for (size_t i = 0; i < n; i++)
+            plain[i] =
+                data[i] == '\n' || (data[i] >= 0x20 && data[i] < 0x7f) ? data[i] : '?';
+        r = sink_put(sink, plain, n);
+        data += n;
+        len -= n;
+    }
+    return r;
+}
+
+int
+sink_write(struct sink *sink, const uint8_t *data, size_t len)
+{
+    return sink->plain ? sink_put_plain(sink, data, len) : sink_put(sink, data, len);
 }
 
 void

@@ -17,6 +17,7 @@ struct sink {
     struct event *ev; /* owned; NULL: closed or broken */
     struct vmt_buf queue;
     bool ending; /* close after the queue */
+    bool plain;  /* write lines of printable ASCII only; set by who opens it */
     /* Some of the queue was written, or the sink closed; error is a negative errno when
      * it broke. Runs from the loop. */
     void (*on_progress)(void *arg, int error);
