@@ -69,11 +69,17 @@ void send_seen_done(struct sender *s);
 
 /* place.c: where things are made. Every part of a path is opened below the one before,
  * and none is a symbolic link: no path leads out. */
+struct place_made {
+    dev_t dev;
+    ino_t ino; /* 0: none */
+};
 struct place {
     int base;          /* owned; the folder that everything is below */
     char *rename;      /* owned; what the first part of paths is replaced with, or NULL */
     const char *shown; /* borrowed: the destination */
     unsigned temporary; /* counts */
+    /* The last folder that the copy made, by the number of slashes in its path. */
+    struct place_made made[COPY_PATH_MAX / 2 + 1];
 };
 int place_open(struct place *place, const struct copy_receive *config,
                struct vmt_err *err);
@@ -88,7 +94,11 @@ void place_temporary(struct place *place, char name[TEMPORARY_MAX]);
 /* Give what is complete its name in the folder dir, in place of a file or link, or of
  * nothing with keep. The temporary name is gone afterwards. */
 int place_commit(int dir, const char *temporary, const char *name, bool keep);
-int place_folder(const struct place *place, const struct copy_entry *entry);
+/* The permissions that something new gets: those of the entry, less the umask's. What is
+ * new here is not for everybody because the other side says so. */
+mode_t place_mode(uint32_t mode);
+int place_folder(struct place *place, const struct copy_entry *entry);
+/* A folder that was there before keeps its permissions. */
 int place_folder_end(const struct place *place, const struct copy_entry *entry);
 int place_symlink(struct place *place, const struct copy_entry *entry, bool keep);
 int place_hardlink(struct place *place, const struct copy_entry *entry, bool keep);

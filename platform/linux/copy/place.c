@@ -119,6 +119,47 @@ place_temporary(struct place *place, char name[TEMPORARY_MAX])
                    place->temporary++);
 }
 
+mode_t
+place_mode(uint32_t mode)
+{
+    mode_t mask = umask(0);
+
+    (void)umask(mask);
+    return (mode_t)mode & ~mask;
+}
+
+/* Slashes of the path: how deep below the place it is. */
+static size_t
+depth_of(const char *path)
+{
+    size_t depth = 0;
+
+    for (; *path; path++)
+        depth += *path == '/';
+    return depth;
+}
+
+/* Remember, or forget, which folder of this depth is the copy's own. */
+static void
+note_made(struct place *place, const char *path, int dir, const char *name)
+{
+    struct place_made *made = &place->made[depth_of(path)];
+    struct stat st;
+
+    *made = (struct place_made){0};
+    if (dir >= 0 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        *made = (struct place_made){.dev = st.st_dev, .ino = st.st_ino};
+}
+
+static bool
+was_made(const struct place *place, const char *path, int fd)
+{
+    const struct place_made *made = &place->made[depth_of(path)];
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && made->ino == st.st_ino && made->dev == st.st_dev;
+}
+
 /* Only what a copy makes is replaced: never a device, a pipe or a folder. */
 static int
 check_target(int dir, const char *name, bool keep)
@@ -147,7 +188,7 @@ place_commit(int dir, const char *temporary, const char *name, bool keep)
 }
 
 int
-place_folder(const struct place *place, const struct copy_entry *entry)
+place_folder(struct place *place, const struct copy_entry *entry)
 {
     VMT_CLEANUP(vmt_closep) int dir = -1;
     const char *name;
@@ -156,10 +197,13 @@ place_folder(const struct place *place, const struct copy_entry *entry)
 
     if (r < 0)
         return r;
-    if (mkdirat(dir, name, 0700) == 0)
+    if (mkdirat(dir, name, 0700) == 0) {
+        note_made(place, entry->path, dir, name);
         return 0;
+    }
     if (errno != EEXIST)
         return -errno;
+    note_made(place, entry->path, -1, NULL);
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     if (S_ISLNK(st.st_mode))
@@ -182,9 +226,12 @@ place_folder_end(const struct place *place, const struct copy_entry *entry)
     if (r < 0)
         return r;
     fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fchmod(fd, entry->mode) < 0 || futimens(fd, times) < 0)
+    if (fd < 0)
         return -errno;
-    return 0;
+    /* Who may enter a folder that was there before is not for the other side to say. */
+    if (was_made(place, entry->path, fd) && fchmod(fd, place_mode(entry->mode)) < 0)
+        return -errno;
+    return futimens(fd, times) < 0 ? -errno : 0;
 }
 
 int

@@ -22,8 +22,10 @@ file_open(struct place_file *file, struct place *place)
     place_temporary(place, file->temporary);
     file->fd = openat(file->dir, file->temporary,
                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file->fd < 0)
+    if (file->fd < 0) {
+        *file->temporary = '\0'; /* one that is there is not ours to remove */
         return -errno;
+    }
     /* The end of a sparse file may be a hole. */
     if (file->entry.size != COPY_SIZE_UNKNOWN &&
         ftruncate(file->fd, (off_t)file->entry.size) < 0)
@@ -73,7 +75,7 @@ place_file_commit(struct place_file *file, bool keep)
 
     if (file->error)
         return file->error;
-    if (fchmod(fd, file->entry.mode) < 0 || futimens(fd, times) < 0)
+    if (fchmod(fd, place_mode(file->entry.mode)) < 0 || futimens(fd, times) < 0)
         return -errno;
     file->fd = -1;
     if (close(fd) < 0) /* where a network file system tells that it has no space */

@@ -33,14 +33,17 @@ static void
 format_left(char *out, size_t cap, const struct cp_progress *p)
 {
     unsigned long long s;
+    double left;
 
     if (p->total == COPY_SIZE_UNKNOWN || p->bytes == 0 || p->bytes > p->total) {
         (void)snprintf(out, cap, "-:--");
         return;
     }
-    s = (unsigned long long)((double)(p->total - p->bytes) / (double)p->bytes *
-                             (double)p->elapsed_ms / 1000);
-    if (s >= 360000)
+    left =
+        (double)(p->total - p->bytes) / (double)p->bytes * (double)p->elapsed_ms / 1000;
+    /* Compared before it becomes an integer: the other side says what the total is. */
+    s = left < 360000 ? (unsigned long long)left : 0;
+    if (left >= 360000)
         (void)snprintf(out, cap, "-:--");
     else if (s >= 3600)
         (void)snprintf(out, cap, "%llu:%02llu:%02llu", s / 3600, s / 60 % 60, s % 60);

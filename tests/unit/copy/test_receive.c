@@ -68,16 +68,23 @@ put_start(struct world *w)
 }
 
 static void
-put_entry(struct world *w, enum copy_type type, const char *path, const char *target)
+put_entry_mode(struct world *w, enum copy_type type, const char *path, const char *target,
+               uint32_t mode)
 {
     struct copy_entry entry = {.type = type,
-                               .mode = 0700,
+                               .mode = mode,
                                .path = path,
                                .target = target,
                                .size = type == COPY_FILE ? 4 : 0};
     uint8_t record[COPY_RECORD_MAX];
 
     put(w, record, (size_t)copy_entry_encode(&entry, record));
+}
+
+static void
+put_entry(struct world *w, enum copy_type type, const char *path, const char *target)
+{
+    put_entry_mode(w, type, path, target, 0700);
 }
 
 static void
@@ -368,6 +375,87 @@ neither_pipes_nor_folders_are_replaced(void **state)
 }
 
 static void
+expect_mode(const struct world *w, const char *path, mode_t want)
+{
+    struct stat st;
+
+    assert_int_equal(fstatat(w->dir, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_mode & 07777, want);
+}
+
+static void
+nothing_new_is_open_to_more_than_the_umask_lets(void **state)
+{
+    struct world *w = *state;
+    mode_t before = umask(027);
+    size_t complaints;
+
+    put_start(w);
+    put_entry_mode(w, COPY_FOLDER, "a", "", 0777);
+    put_entry_mode(w, COPY_FILE, "a/x", "", 0666);
+    put_data(w, 0, "evil");
+    put_done(w, true);
+    put_entry_mode(w, COPY_FOLDER, "a/sub", "", 0777);
+    put_entry_mode(w, COPY_FOLDER_END, "a/sub", "", 0777);
+    put_entry_mode(w, COPY_FOLDER_END, "a", "", 0777);
+    put_end(w);
+    assert_int_equal(receive_as(w, "in", false, &complaints), 0);
+    (void)umask(before);
+    assert_int_equal(complaints, 0);
+    expect_mode(w, "in/a", 0750);
+    expect_mode(w, "in/a/x", 0640);
+    expect_mode(w, "in/a/sub", 0750);
+}
+
+static void
+folders_that_were_there_keep_their_permissions(void **state)
+{
+    struct world *w = *state;
+    size_t complaints;
+
+    assert_int_equal(mkdirat(w->dir, "in/a", 0700), 0);
+    assert_int_equal(mkdirat(w->dir, "in/a/secret", 0700), 0);
+    assert_int_equal(mkdirat(w->dir, "in/a/other", 0700), 0);
+    put_start(w);
+    put_entry_mode(w, COPY_FOLDER, "a", "", 0755);
+    put_entry_mode(w, COPY_FOLDER, "a/secret", "", 0755);
+    put_entry_mode(w, COPY_FOLDER_END, "a/secret", "", 0755);
+    /* Nor does one that is new stand in for one that is not. */
+    put_entry_mode(w, COPY_FOLDER, "a/new", "", 0755);
+    put_entry_mode(w, COPY_FOLDER_END, "a/other", "", 0755);
+    put_entry_mode(w, COPY_FOLDER_END, "a/new", "", 0755);
+    put_entry_mode(w, COPY_FOLDER_END, "a", "", 0755);
+    put_end(w);
+    assert_int_equal(receive_as(w, "in", false, &complaints), 0);
+    assert_int_equal(complaints, 0);
+    expect_mode(w, "in/a", 0700);
+    expect_mode(w, "in/a/secret", 0700);
+    expect_mode(w, "in/a/other", 0700);
+    expect_mode(w, "in/a/new", 0755);
+}
+
+static void
+an_unfinished_file_of_somebody_else_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    size_t complaints;
+    char name[64];
+    int fd;
+
+    /* As another process of this number would have, in a container beside this one. */
+    (void)snprintf(name, sizeof(name), "in/" COPY_TEMPORARY "%d.0", (int)getpid());
+    fd = openat(w->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    put_start(w);
+    put_file(w, "a");
+    put_end(w);
+    assert_int_equal(receive_as(w, "in", false, &complaints), 0);
+    assert_int_equal(complaints, 1);
+    assert_true(is_there(w, name));
+}
+
+static void
 bytes_of_something_else_end_the_copy(void **state)
 {
     struct world *w = *state;
@@ -394,6 +482,9 @@ main(void)
         ROW(what_is_there_is_kept_when_asked_to),
         ROW(a_copy_gets_the_name_of_a_destination_that_is_no_folder),
         ROW(neither_pipes_nor_folders_are_replaced),
+        ROW(nothing_new_is_open_to_more_than_the_umask_lets),
+        ROW(folders_that_were_there_keep_their_permissions),
+        ROW(an_unfinished_file_of_somebody_else_is_left_alone),
         ROW(bytes_of_something_else_end_the_copy),
     };
 
