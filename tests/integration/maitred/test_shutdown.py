@@ -102,22 +102,25 @@ def who_ignores_sigterm_is_killed_and_named(top):
 
 
 def containers_end_before_all_others(top):
-    """Who runs them is told in its own way, and the rest of the system waits for it; who stands
-    still is told, too."""
+    """Who runs them is told in its own way, and the rest of the system waits for it: for who
+    was started, not for who has the name. Who stands still is told, too."""
     script = ("#!/bin/sh\ntrap 'echo %s was told > /dev/console%s; exit 0' %s\n"
               "echo $$ > /run/${0##*/}; while :; do sleep 0.2; done\n")
     files = {"usr/bin/tremplin": script % ("tremplin", "; sleep 1", "PWR"),
              "usr/bin/other": script % ("the other", "", "TERM"),
-             "usr/bin/stopped": script % ("the stopped one", "", "TERM")}
+             "usr/bin/stopped": script % ("the stopped one", "", "TERM"),
+             "opt/tremplin": "#!/bin/sh\ntrap 'echo the wrong one was told > /dev/console' PWR\n"
+                             "echo $$ > /run/wrong; while :; do sleep 0.2; done\n"}
     with start(top, files) as vm:
         vm.wait_ready()
         for name in ("tremplin", "other", "stopped"):
             vm.call("LaunchProcess", vm.pb["vm_guest"].LaunchProcessRequest(argv=[name]))
-        vm.sh("until [ -s /run/tremplin ] && [ -s /run/other ] && [ -s /run/stopped ]; do "
-              "sleep 0.1; done; kill -STOP $(cat /run/stopped)")
+        vm.sh("/opt/tremplin & until [ -s /run/tremplin ] && [ -s /run/other ] && "
+              "[ -s /run/stopped ] && [ -s /run/wrong ]; do sleep 0.1; done; kill -STOP $(cat /run/stopped)")
         vm.call("Shutdown", vm.pb["common"].EmptyMessage())
         assert_orderly(vm, ("tremplin was told", "the other was told",
                             "the stopped one was told"))
+        assert "the wrong one" not in vm.console.text, vm.console.text
         first, _, second = vm.console.text.partition("tremplin was told")
         assert "the other was told" in second and "is killed" not in second, vm.console.text
 

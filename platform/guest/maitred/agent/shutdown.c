@@ -151,8 +151,15 @@ run_round(struct shutdown *s)
     struct vmt_clock *clock = os_loop_clock(s->config.loop);
 
     while (s->round < VMT_ARRAY_SIZE(rounds)) {
-        int r = victims_start(s->config.loop, rounds[s->round].kind, rounds[s->round].sig,
-                              on_gone, s, &s->victims);
+        const struct victims_spec spec = {
+            .loop = s->config.loop,
+            .procs = s->config.procs,
+            .kind = rounds[s->round].kind,
+            .sig = rounds[s->round].sig,
+            .on_gone = on_gone,
+            .arg = s,
+        };
+        int r = victims_start(&spec, &s->victims);
 
         /* All at once, too: what forks for ever escapes a list, but not this call, in
          * which nothing forks. Source: Linux v6.1, kernel/signal.c, kill_something_info.

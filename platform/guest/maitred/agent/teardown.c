@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/swap.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/argv.h"
@@ -27,7 +28,9 @@
 
 #define MOUNTS_BYTES_MAX (16ul * 1024 * 1024)
 #define SWAPS_BYTES_MAX 65536
-#define PASSES_MAX 64 /* a pass without progress ends the loop long before */
+#define PASSES_MAX 64 /* passes without progress end the loop long before */
+#define SETTLE_STEPS 10
+#define SETTLE_STEP_NS 20000000
 
 /* Call fn for each line of a file of /proc. */
 static void
@@ -156,22 +159,41 @@ remove_mapped(void)
         (void)ioctl(fd, DM_REMOVE_ALL, &request);
 }
 
+static unsigned
+count_stacked(void)
+{
+    unsigned n = 0;
+
+    each_stacked(count_one, &n);
+    return n;
+}
+
+static void
+free_devices(void)
+{
+    each_stacked(free_loop, NULL);
+    remove_mapped();
+}
+
 /* Devices stand on file systems that stand on devices: from the top down until nothing
- * goes any more. */
+ * goes any more. The kernel lets go of a loop's file a little after its last user. */
 static void
 take_apart(void)
 {
-    unsigned before, after, gone;
+    const struct timespec pause = {.tv_nsec = SETTLE_STEP_NS};
+    unsigned left = count_stacked(), waited = 0;
 
-    for (int i = 0; i < PASSES_MAX; i++) {
-        before = after = 0;
-        each_stacked(count_one, &before);
-        gone = unmount_pass(false);
-        each_stacked(free_loop, NULL);
-        remove_mapped();
-        each_stacked(count_one, &after);
-        if (gone == 0 && after >= before)
+    for (int i = 0; i < PASSES_MAX && waited < SETTLE_STEPS; i++) {
+        unsigned gone = unmount_pass(false), before = left;
+
+        free_devices();
+        left = count_stacked();
+        if (gone > 0 || left < before)
+            continue;
+        if (left == 0)
             return;
+        (void)nanosleep(&pause, NULL);
+        waited++;
     }
 }
 
@@ -186,6 +208,7 @@ teardown_run(void *arg, struct vmt_err *err)
     each_line("/proc/swaps", SWAPS_BYTES_MAX, swap_off, NULL);
     take_apart();
     (void)unmount_pass(true);
+    free_devices();
     each_stacked(tell_left, NULL);
     (void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
     sync();

@@ -18,9 +18,12 @@
 #include "core/base/list.h"
 #include "core/base/log.h"
 #include "platform/guest/maitred/init/file.h"
+#include "platform/guest/maitred/proc/table.h"
+#include "platform/linux/os/dir.h"
 #include "platform/linux/os/loop.h"
 
 #define NAME_MAX_BYTES 64
+#define NAMED_MAX 32u
 
 struct victim {
     struct vmt_list node;
@@ -33,6 +36,7 @@ struct victims {
     struct os_loop *loop;    /* borrowed */
     struct vmt_list list;    /* of victim */
     struct vmt_timer *timer; /* owned by the clock: there was none to wait for */
+    unsigned named;          /* that had to be killed */
     void (*on_gone)(void *arg);
     void *arg; /* borrowed */
 };
@@ -146,45 +150,60 @@ victim_signal(int pidfd, const char *pid, int sig)
         (void)syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
 }
 
+/* Is it the program of that name that we started? */
 static bool
-is_of_kind(const char *name, enum victims_kind kind)
+is_ours(const struct proc_table *procs, pid_t pid, const char *name)
+{
+    const char *program = proc_table_program(procs, pid);
+    const char *base = program ? strrchr(program, '/') : NULL;
+
+    return program && strcmp(base ? base + 1 : program, name) == 0;
+}
+
+static bool
+is_of_kind(const struct victims_spec *spec, pid_t pid)
 {
     static const char logger[] = "vm_syslog", containers[] = "tremplin";
 
-    switch (kind) {
+    switch (spec->kind) {
     case VICTIMS_CONTAINERS:
-        return strcmp(name, containers) == 0;
+        return is_ours(spec->procs, pid, containers);
     case VICTIMS_LOGGER:
-        return strcmp(name, logger) == 0;
+        return is_ours(spec->procs, pid, logger);
     case VICTIMS_OTHERS:
-        return strcmp(name, logger) != 0;
+        return !is_ours(spec->procs, pid, logger);
     case VICTIMS_ALL:
         break;
     }
     return true;
 }
 
+/* The first ones by name: a fork bomb would fill the console. */
 static void
-take_victim(struct victims *victims, const char *pid_text, enum victims_kind kind,
-            int sig)
+name_victim(struct victims *victims, const char *pid)
 {
-    pid_t pid = (pid_t)strtol(pid_text, NULL, 10);
     char name[NAME_MAX_BYTES], shown[NAME_MAX_BYTES];
+
+    if (victims->named++ >= NAMED_MAX)
+        return;
+    read_name(pid, name);
+    vmt_log_warning("%s does not end and is killed pid=%s",
+                    vmt_log_escape(shown, sizeof(shown), name, strlen(name)), pid);
+}
+
+static void
+take_victim(struct victims *victims, const struct victims_spec *spec, const char *text)
+{
+    pid_t pid = (pid_t)strtol(text, NULL, 10);
     int pidfd = -1;
 
-    if (pid == getpid() || pid <= 1 || !is_program(pid_text))
+    if (pid == getpid() || pid <= 1 || !is_program(text) || !is_of_kind(spec, pid) ||
+        watch(victims, pid, &pidfd) < 0)
         return;
-    read_name(pid_text, name);
-    if (!is_of_kind(name, kind))
-        return;
-    if (watch(victims, pid, &pidfd) < 0)
-        return;
-    if (sig == SIGKILL)
-        vmt_log_warning("%s does not end and is killed pid=%d",
-                        vmt_log_escape(shown, sizeof(shown), name, strlen(name)),
-                        (int)pid);
-    if (sig == SIGKILL || same_pid_namespace(pid_text))
-        victim_signal(pidfd, pid_text, sig);
+    if (spec->sig == SIGKILL)
+        name_victim(victims, text);
+    if (spec->sig == SIGKILL || same_pid_namespace(text))
+        victim_signal(pidfd, text, spec->sig);
 }
 
 static void
@@ -197,27 +216,24 @@ on_none(void *arg)
 }
 
 int
-victims_start(struct os_loop *loop, enum victims_kind kind, int sig,
-              void (*on_gone)(void *arg), void *arg, struct victims **ret_victims)
+victims_start(const struct victims_spec *spec, struct victims **ret_victims)
 {
-    struct vmt_clock *clock = os_loop_clock(loop);
+    struct vmt_clock *clock = os_loop_clock(spec->loop);
     struct victims *victims = calloc(1, sizeof(*victims));
-    DIR *dir = opendir("/proc");
+    VMT_CLEANUP(os_closedirp) DIR *dir = opendir("/proc");
     struct dirent *entry;
 
-    if (!victims) {
-        if (dir)
-            (void)closedir(dir);
+    if (!victims)
         return -ENOMEM;
-    }
-    *victims = (struct victims){.loop = loop, .on_gone = on_gone, .arg = arg};
+    *victims =
+        (struct victims){.loop = spec->loop, .on_gone = spec->on_gone, .arg = spec->arg};
     vmt_list_init(&victims->list);
     while (dir && (entry = readdir(dir))) {
         if (isdigit((unsigned char)entry->d_name[0]))
-            take_victim(victims, entry->d_name, kind, sig);
+            take_victim(victims, spec, entry->d_name);
     }
-    if (dir)
-        (void)closedir(dir);
+    if (victims->named > NAMED_MAX)
+        vmt_log_warning("and %u more", victims->named - NAMED_MAX);
     if (vmt_list_empty(&victims->list) &&
         clock->ops->timer_start(clock, 0, on_none, victims, &victims->timer) < 0) {
         victims_free(victims);

@@ -18,34 +18,12 @@
 #include "platform/guest/maitred/proc/extra.h"
 #include "platform/guest/maitred/proc/group.h"
 #include "platform/guest/maitred/proc/leftovers.h"
-#include "platform/guest/maitred/proc/respawn.h"
+#include "platform/guest/maitred/proc/table_internal.h"
 
 /* A frozen table tries again after so long. */
 #define FROZEN_RETRY_MS 100u
 /* Children that are reaped in one turn of the loop. */
 #define REAP_MAX 256
-
-struct proc {
-    struct vmt_list node;
-    struct proc_table *table; /* borrowed */
-    pid_t pid;                /* 0: waits for its respawn */
-    struct vmt_argv argv;     /* owned; empty for a watched child */
-    struct vmt_argv env;      /* owned */
-    bool respawn, use_console, own_terminal;
-    bool abandoned;
-    bool is_told;            /* on_start ran, or nobody asked */
-    bool lacks_group;        /* and that was told */
-    struct exec_child child; /* owned; until exec is decided */
-    struct event *decided;   /* owned; of child.fd */
-    struct respawn starts;
-    struct vmt_timer *timer;  /* owned by the clock */
-    proc_start_fn *on_start;  /* NULL: forgotten, told, or nobody asked */
-    proc_exit_fn *on_exit;    /* NULL: forgotten, or nobody asked */
-    void *arg;                /* borrowed */
-    struct proc_extra *extra; /* owned; NULL: nothing special */
-    int cgroup;               /* owned: a group of its own; -1: none */
-    uint64_t note;            /* see proc_table_each_group */
-};
 
 static bool
 group_is_used(const struct proc_table *table, const char *name)
@@ -390,19 +368,6 @@ proc_reaped(struct proc *p, const struct proc_exit *how)
     proc_ended(p, how);
 }
 
-static struct proc *
-table_find(struct proc_table *table, pid_t pid)
-{
-    VMT_LIST_FOREACH(at, next, &table->procs)
-    {
-        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
-
-        if (p->pid == pid)
-            return p;
-    }
-    return NULL;
-}
-
 /* Returns whether there was one. */
 static bool
 reap_one(struct proc_table *table)
@@ -444,19 +409,6 @@ proc_table_reap(struct proc_table *table)
     if (n == REAP_MAX && !table->more)
         (void)table->clock->ops->timer_start(table->clock, 0, on_more, table,
                                              &table->more);
-}
-
-bool
-proc_table_has(struct proc_table *table, const char *program)
-{
-    VMT_LIST_FOREACH(at, next, &table->procs)
-    {
-        const struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
-
-        if (p->respawn && strcmp(p->argv.v[0], program) == 0)
-            return true;
-    }
-    return false;
 }
 
 void
@@ -575,35 +527,6 @@ proc_abandon(struct proc *proc)
     proc->abandoned = true;
 }
 
-pid_t
-proc_pid(const struct proc *proc)
-{
-    return proc->pid;
-}
-
-void
-proc_table_each(struct proc_table *table,
-                void (*fn)(void *arg, struct proc *proc, const struct proc_info *info),
-                void *arg)
-{
-    uint64_t now = table->clock->ops->now_ms(table->clock);
-
-    VMT_LIST_FOREACH(at, next, &table->procs)
-    {
-        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
-        const struct proc_info info = {
-            .name = p->argv.n ? p->argv.v[0] : "",
-            .group = p->extra ? p->extra->cgroup : "",
-            .pid = p->pid,
-            .respawn = p->respawn,
-            .starts = respawn_recent(&p->starts, now),
-        };
-
-        if (p->argv.n)
-            fn(arg, p, &info);
-    }
-}
-
 void
 proc_stop(struct proc *p, int sig, bool whole_group)
 {
@@ -614,16 +537,4 @@ proc_stop(struct proc *p, int sig, bool whole_group)
         (void)kill(p->pid, sig);
     if (p->pid == 0)
         proc_free(p);
-}
-
-void
-proc_table_each_group(struct proc_table *table, proc_group_fn *fn, void *arg)
-{
-    VMT_LIST_FOREACH(at, next, &table->procs)
-    {
-        struct proc *p = VMT_CONTAINER_OF(at, struct proc, node);
-
-        if (p->cgroup >= 0)
-            fn(arg, p->extra->cgroup, p->cgroup, &p->note);
-    }
 }

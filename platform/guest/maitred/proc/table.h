@@ -112,6 +112,9 @@ void proc_forget(struct proc *proc);
 /* Is a program that is to be respawned started under this name, or waits for that? */
 bool proc_table_has(struct proc_table *table, const char *program);
 
+/* argv[0] of the program that runs as pid, borrowed; NULL: it was not started here. */
+const char *proc_table_program(const struct proc_table *table, pid_t pid);
+
 /* As proc_forget, for one that was killed and may hang in the kernel for a long time:
  * until it ends it is counted in table->abandoned. */
 void proc_abandon(struct proc *proc);
