@@ -13,7 +13,10 @@
 #include "core/base/log.h"
 
 #define ACCEPTED_WAIT_MS 30000u /* a client comes at once, or never */
-#define ACCEPTED_MAX 128u       /* far above what connects within one round trip */
+#define ACCEPTED_MAX 512u
+/* Of one owner: above what connects within one round trip. Whoever can connect to a
+ * listener whose client does not come must not fill the pool for the others. */
+#define ACCEPTED_OWNER_MAX 64u
 
 struct accepted_pool {
     struct vmt_clock *clock; /* borrowed */
@@ -90,16 +93,27 @@ accepted_start(struct accepted *a)
                                             accepted_on_timeout, a, &a->timer);
 }
 
+static bool
+pool_has_room(struct accepted_pool *pool, const void *owner)
+{
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(node, next, &pool->waiting)
+    n += accepted_of(node)->owner == owner;
+    return pool->n < ACCEPTED_MAX && n < ACCEPTED_OWNER_MAX;
+}
+
 int
 accepted_pool_put(struct accepted_pool *pool, const void *owner, struct stream *stream,
                   uint8_t *ret_token)
 {
-    struct accepted *a = pool->n < ACCEPTED_MAX ? calloc(1, sizeof(*a)) : NULL;
+    bool room = pool_has_room(pool, owner);
+    struct accepted *a = room ? calloc(1, sizeof(*a)) : NULL;
     int r;
 
     if (!a) {
         stream_close(stream);
-        return pool->n < ACCEPTED_MAX ? -ENOMEM : -ENOBUFS;
+        return room ? -ENOMEM : -ENOBUFS;
     }
     a->pool = pool;
     a->owner = owner;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
 #include <event2/event.h>
@@ -14,14 +15,9 @@
 #include "core/base/list.h"
 #include "core/base/log.h"
 #include "platform/guest/vshd/accepted.h"
+#include "platform/guest/vshd/limits.h"
 #include "platform/guest/vshd/session.h"
 #include "platform/linux/os/loop.h"
-
-/* Commands that run at a time. Each takes up to seven descriptors and half a megabyte of
- * queues; far above what people use, far below what would hurt a small guest. */
-#define SESSIONS_MAX 256u
-/* Connections of clients, with those that carry a forwarded one: two descriptors each. */
-#define CONNECTIONS_MAX 1024u
 
 struct vshd_service {
     struct os_loop *loop; /* borrowed */
@@ -146,7 +142,28 @@ service_has_room(void *arg)
 
     VMT_LIST_FOREACH(node, next, &service->sessions)
     n += vshd_session_is_command(vshd_session_of(node));
-    return n < SESSIONS_MAX;
+    return n < VSHD_COMMANDS_MAX;
+}
+
+/* Asked each time: memory may be plugged in and out. */
+static unsigned
+carried_max(void)
+{
+    struct sysinfo info;
+
+    return vshd_carried_max(sysinfo(&info) < 0 ? 0
+                                               : (uint64_t)info.totalram * info.mem_unit);
+}
+
+static bool
+service_may_carry(void *arg)
+{
+    struct vshd_service *service = arg;
+    size_t n = 0;
+
+    VMT_LIST_FOREACH(node, next, &service->sessions)
+    n += vshd_session_carries(vshd_session_of(node));
+    return n < carried_max();
 }
 
 static int
@@ -171,14 +188,16 @@ vshd_service_accept(struct vshd_service *service, struct stream *stream)
         .config = &service->config,
         .id = service->last_id + 1,
         .accepted = service->accepted,
+        .full = service->nsessions >= VSHD_CONNECTIONS_MAX,
         .has_room = service_has_room,
+        .may_carry = service_may_carry,
         .list = service_list,
         .on_done = service_on_session_done,
         .arg = service,
     };
     struct vshd_session *session;
 
-    if (service->nsessions >= CONNECTIONS_MAX) {
+    if (service->nsessions >= VSHD_CONNECTIONS_MAX + VSHD_REFUSALS_MAX) {
         vmt_log_warning("connection refused: %zu are open", service->nsessions);
         stream_close(stream);
         return;

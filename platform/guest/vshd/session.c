@@ -45,6 +45,12 @@ vshd_session_is_command(const struct vshd_session *session)
     return session->command != NULL && session->phase != SESSION_CLOSING;
 }
 
+bool
+vshd_session_carries(const struct vshd_session *session)
+{
+    return session->carries && session->phase != SESSION_CLOSING;
+}
+
 static struct vmt_clock *
 session_clock(const struct vshd_session *session)
 {
@@ -375,6 +381,10 @@ session_on_request(void *arg, const struct vsh_request *request)
 
     session_timer_cancel(session);
     session_note_time(session);
+    if (session->config.full) {
+        session_refuse(session, 0, "too many connections are open to this guest");
+        return;
+    }
     if (request->list_sessions) {
         session_list(session);
         return;

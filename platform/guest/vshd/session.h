@@ -22,8 +22,10 @@ struct vshd_session_config {
     const struct vshd_config *config; /* borrowed */
     uint32_t id;                      /* of all sessions of this vshd */
     struct accepted_pool *accepted;   /* borrowed */
-    /* May one more command run? */
+    bool full;                        /* only tell the client that there are too many */
+    /* May one more command run? One more connection be carried? */
     bool (*has_room)(void *arg);
+    bool (*may_carry)(void *arg);
     /* Send asking the list of all sessions, see vshd_session_tell. */
     int (*list)(void *arg, struct vshd_session *asking);
     vshd_session_done_fn *on_done;
@@ -43,6 +45,8 @@ void vshd_session_on_exit(struct vshd_session *session, int wait_status);
 
 /* Does it have a command, or will have one? */
 bool vshd_session_is_command(const struct vshd_session *session);
+/* Does it carry a connection, or will it? */
+bool vshd_session_carries(const struct vshd_session *session);
 /* Tell what session is to the client of asking. Returns 0 or -errno; a session that is
  * not set up yet, and asking itself, are left out. */
 int vshd_session_tell(const struct vshd_session *session, struct vshd_session *asking);

@@ -158,14 +158,27 @@ static int forward_make(struct vshd_session *session, const struct account *acco
                         const struct vsh_address *address, struct listener *listener,
                         struct vmt_err *err);
 
+/* Users of the guest decide how many come to a listener. */
+static int
+carry_begin(struct vshd_session *session, struct vmt_err *err)
+{
+    if (!session->config.may_carry(session->config.arg))
+        return vmt_err_setx(err, EAGAIN,
+                            "too many forwarded connections are open in this guest");
+    session->carries = true;
+    return 0;
+}
+
 int
 session_connect(struct vshd_session *session, const struct vsh_request *request,
                 struct vmt_err *err)
 {
     VMT_CLEANUP(account_done) struct account account = {0};
     char place[PLACE_MAX];
-    int r = session_choose_user(session, request, &account, err);
+    int r = carry_begin(session, err);
 
+    if (r == 0)
+        r = session_choose_user(session, request, &account, err);
     if (r < 0)
         return r;
     session->place = strdup(place_text(request->connect, place));
@@ -182,9 +195,15 @@ session_take_accepted(struct vshd_session *session, const struct vsh_request *re
 {
     struct stream *stream =
         accepted_pool_take(session->config.accepted, request->accepted);
+    int r;
 
     if (!stream)
         return vmt_err_setx(err, ENOENT, "nobody waits there any more");
+    r = carry_begin(session, err);
+    if (r < 0) {
+        stream_close(stream);
+        return r;
+    }
     session->place = strdup("a listener's");
     if (!session->place || forward_new(session) < 0) {
         stream_close(stream);

@@ -44,6 +44,7 @@ struct vshd_session {
     struct vsh_server *proto; /* owned */
     struct vmt_timer *timer;  /* owned; the deadline of the phase */
     bool pty;
+    bool carries;    /* a connection, or it is about to */
     pid_t pid;       /* 0: none, or reaped */
     int wait_status; /* of wait(2), once exited */
     char *command;   /* owned; argv[0] or the shell, for words */

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Many sessions, and clients that do not behave."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -64,6 +65,52 @@ class Limits(VshTest):
         for s in idle + busy:
             s.close()
         wait_until(lambda: self.run_vsh("true").returncode == 0, "room again")
+
+    def raise_descriptors(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 4096:
+            self.skipTest("4096 descriptors are needed, %d are allowed" % hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def test_too_many_connections_are_refused_in_words(self):
+        self.raise_descriptors()
+        idle = [self.connect() for _ in range(1024)]
+        done = self.run_vsh("true")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"too many connections are open", done.stderr)
+        for s in idle:
+            s.close()
+        wait_until(lambda: self.run_vsh("true").returncode == 0, "room again")
+
+    def test_carried_connections_leave_room_for_commands(self):
+        self.raise_descriptors()
+        path = os.path.join(self.dir, "listener")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(1024)
+            address = b"\x1a" + bytes([len(path)]) + path.encode()
+            request = frame(REQUEST + b"\x2a\x04true\xd2\x3e" + bytes([len(address)]) +
+                            address)
+            carried, answer = [], b"\x08\x01"
+            while answer.startswith(b"\x08\x01"):
+                self.assertLessEqual(len(carried), 640)
+                carried.append(self.connect())
+                carried[-1].sendall(request)
+                answer = self.read_frame(carried[-1])
+            self.assertGreater(len(carried), 64)
+            self.assertIn(b"too many forwarded connections", answer)
+            self.assertEqual(self.run_vsh("true").returncode, 0)
+            listener.accept()[0].close()
+            carried.pop(0).close()
+
+            def carries():
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.settimeout(DEADLINE)
+                    s.connect(self.socket)
+                    s.sendall(request)
+                    return self.read_frame(s).startswith(b"\x08\x01")
+            wait_until(carries, "room again")
 
     def test_broken_clients_cost_their_connection_only(self):
         before = self.descriptors()

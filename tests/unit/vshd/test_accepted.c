@@ -12,7 +12,8 @@
 #include "tests/unit/test.h"
 
 #define WAIT_MS 30000u
-#define MAX 128u
+#define OWNER_MAX 64u
+#define OWNERS 8u /* that fill the pool */
 
 struct world {
     struct fake_clock *clock;
@@ -113,21 +114,34 @@ an_owner_takes_its_own_along(void **state)
 }
 
 static void
-too_many_are_refused(void **state)
+expect_refused(struct world *w, const void *owner)
+{
+    struct stream *pair[2];
+    uint8_t token[VSH_TOKEN_BYTES];
+
+    assert_int_equal(fake_stream_pair(fake_clock_base(w->clock), pair), 0);
+    assert_int_equal(accepted_pool_put(w->pool, owner, pair[1], token), -ENOBUFS);
+    stream_close(pair[0]);
+}
+
+static void
+too_many_of_one_owner_leave_room_for_others(void **state)
 {
     VMT_CLEANUP(world_close) struct world w = {.pool = NULL};
-    struct stream *ends[MAX], *pair[2];
+    struct stream *ends[OWNERS * OWNER_MAX];
+    bool ended[OWNERS * OWNER_MAX];
     uint8_t token[VSH_TOKEN_BYTES];
-    bool ended[MAX];
+    int owners[OWNERS + 1];
 
     (void)state;
     world_open(&w);
-    for (size_t i = 0; i < MAX; i++)
-        ends[i] = put(&w, &w, token, &ended[i]);
-    assert_int_equal(fake_stream_pair(fake_clock_base(w.clock), pair), 0);
-    assert_int_equal(accepted_pool_put(w.pool, &w, pair[1], token), -ENOBUFS);
-    stream_close(pair[0]);
-    for (size_t i = 0; i < MAX; i++)
+    for (size_t i = 0; i < OWNERS * OWNER_MAX; i++) {
+        ends[i] = put(&w, &owners[i / OWNER_MAX], token, &ended[i]);
+        if (i % OWNER_MAX == OWNER_MAX - 1)
+            expect_refused(&w, &owners[i / OWNER_MAX]);
+    }
+    expect_refused(&w, &owners[OWNERS]); /* there is an end to all, too */
+    for (size_t i = 0; i < OWNERS * OWNER_MAX; i++)
         stream_close(ends[i]);
 }
 
@@ -137,7 +151,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_is_good_once),
         cmocka_unit_test(an_owner_takes_its_own_along),
-        cmocka_unit_test(too_many_are_refused),
+        cmocka_unit_test(too_many_of_one_owner_leave_room_for_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
