@@ -59,18 +59,32 @@ make_forward(const struct options *options, struct os_loop *loop,
     return vsh_forward_new(loop, &config, ret_forward, err);
 }
 
-static int find_daemon(struct os_loop *loop, struct concierge_client **ret_client,
-                       struct vmt_err *err);
+/* The daemon of a VM. Whoever asks for it later, asks the same. */
+struct finder {
+    struct os_loop *loop; /* borrowed */
+    bool system;
+};
 
+/* By the socket of our own vm_concierge, or that of the system's. */
 static int
 open_daemon(void *arg, struct concierge_client **ret_client, struct vmt_err *err)
 {
-    return find_daemon(arg, ret_client, err);
+    VMT_CLEANUP(os_paths_done) struct os_paths paths = {0};
+    const struct finder *finder = arg;
+    char path[PATH_MAX];
+    int r = finder->system ? 0 : os_paths_init(false, &paths, err);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(path, sizeof(path), "%s/concierge.sock",
+                   finder->system ? "/run/vm_tools" : paths.runtime);
+    return concierge_client_new(finder->loop, path, ret_client, err);
 }
 
 static int
-run(const struct options *options, struct vsh_endpoint *endpoint, struct os_loop *loop)
+run(const struct options *options, struct vsh_endpoint *endpoint, struct finder *finder)
 {
+    struct os_loop *loop = finder->loop;
     /* For a vshd that does not know of sessions without a command. */
     static const char *const nothing[] = {"true"};
     VMT_CLEANUP(vsh_forward_freep) struct vsh_forward *forward = NULL;
@@ -98,7 +112,7 @@ run(const struct options *options, struct vsh_endpoint *endpoint, struct os_loop
         .owner = options->owner_id,
         .reconnect = options->reconnect,
         .open = open_daemon,
-        .arg = loop,
+        .arg = finder,
     };
 
     if (options->no_command) {
@@ -112,30 +126,6 @@ run(const struct options *options, struct vsh_endpoint *endpoint, struct os_loop
     if (options->vm_name)
         return vsh_run_again(loop, &again, &config, endpoint);
     return vsh_run(loop, &config);
-}
-
-/* The socket of our own vm_concierge, or that of the system's. */
-static int
-find_daemon(struct os_loop *loop, struct concierge_client **ret_client,
-            struct vmt_err *err)
-{
-    int r = -ENOENT;
-
-    for (int system = 0; system < 2 && r < 0; system++) {
-        VMT_CLEANUP(os_paths_done) struct os_paths paths = {0};
-        char path[PATH_MAX];
-
-        if (system)
-            (void)snprintf(path, sizeof(path), "/run/vm_tools/concierge.sock");
-        else if (os_paths_init(false, &paths, err) < 0)
-            continue;
-        else
-            (void)snprintf(path, sizeof(path), "%s/concierge.sock", paths.runtime);
-        r = concierge_client_new(loop, path, ret_client, err);
-    }
-    if (r == -ENOENT || r == -ECONNREFUSED)
-        return vmt_err_setx(err, -r, "vm_concierge does not run; start the VM with vmc");
-    return r;
 }
 
 /* The daemon serves on the bus what it serves on its socket; that of ChromiumOS has no
@@ -154,16 +144,36 @@ find_on_bus(struct options *options, struct vmt_err *err)
     return vmt_err_setx(err, -r, "%s", why.msg);
 }
 
+/* Who is asked first and does not know the VM does not end the search, but says how. */
 static int
-find_vm(struct os_loop *loop, struct options *options, struct vmt_err *err)
+find_vm(struct finder *finder, struct options *options, struct vmt_err *err)
 {
-    VMT_CLEANUP(concierge_client_freep) struct concierge_client *client = NULL;
-    int r = find_daemon(loop, &client, err);
+    int first = 0;
 
-    if (r < 0)
-        return find_on_bus(options, err);
-    return concierge_client_endpoint(client, options->vm_name, options->owner_id,
-                                     &options->endpoint, err);
+    (void)vmt_err_setx(err, ENOENT, "vm_concierge does not run; start the VM with vmc");
+    for (int system = 0; system < 2; system++) {
+        VMT_CLEANUP(concierge_client_freep) struct concierge_client *client = NULL;
+        struct vmt_err why;
+        int r;
+
+        finder->system = system;
+        r = open_daemon(finder, &client, &why);
+        if (r < 0) {
+            if (first == 0 && r != -ENOENT && r != -ECONNREFUSED)
+                *err = why;
+            continue;
+        }
+        r = concierge_client_endpoint(client, options->vm_name, options->owner_id,
+                                      &options->endpoint, &why);
+        if (r == 0)
+            return 0;
+        if (first == 0)
+            *err = why;
+        first = first ? first : r;
+        if (first != -ENOENT)
+            break;
+    }
+    return first ? first : find_on_bus(options, err);
 }
 
 static int
@@ -181,6 +191,7 @@ main(int argc, char **argv)
 {
     VMT_CLEANUP(options_done) struct options options = {0};
     VMT_CLEANUP(os_loop_freep) struct os_loop *loop = NULL;
+    struct finder finder = {.loop = NULL};
     struct vmt_err err;
 
     os_process_init();
@@ -196,11 +207,12 @@ main(int argc, char **argv)
     }
     if (os_loop_new(&loop, &err) < 0)
         return fail(&err);
-    if (options.vm_name && find_vm(loop, &options, &err) < 0)
+    finder.loop = loop;
+    if (options.vm_name && find_vm(&finder, &options, &err) < 0)
         return fail(&err);
     if (options.list)
         return vsh_list(loop, "vsh", &options.endpoint, options.json);
     if (options.no_stdin && stdin_from_nothing(&err) < 0)
         return fail(&err);
-    return run(&options, &options.endpoint, loop);
+    return run(&options, &options.endpoint, &finder);
 }

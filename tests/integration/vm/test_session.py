@@ -8,6 +8,7 @@ import select
 import subprocess
 import termios
 import time
+import unittest
 
 import harness
 
@@ -154,6 +155,27 @@ class Session(harness.Case):
             s["command"].startswith("sleep") for s in json.loads(
                 self.world.vmc("ps", "--json", "box").stdout)))
         self.assertRegex(self.world.vmc("ps", "box").stdout, r"(?m)^ID +PID .*\n(.*\n)*.* sleep")
+
+    @unittest.skipIf(os.getuid() != 0, "needs root to put a folder in the place of /run")
+    def test_09_a_vm_that_our_daemon_does_not_know_may_be_the_system_s(self):
+        """Another world's daemon is ours; the one that has the VM is where the system's is."""
+        self.start_again()
+        ours = self.world.root / "ours"
+        ours.mkdir(mode=0o700)
+        env = dict(self.world.env, XDG_RUNTIME_DIR=str(ours))
+        subprocess.run([harness.BIN / "vmc", "list"], env=env, check=True, capture_output=True)
+        script = (f"mount -t tmpfs t /run && mkdir /run/vm_tools && "
+                  f"ln -s {self.world.runtime}/concierge.sock /run/vm_tools && exec \"$@\"")
+
+        def vsh(name):
+            done = subprocess.run(
+                ["unshare", "-m", "sh", "-c", script, "sh", harness.BIN / "vsh",
+                 "--vm_name=" + name, "--", "echo", "hello"], env=env, capture_output=True,
+                text=True, stdin=subprocess.DEVNULL, timeout=harness.PATIENCE, check=False)
+            return done.returncode, done.stdout, done.stderr
+
+        self.assertEqual(vsh("box"), (0, "hello\n", ""))
+        self.assertEqual(vsh("nobody"), (1, "", "vsh: no VM named nobody runs\n"))
 
 
 if __name__ == "__main__":
