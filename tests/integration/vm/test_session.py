@@ -120,6 +120,18 @@ class Session(harness.Case):
         self.start_again()
         self.assertIn(b"box ended: killed", said)
 
+    def test_05b_a_connection_lost_while_the_vm_runs_is_told_as_that(self):
+        pid = harness.info(self.world, "box")["pid"]
+        done = self.run_in("vmc", "exec", "box", "--", "sh", "-c",
+                           "kill -9 $PPID; exec sleep 1000")  # vshd is the parent
+        self.assertEqual(done.returncode, 123)
+        self.assertIn(b"connection to the guest lost", done.stderr)
+        self.assertIn(b"box runs; its connections were cut", done.stderr)
+        # The VM is the same, and its vshd was started again.
+        self.assertEqual(self.run_in("vmc", "exec", "box", "--", "echo", "back").stdout,
+                         b"back\n")
+        self.assertEqual(harness.info(self.world, "box")["pid"], pid)
+
     def test_06_a_new_shell_when_the_vm_is_back(self):
         child = self.open("vmc", "shell", "--reconnect", "box")
         self.ask(b"first")
