@@ -57,7 +57,7 @@ source_open(struct source *source, struct os_loop *loop, int fd, struct vmt_err 
     local_fd_open(&source->local, fd, false);
     file = source->local.kind == LOCAL_FILE;
     source->ev = event_new(os_loop_base(loop), file ? -1 : source->local.work,
-                           file ? 0 : EV_READ, source_on_ready, source);
+                           file ? 0 : EV_READ | EV_PERSIST, source_on_ready, source);
     if (!source->ev) {
         local_fd_close(&source->local, false);
         return vmt_err_set(err, ENOMEM, "watch stdin");
