@@ -58,7 +58,8 @@ struct stream_ops {
     /* Queue a copy of data, which is written from the loop or at once. The nfds
      * descriptors are duplicated and travel with the first byte (unix sockets only; else
      * -ENOTSUP). Never blocks and has no limit of its own: the caller looks at queued().
-     * Returns 0, -ENOMEM, -EPIPE after a failure or after shutdown_send. */
+     * Returns 0, -ENOMEM, -EPIPE after a failure or after shutdown_send. Without data it
+     * only asks: -EPIPE where the peer is known to take no more. */
     int (*send)(struct stream *s, const void *data, size_t len, const int *fds,
                 size_t nfds);
     /* Bytes that wait to be written. */

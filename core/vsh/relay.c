@@ -14,6 +14,8 @@
  * and how often in a row without progress it does before it gives up on the reader. */
 #define FLUSH_MS 20u
 #define FLUSH_IDLE_MAX 3000u
+/* How often it looks whether an end that said its last still listens. */
+#define PROBE_MS 30000u
 
 struct relay_end {
     struct vsh_relay *relay; /* borrowed */
@@ -26,7 +28,7 @@ struct relay_end {
 struct vsh_relay {
     struct vmt_clock *clock; /* borrowed */
     struct relay_end ends[2];
-    struct vmt_timer *timer; /* owned; set once there is nothing left but to finish */
+    struct vmt_timer *timer; /* owned; set once an end has ended */
     size_t queued;           /* at the last look */
     unsigned idle;           /* looks without progress */
     bool broken;
@@ -48,12 +50,38 @@ relay_finish_in(struct vsh_relay *relay, unsigned ms)
 }
 
 static void
+relay_timer_cancel(struct vsh_relay *relay)
+{
+    relay->clock->ops->timer_cancel(relay->clock, relay->timer);
+    relay->timer = NULL;
+}
+
+static void
 relay_break(struct vsh_relay *relay)
 {
     relay->broken = true;
-    relay->clock->ops->timer_cancel(relay->clock, relay->timer);
-    relay->timer = NULL;
+    relay_timer_cancel(relay);
     relay_finish_in(relay, 0);
+}
+
+/* Nobody is left to hear what the other end may say some day: an end that closed, instead
+ * of only ending its bytes, does not show otherwise. */
+static bool
+end_is_gone(const struct relay_end *end)
+{
+    struct stream *other = end->other->stream;
+
+    return end->ended && other->ops->queued(other) == 0 &&
+           end->stream->ops->send(end->stream, "", 0, NULL, 0) < 0;
+}
+
+static void
+relay_probe(struct vsh_relay *relay)
+{
+    if (end_is_gone(&relay->ends[0]) || end_is_gone(&relay->ends[1]))
+        relay->on_done(relay->arg);
+    else
+        relay_finish_in(relay, PROBE_MS);
 }
 
 static void
@@ -63,6 +91,10 @@ relay_on_timer(void *arg)
     size_t queued = 0;
 
     relay->timer = NULL;
+    if (!relay->broken && !(relay->ends[0].ended && relay->ends[1].ended)) {
+        relay_probe(relay);
+        return;
+    }
     for (size_t i = 0; i < VMT_ARRAY_SIZE(relay->ends); i++)
         queued += relay->ends[i].stream->ops->queued(relay->ends[i].stream);
     relay->idle = queued < relay->queued ? 0 : relay->idle + 1;
@@ -112,13 +144,13 @@ end_on_end(void *arg, int status)
     struct relay_end *end = arg;
 
     end->ended = true;
-    if (status < 0) {
+    if (status < 0)
         relay_break(end->relay);
+    if (end->relay->broken)
         return;
-    }
     end->other->stream->ops->shutdown_send(end->other->stream);
-    if (end->other->ended)
-        relay_finish_in(end->relay, 0);
+    relay_timer_cancel(end->relay);
+    relay_finish_in(end->relay, end->other->ended ? 0 : PROBE_MS);
 }
 
 int

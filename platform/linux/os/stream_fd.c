@@ -325,6 +325,21 @@ stream_set_handler(struct stream *base, const struct stream_handler *handler, vo
         stream_wake(s);
 }
 
+/* Unix sockets and vsock know whether the peer only ended its bytes or is gone: unix(7)
+ * and vsock sendmsg refuse with EPIPE also what is empty. */
+static int
+stream_probe(struct stream_fd *s)
+{
+    ssize_t n = s->kind == OS_IO_FILE || s->queue.len > 0
+                    ? 0
+                    : os_io_write(s->kind, s->out.fd, "", 0, NULL);
+
+    if (n >= 0 || n == -EAGAIN)
+        return 0;
+    stream_fail(s, (int)n);
+    return -EPIPE;
+}
+
 /* Queue what could not be written. Returns 0 or -ENOMEM, -EMFILE. */
 static int
 stream_enqueue(struct stream_fd *s, const uint8_t *data, size_t len, const int *fds,
@@ -376,7 +391,7 @@ stream_send(struct stream *base, const void *data, size_t len, const int *fds,
     if (nfds > VMT_FDS_MAX || (nfds > 0 && len == 0))
         return -EINVAL;
     if (len == 0)
-        return 0;
+        return stream_probe(s);
     if (s->queue.len == 0) {
         if (nfds > 0)
             memcpy(now.fd, fds, nfds * sizeof(*fds));

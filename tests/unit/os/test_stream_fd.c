@@ -195,6 +195,23 @@ a_failure_before_there_is_a_handler_is_told_to_the_first_one(void **state)
 }
 
 static void
+nothing_sent_tells_a_peer_that_is_gone_from_one_that_listens(void **state)
+{
+    struct test_sink sink = {0};
+    int raw;
+    struct stream *s = stream_and_raw(*state, &raw);
+
+    test_sink_attach(&sink, *state, s);
+    assert_int_equal(shutdown(raw, SHUT_WR), 0);
+    test_run_until(*state, &sink.ended);
+    assert_int_equal(sink.status, 0);
+    assert_int_equal(s->ops->send(s, "", 0, NULL, 0), 0);
+    (void)close(raw);
+    assert_int_equal(s->ops->send(s, "", 0, NULL, 0), -EPIPE);
+    sink_done(&sink);
+}
+
+static void
 a_reset_breaks_the_stream(void **state)
 {
     int raw;
@@ -575,6 +592,7 @@ main(void)
         LOOP_TEST(shutdown_waits_for_what_is_queued),
         LOOP_TEST(a_failed_write_is_told_from_the_loop_after_the_last_words),
         LOOP_TEST(a_failure_before_there_is_a_handler_is_told_to_the_first_one),
+        LOOP_TEST(nothing_sent_tells_a_peer_that_is_gone_from_one_that_listens),
         LOOP_TEST(a_reset_breaks_the_stream),
         LOOP_TEST(closing_inside_on_data_is_safe),
         LOOP_TEST(closing_inside_on_end_is_safe),

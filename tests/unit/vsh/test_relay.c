@@ -216,6 +216,43 @@ a_reader_that_never_reads_is_given_up(void **state)
 }
 
 static void
+an_end_that_is_gone_does_not_wait_for_the_other(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        VMT_CLEANUP(world_close) struct world w = {.done = 0};
+
+        world_open(&w);
+        say(&w, i, "last words");
+        fake_clock_advance(w.clock, 1);
+        stream_close(w.peers[i].stream);
+        w.peers[i].stream = NULL;
+        fake_clock_advance(w.clock, 1);
+        assert_true(heard(&w, 1 - i, "last words"));
+        assert_true(w.peers[1 - i].ended);
+        fake_clock_advance(w.clock, 30000);
+        assert_int_equal(w.done, 1);
+    }
+}
+
+static void
+an_end_that_still_listens_is_waited_for(void **state)
+{
+    VMT_CLEANUP(world_close) struct world w = {.done = 0};
+
+    (void)state;
+    world_open(&w);
+    w.peers[0].stream->ops->shutdown_send(w.peers[0].stream);
+    fake_clock_advance(w.clock, 3600 * 1000);
+    assert_int_equal(w.done, 0);
+    say(&w, 1, "at last");
+    w.peers[1].stream->ops->shutdown_send(w.peers[1].stream);
+    fake_clock_advance(w.clock, 1000);
+    assert_true(heard(&w, 0, "at last"));
+    assert_int_equal(w.done, 1);
+}
+
+static void
 a_broken_end_ends_the_other(void **state)
 {
     (void)state;
@@ -240,6 +277,8 @@ main(void)
         cmocka_unit_test(a_slow_reader_holds_its_writer_back),
         cmocka_unit_test(all_is_delivered_before_the_end),
         cmocka_unit_test(a_reader_that_never_reads_is_given_up),
+        cmocka_unit_test(an_end_that_is_gone_does_not_wait_for_the_other),
+        cmocka_unit_test(an_end_that_still_listens_is_waited_for),
         cmocka_unit_test(a_broken_end_ends_the_other),
     };
 
