@@ -315,7 +315,7 @@ def load_grpc(folder):
         from grpc_tools import protoc  # pylint: disable=import-outside-toplevel
     except ImportError:
         skip("python3-grpcio and python3-grpc-tools are not installed")
-    names = ("common", "vm_crash", "vm_guest", "vm_host", "vmt_agent", "vmt_job")
+    names = ("common", "vm_crash", "vm_guest", "vm_host", "vmt_agent", "vmt_job", "vmt_net")
     out = pathlib.Path(folder) / "py"
     out.mkdir()
     args = ["protoc", f"-I{SOURCE}/proto", "-I/usr/include", f"--python_out={out}",

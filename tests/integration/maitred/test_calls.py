@@ -260,6 +260,19 @@ def shares(vm):
     for option in ("trans=fd", "msize=262144", "access=any", "nosuid", "nodev"):
         assert option in text, text
     assert server.msize == 262144, server.msize
+    wishes = vm.pb["vmt_net"].ShareOptions(uid=12, gid=34, aname="/tree", uname="me", msize=65536,
+                                           access="user")
+    request = pb.Mount9PRequest(port=5640, target="/mnt/shared", options=wishes)
+    assert vm.call("Mount9P", request).error == 0  # in place of the one before
+    text = vm.sh("cat /mnt/shared/hello | wc -c; grep ' /mnt/shared ' /proc/mounts")
+    assert text.count("/mnt/shared") == 1, text
+    for option in ("msize=65536", "access=user", "dfltuid=12", "dfltgid=34", "aname=/tree",
+                   "uname=me"):
+        assert option in text, text
+    assert server.aname == "/tree" and server.msize == 65536, (server.aname, server.msize)
+    wishes.aname = "/tree,access=0"
+    request.options.CopyFrom(wishes)
+    vm.call("Mount9P", request, "INVALID_ARGUMENT")
     server.close()
     assert vm.run("cat", "/mnt/shared/hello")[0] == EXITED
     vm.call("GetKernelVersion", vm.pb["common"].EmptyMessage())

@@ -3,6 +3,7 @@
 """What the calls of the host leave behind in a real guest, under way and when they fail."""
 import os
 import random
+import socket
 import time
 
 import guest
@@ -42,6 +43,57 @@ def a_new_network_of_the_host_begins_afresh(vm):
     vm.sh("! ip -6 addr show eth0 | grep -q fd00::1; ip -6 addr show eth0 | grep -q 'inet6 fe80'; "
           "until [ -e /run/hups ]; do sleep 0.1; done")
     assert "inet 10.0.2.15/24" in vm.sh("ip addr show eth0")
+
+
+def ipv6(vm, own, prefix_len=64, gateway=None):
+    request = config(vm, "10.0.2.15", "255.255.255.0", "10.0.2.2")
+    request.ipv6_config.address = socket.inet_pton(socket.AF_INET6, own)
+    request.ipv6_config.prefix_len = prefix_len
+    if gateway:
+        request.ipv6_config.gateway = socket.inet_pton(socket.AF_INET6, gateway)
+    return request
+
+
+def the_host_may_set_ipv6_and_the_mtu(vm):
+    request = ipv6(vm, "fd77::15", 64, "fd77::2")
+    request.mtu = 1400
+    for _ in range(2):  # the same again changes nothing
+        vm.call("ConfigureNetwork", request)
+        text = vm.sh("cat /sys/class/net/eth0/mtu; ip -6 addr show dev eth0; ip -6 route; "
+                     "ip addr show eth0")
+        assert text.startswith("1400\n"), text
+        assert "inet6 fd77::15/64 scope global" in text and "global tentative" not in text, text
+        assert text.count("default via fd77::2") == 1 and "inet 10.0.2.15/24" in text, text
+    vm.call("ConfigureNetwork", ipv6(vm, "fd78::15", 56, "fe80::2"))
+    text = vm.sh("ip -6 addr show dev eth0; ip -6 route; cat /sys/class/net/eth0/mtu")
+    assert "inet6 fd78::15/56" in text and "fd77" not in text, text
+    assert "default via fe80::2" in text and text.endswith("\n1400\n"), text
+    vm.sh("until ip -6 addr show dev eth0 | grep -q 'inet6 fe80::'; do sleep 0.1; done")
+    vm.call("OnHostNetworkChanged", vm.pb["common"].EmptyMessage())  # and it stays
+    text = vm.sh("ip -6 addr show dev eth0; ip -6 route")
+    assert "inet6 fd78::15/56" in text and "default via fe80::2" in text, text
+    for bad in (ipv6(vm, "fe80::1"), ipv6(vm, "fd77::1", 129), ipv6(vm, "fd77::1", 64, "fd99::1")):
+        vm.call("ConfigureNetwork", bad, "INVALID_ARGUMENT")
+    request.mtu = 1279
+    vm.call("ConfigureNetwork", request, "INVALID_ARGUMENT")
+    assert "fd78::15/56" in vm.sh("ip -6 addr show dev eth0")
+
+
+def an_interface_is_named_by_its_address(vm):
+    vm.sh("modprobe dummy || insmod $(find /lib/modules -name 'dummy.ko*'); ip link show dummy0")
+    mac = vm.sh("cat /sys/class/net/dummy0/address").strip()
+    request = vm.pb["vm_guest"].NetworkConfigRequest(mac_address=bytes.fromhex(mac.replace(":", "")))
+    request.ipv6_config.address = socket.inet_pton(socket.AF_INET6, "fd79::15")
+    request.ipv6_config.prefix_len = 64
+    vm.call("ConfigureNetwork", request)
+    text = vm.sh("ip -6 addr show dev dummy0; ip addr show eth0")
+    assert "inet6 fd79::15/64" in text and "inet 10.0.2.15/24" in text, text
+    assert "fd78::15/56" in text, text
+    request.mac_address = b"\2\0\0\0\0\7"
+    text = vm.call("ConfigureNetwork", request, "INTERNAL")
+    assert "hardware address" in text, text
+    request.mac_address = b"\2\0"
+    vm.call("ConfigureNetwork", request, "INVALID_ARGUMENT")
 
 
 def name_servers_are_always_a_whole_file(vm):
@@ -186,6 +238,7 @@ def calls_have_their_effects(top):
     with guest.Guest(top, root=f"{top}/root", extra=extra) as vm:
         vm.wait_ready()
         for check in (the_network_forwards_only_when_asked, a_new_network_of_the_host_begins_afresh,
+                      the_host_may_set_ipv6_and_the_mtu, an_interface_is_named_by_its_address,
                       name_servers_are_always_a_whole_file, zones_change_in_one_step,
                       a_mount_that_fails_changes_nothing, the_token_is_replaced_at_once,
                       a_share_holds_100_mb, floods_are_bounded):

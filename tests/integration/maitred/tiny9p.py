@@ -38,6 +38,9 @@ class Connection(threading.Thread):
         return body
 
     def attach(self, body):
+        size = struct.unpack_from("<H", body, 8)[0]  # fid, afid, uname, aname
+        length = struct.unpack_from("<H", body, 10 + size)[0]
+        self.server.aname = body[12 + size:12 + size + length].decode()
         self.fids[struct.unpack_from("<I", body)[0]] = DIR
         return qid(DIR)
 

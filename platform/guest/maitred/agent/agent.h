@@ -9,6 +9,7 @@
 #include "platform/guest/maitred/init/boot.h"
 #include "platform/guest/maitred/proc/table.h"
 #include "platform/guest/maitred/rpc/balloon.h"
+#include "platform/guest/maitred/rpc/net.h"
 #include "platform/guest/maitred/rpc/termina.h"
 #include "platform/guest/maitred/rpc/time.h"
 
@@ -81,6 +82,7 @@ struct agent {
     struct resize resize;
     struct balloon balloon;
     struct zone zone;
+    struct net_kept net;
     struct termina termina;
 };
 

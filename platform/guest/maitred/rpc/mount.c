@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <vm_guest.pb-c.h>
+#include <vmt_net.pb-c.h>
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
@@ -26,14 +27,12 @@
 #include "platform/guest/maitred/rpc/filesystem.h"
 #include "platform/guest/maitred/rpc/format.h"
 #include "platform/guest/maitred/rpc/handlers.h"
+#include "platform/guest/maitred/rpc/share.h"
 
 /* The host waits 20 s for these calls. */
 #define MOUNT_TIMEOUT_MS 18000
 #define MKFS_TIMEOUT_MS 120000 /* a host that lets us format has to wait longer */
 #define CONNECT_TIMEOUT_S 5
-/* The kernel's default of 128 KiB costs a round trip for each; the server may say less.
- */
-#define MSIZE_9P "262144"
 #define PERMISSIONS_MAX 07777
 #define FSTYPE_DEFAULT "btrfs" /* as in the original */
 /* What a worker returns when mount(2) failed: that errno is data for the host, while
@@ -212,6 +211,25 @@ detach_share(const char *target)
         (void)umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
 }
 
+static struct share_setup
+share_of(const VmTools__Mount9PRequest *req)
+{
+    const Vmt__ShareOptions *o = req->options;
+
+    if (!o)
+        return (struct share_setup){.aname = "", .uname = "", .access = ""};
+    return (struct share_setup){
+        .aname = o->aname,
+        .uname = o->uname,
+        .access = o->access,
+        .msize = o->msize,
+        .uid = o->uid,
+        .gid = o->gid,
+        .has_uid = o->_uid_case == VMT__SHARE_OPTIONS___UID_UID,
+        .has_gid = o->_gid_case == VMT__SHARE_OPTIONS___GID_GID,
+    };
+}
+
 /* A worker_fn. The mount keeps its own reference to the socket.
  * Source of the options: platform2 vm_tools/maitred/service_impl.cc, Mount9P. */
 static int
@@ -219,19 +237,18 @@ do_mount_9p(void *arg, struct vmt_err *err)
 {
     const VmTools__Mount9PRequest *req = arg;
     VMT_CLEANUP(vmt_closep) int fd = -1;
-    char options[160];
+    char options[SHARE_OPTIONS_MAX];
+    struct share_setup setup = share_of(req);
     int r = connect_host(req->port, &fd, err);
 
+    if (r == 0)
+        r = share_format(&setup, fd, options, err);
     if (r == 0)
         r = mounts_mkdir_p(req->target, 0755, err);
     if (r == 0 && !modules_fs_known("9p"))
         r = modules_load_from_root("9p", err);
     if (r < 0)
         return r;
-    (void)snprintf(options, sizeof(options),
-                   "trans=fd,rfdno=%d,wfdno=%d,cache=none,access=any,version=9p2000.L,"
-                   "msize=" MSIZE_9P,
-                   fd, fd);
     detach_share(req->target);
     if (mount("9p", req->target, "9p", MS_NOSUID | MS_NODEV, options) < 0)
         return vmt_err_set(err, errno, "mount 9p on %s", req->target);
@@ -258,6 +275,8 @@ handle_mount_9p(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
 {
     struct agent *agent = ctx;
     VmTools__Mount9PRequest req = *(const VmTools__Mount9PRequest *)request;
+    const struct share_setup setup = share_of(&req);
+    char options[SHARE_OPTIONS_MAX];
     const struct worker_spec spec = {
         .fn = do_mount_9p,
         .fn_arg = &req,
@@ -267,7 +286,8 @@ handle_mount_9p(void *ctx, struct rpc_server_call *call, const ProtobufCMessage 
     };
     struct vmt_err err;
 
-    if (check_target(req.target, &err) < 0) {
+    if (check_target(req.target, &err) < 0 ||
+        share_format(&setup, 0, options, &err) < 0) {
         rpc_server_call_fail(call, RPC_INVALID_ARGUMENT, "%s", err.msg);
         return;
     }
