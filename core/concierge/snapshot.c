@@ -186,11 +186,15 @@ on_copied(void *arg, const char *failure)
 {
     struct snapshot_op *op = arg;
     struct vmt_err err = {0};
+    uint64_t bytes;
+    int r;
 
     op->copy.vm = NULL;
     if (failure)
-        (void)vmt_err_setx(&err, EIO, "%s", failure);
-    step_done(op, "disks", failure ? -EIO : 0, &err);
+        r = vmt_err_setx(&err, EIO, "%s", failure);
+    else /* before the memory is written, too */
+        r = snapshot_check_size(op->vm->c, &op->id, &bytes, &err);
+    step_done(op, "disks", r, &err);
 }
 
 /* Without a deadline: it ends with its process, and a stop of the VM cancels it. */

@@ -50,6 +50,10 @@ int snapshot_keep(struct concierge_vm *vm, const struct snapshot_id *id, int sta
 void snapshot_remove(struct concierge *c, const struct snapshot_id *id);
 /* Is there room for one more of this owner? Returns 0 or -ENOSPC with words. */
 int snapshot_check_room(struct concierge *c, const char *owner, struct vmt_err *err);
+/* Do the files of id, which has no record yet, fit beside the snapshots of its owner?
+ * Returns 0 and how much they take, -ENOSPC with words, or -errno. */
+int snapshot_check_size(struct concierge *c, const struct snapshot_id *id,
+                        uint64_t *ret_bytes, struct vmt_err *err);
 /* Call fn with every whole snapshot of an owner, or of one VM (vm not ""). */
 int snapshot_each(struct concierge *c, const char *owner, const char *vm,
                   void (*fn)(void *arg, const Vmt__SnapshotRecord *record), void *arg,

@@ -15,12 +15,6 @@
 
 #define BUILD_ID_MAX 512
 
-static void
-add_file(void *arg, const struct host_state_entry *entry)
-{
-    *(uint64_t *)arg += entry->bytes;
-}
-
 static int
 fill_and_save(const struct concierge_vm *vm, const struct snapshot_id *id,
               Vmt__SnapshotRecord *record, struct vmt_err *err)
@@ -88,7 +82,7 @@ snapshot_keep(struct concierge_vm *vm, const struct snapshot_id *id, int state_f
         r = host->state->open(host, path, &fd, &record.state_bytes, err);
     host->files->close(host, fd);
     if (r == 0)
-        r = host->state->each(host, id->dir, add_file, &snapshot->bytes, err);
+        r = snapshot_check_size(vm->c, id, &snapshot->bytes, err);
     if (r < 0)
         return r;
     record.snapshot = snapshot;

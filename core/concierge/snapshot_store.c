@@ -225,6 +225,35 @@ snapshot_check_room(struct concierge *c, const char *owner, struct vmt_err *err)
     return 0;
 }
 
+static void
+add_file(void *arg, const struct host_state_entry *entry)
+{
+    *(uint64_t *)arg += entry->bytes;
+}
+
+int
+snapshot_check_size(struct concierge *c, const struct snapshot_id *id,
+                    uint64_t *ret_bytes, struct vmt_err *err)
+{
+    struct host *host = c->config.host;
+    struct sum sum = {.n = 0};
+    uint64_t bytes = 0;
+    int r = host->state->each(host, id->dir, add_file, &bytes, err);
+
+    if (r == 0)
+        r = snapshot_each(c, id->vm.owner, "", add_up, &sum, err);
+    if (r < 0)
+        return r;
+    if (bytes > c->config.snapshot_bytes || sum.bytes > c->config.snapshot_bytes - bytes)
+        return vmt_err_setx(err, ENOSPC,
+                            "it takes %llu bytes, and with %llu of others of this owner "
+                            "that is more than %llu: delete one",
+                            (unsigned long long)bytes, (unsigned long long)sum.bytes,
+                            (unsigned long long)c->config.snapshot_bytes);
+    *ret_bytes = bytes;
+    return 0;
+}
+
 void
 snapshot_tell(struct concierge *c, const struct snapshot_id *id, const char *step,
               uint64_t done, uint64_t total)

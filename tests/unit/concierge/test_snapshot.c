@@ -201,6 +201,32 @@ an_owner_has_only_so_many(void **state)
     world_done(&w);
 }
 
+/* How big it is shows only when it is there. */
+static void
+a_snapshot_that_turns_out_too_big_is_given_up(void **state)
+{
+    struct client_call call;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    w.snapshot_bytes = 1;
+    world_kill_daemon(&w);
+    world_start_daemon(&w);
+    g = world_run_vm(&w, "demo");
+    take_snapshot(&w, "one", &call);
+    world_run(&w, 2000);
+    assert_non_null(strstr(snapshot_outcome(&call), "more than 1: delete one"));
+    client_call_done(&call);
+    assert_int_equal(fake_hypervisor_calls(w.hv)->ops[FAKE_OP_SAVE], 1);
+    expect_vm_goes_on(&w);
+    assert_int_equal(count_snapshots(&w), 0);
+    assert_int_equal(fake_states_count(w.host), 0);
+    stop_vm(&w, g);
+    world_done(&w);
+}
+
 /* One after the other or all at once. */
 static void
 snapshots_that_are_being_made_count(void **state)
@@ -331,6 +357,7 @@ main(void)
         cmocka_unit_test(an_heir_lets_the_vm_go_on),
         cmocka_unit_test(an_heir_makes_no_snapshot_before_the_vm_goes_on),
         cmocka_unit_test(an_owner_has_only_so_many),
+        cmocka_unit_test(a_snapshot_that_turns_out_too_big_is_given_up),
         cmocka_unit_test(snapshots_that_are_being_made_count),
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),

@@ -181,7 +181,7 @@ world_start_daemon(struct world *w)
         .template_count = w->template_count,
         .template_bytes = w->template_bytes,
         .snapshot_count = WORLD_SNAPSHOTS,
-        .snapshot_bytes = 1 << 20,
+        .snapshot_bytes = w->snapshot_bytes,
         .on_idle = on_idle,
         .arg = w,
     };
@@ -206,6 +206,7 @@ void
 world_init(struct world *w)
 {
     memset(w, 0, sizeof(*w));
+    w->snapshot_bytes = 1 << 20;
     vmt_log_init("test", quiet, NULL);
     vmt_log_set_level(VMT_LOG_DEBUG);
     w->fds_before = count_fds();

@@ -52,6 +52,7 @@ struct world {
     /* For world_start_daemon; 0 at the start, so that nothing is built behind a test. */
     unsigned template_count;
     uint64_t template_bytes;
+    uint64_t snapshot_bytes;        /* a next daemon's, like those above */
     int32_t syncs[WORLD_SYNCS_MAX]; /* that write a state to the disk; 0: a free place */
     bool sync_hangs;
     int sync_fails; /* its exit code */
