@@ -7,9 +7,9 @@
 
 #include "core/base/err.h"
 
-#define MTU_MIN 68u        /* RFC 791 */
-#define MTU_IPV6_MIN 1280u /* RFC 8200, 5: with less Linux takes IPv6 off the interface  \
-                            */
+#define MTU_MIN 68u /* RFC 791 */
+/* RFC 8200, 5: with less Linux takes IPv6 off the interface. */
+#define MTU_IPV6_MIN 1280u
 #define MTU_MAX 65535u
 #define PREFIX_MAX 128u
 
