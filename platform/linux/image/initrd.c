@@ -11,14 +11,14 @@
 
 /* Needed before the root is there, and for the first word to the host. */
 static const char *const initrd_early[] = {
-    "virtio_pci", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport",
-    "virtio_net", NULL,
+    "virtio_pci", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport", NULL,
 };
 
-/* Can wait until the host knows that we live: each costs milliseconds under emulation. */
+/* Can wait until the host knows that we live: each costs milliseconds under emulation.
+ * First what maitred loads before it serves the host. */
 static const char *const initrd_late[] = {
-    "virtio_rng",     "button", "evdev",    "pvpanic_mmio",
-    "virtio_balloon", "9p",     "9pnet_fd", NULL,
+    "virtio_net",     "virtio_rng", "button",   "evdev", "pvpanic_mmio",
+    "virtio_balloon", "9p",         "9pnet_fd", NULL,
 };
 
 static const char *

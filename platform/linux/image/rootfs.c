@@ -299,7 +299,8 @@ add_ours(const struct image_rootfs *rootfs, struct archive *out, const char *sta
          struct vmt_err *err)
 {
     static const char *const dirs[] = {
-        "./etc/maitred",  "./mnt/external",     "./mnt/shared",
+        /* a mount point that is missing is made at every boot, in the overlay */
+        "./dev",          "./etc/maitred",      "./mnt/external",    "./mnt/shared",
         "./mnt/stateful", "./usr/lib/vm_tools", "./usr/lib/modules",
     };
     VMT_CLEANUP(vmt_freep) char *modules = NULL;

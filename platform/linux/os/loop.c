@@ -43,6 +43,18 @@ loop_log(int severity, const char *text)
             text);
 }
 
+/* Those that we may run on. The count of the C library reads a file of sysfs, which costs
+ * process 1 of a guest three milliseconds under emulation. */
+static long
+cores_count(void)
+{
+    cpu_set_t set;
+
+    /* a machine of more than CPU_SETSIZE is EINVAL */
+    return sched_getaffinity(0, sizeof(set), &set) < 0 ? sysconf(_SC_NPROCESSORS_ONLN)
+                                                       : CPU_COUNT(&set);
+}
+
 int
 os_loop_new(struct os_loop **ret_loop, struct vmt_err *err)
 {
@@ -53,7 +65,7 @@ os_loop_new(struct os_loop **ret_loop, struct vmt_err *err)
         return vmt_err_set(err, ENOMEM, "make the event loop");
     vmt_list_init(&loop->signals);
     loop->timers.timer_fd = -1;
-    os_spin_init(&loop->spin, sysconf(_SC_NPROCESSORS_ONLN));
+    os_spin_init(&loop->spin, cores_count());
     event_set_log_callback(loop_log);
     loop->base = event_base_new();
     if (!loop->base)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "platform/guest/maitred/init/report.h"
 #include "tests/unit/test.h"
 
 static const char dep[] =
@@ -76,6 +77,28 @@ a_signature_is_found_at_the_end_only(void **state)
                      sizeof(huge) - 1);
 }
 
+static void
+the_late_list_is_loaded_up_to_a_name(void **state)
+{
+    /* Nothing is open, so each load fails, is reported, and the next one is tried. */
+    struct modules m = {
+        .late = {{"failover", -1}, {"virtio_net", -1}, {"evdev", -1}},
+        .n = 3,
+    };
+    static struct report report;
+
+    (void)state;
+    modules_load_through(&m, "virtio_blk", &report);
+    assert_int_equal(m.next, 0);
+    modules_load_through(&m, "virtio_net", &report);
+    assert_int_equal(m.next, 2);
+    assert_int_equal(report.ndegraded, 2);
+    modules_load_through(&m, "virtio_net", &report);
+    modules_load_through(&m, "failover", &report);
+    assert_int_equal(m.next, 2);
+    assert_true(modules_left(&m));
+}
+
 int
 main(void)
 {
@@ -83,6 +106,7 @@ main(void)
         cmocka_unit_test(modules_are_found_by_name),
         cmocka_unit_test(parts_of_a_name_are_not_the_name),
         cmocka_unit_test(a_signature_is_found_at_the_end_only),
+        cmocka_unit_test(the_late_list_is_loaded_up_to_a_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

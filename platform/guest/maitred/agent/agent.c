@@ -142,6 +142,52 @@ on_unlimited(void *arg, const char *program, const char *why)
 }
 
 static void begin_late(struct agent *agent, uint64_t delay_ms);
+static void on_link_changed(void *arg, uint32_t cid);
+
+/* Programs are one level below the guest's group: a group that hands controllers down may
+ * have no process of its own. */
+static void
+open_groups(struct agent *agent)
+{
+    struct vmt_err err;
+
+    agent->procs.cgroups = cgroup_open_guest(&agent->boot.report);
+    if (agent->procs.cgroups >= 0 &&
+        group_open(agent->procs.cgroups, COMMON_GROUP, &agent->procs.cgroup, &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+}
+
+static void
+watch_machine(struct agent *agent)
+{
+    struct vmt_err err;
+
+    if (agent->boot.uevent_fd >= 0 &&
+        power_button_new(os_loop_base(agent->loop), agent->boot.uevent_fd,
+                         shut_down_anyhow, agent, &agent->button, &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+    else
+        agent->boot.uevent_fd = -1;
+    if (link_watch_new(os_loop_base(agent->loop), on_link_changed, agent, &agent->link,
+                       &err) < 0)
+        report_degraded(&agent->boot.report, "%s", err.msg);
+}
+
+/* What nobody needs before the first program of the user, the first word of the host or
+ * the acknowledgement of VmReady, whichever comes first: about 60 ms under emulation that
+ * VmReady does not wait for. Once; from then on all of it is in place. */
+static void
+settle(struct agent *agent)
+{
+    if (!agent->is_init || agent->is_settled)
+        return;
+    agent->is_settled = true;
+    boot_settle(&agent->boot);
+    net_link_resolv();
+    open_groups(agent);
+    watch_machine(agent);
+    daemons_start(agent);
+}
 
 /* Takes its time, so it is done for startup jobs, or after ready. */
 static void
@@ -168,6 +214,7 @@ on_late(void *arg)
     struct agent *agent = arg;
 
     agent->late = NULL;
+    settle(agent);
     if (boot_late_step(&agent->boot)) {
         begin_late(agent, 0);
         return;
@@ -207,7 +254,7 @@ on_ready_acked(void *arg)
     report_phase(&agent->boot.report, "ready");
     if (!agent->awaits_identity && agent->is_init)
         say_report(agent);
-    boot_loopback(&agent->boot);
+    settle(agent);
     if (!agent->boot.is_complete)
         begin_late(agent, LATE_AFTER_READY_MS);
 }
@@ -267,6 +314,7 @@ on_accept(void *arg, struct stream *s, const struct stream_peer *peer)
 {
     struct agent *agent = arg;
 
+    settle(agent); /* also a host that did not take VmReady finds all in place */
     rpc_server_accept(agent->server, s, peer);
 }
 
@@ -335,7 +383,7 @@ on_first_job(void *arg)
 {
     struct agent *agent = arg;
 
-    boot_loopback(&agent->boot);
+    settle(agent);
     boot_sysctl(&agent->boot);
     watch_devices(agent);
 }
@@ -376,6 +424,7 @@ start_modules(struct agent *agent)
         start_jobs(agent);
         return;
     }
+    settle(agent);
     if (worker_start(&agent->procs, &spec, &err) < 0)
         on_modules_loaded(agent, -ENOMEM, &err);
 }
@@ -410,27 +459,14 @@ agent_start_programs(struct agent *agent, void (*on_started)(void *arg))
 {
     if (agent->awaits_identity)
         template_hold(agent, false);
-    else
-        daemons_start(agent);
     agent->awaits_identity = false;
     agent->on_started = on_started;
-    if (agent->boot.cmdline.shell)
+    if (agent->boot.cmdline.shell) {
+        settle(agent);
         daemons_start_shell(agent);
+    }
     report_phase(&agent->boot.report, "agent");
     start_modules(agent);
-}
-
-/* Programs are one level below the guest's group: a group that hands controllers down may
- * have no process of its own. */
-static void
-open_groups(struct agent *agent)
-{
-    struct vmt_err err;
-
-    agent->procs.cgroups = cgroup_open_guest(&agent->boot.report);
-    if (agent->procs.cgroups >= 0 &&
-        group_open(agent->procs.cgroups, COMMON_GROUP, &agent->procs.cgroup, &err) < 0)
-        report_degraded(&agent->boot.report, "%s", err.msg);
 }
 
 static void
@@ -443,22 +479,11 @@ start_init(struct agent *agent)
                               &err) < 0)
             report_degraded(&agent->boot.report, "%s", err.msg);
     }
-    if (agent->boot.uevent_fd >= 0 &&
-        power_button_new(os_loop_base(agent->loop), agent->boot.uevent_fd,
-                         shut_down_anyhow, agent, &agent->button, &err) < 0)
-        report_degraded(&agent->boot.report, "%s", err.msg);
-    else
-        agent->boot.uevent_fd = -1;
-    if (link_watch_new(os_loop_base(agent->loop), on_link_changed, agent, &agent->link,
-                       &err) < 0)
-        report_degraded(&agent->boot.report, "%s", err.msg);
-    open_groups(agent);
-    net_link_resolv();
     if (!agent->awaits_identity) {
         agent_start_programs(agent, NULL);
         return;
     }
-    daemons_start(agent); /* for all copies; they are held before the first one */
+    settle(agent); /* the daemons are for all copies, held before the first one */
     begin_late(agent, 0);
 }
 

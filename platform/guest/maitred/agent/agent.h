@@ -68,6 +68,7 @@ struct agent {
     struct link_watch *link;           /* owned; NULL without device events */
     struct devices *devices;           /* owned; NULL before the late part of the boot */
     bool awaits_identity;              /* a template: no program was started yet */
+    bool is_settled;                   /* what programs and calls need is in place */
     bool was_acked;                    /* the host has taken VmReady once */
     bool is_up;                        /* the host may be told that we are ready */
     /* Runs with the agent after the startup jobs; NULL: VmReady follows them. */

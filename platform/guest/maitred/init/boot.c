@@ -29,6 +29,8 @@
 #define CMDLINE_BYTES_MAX                                                                \
     65536 /* COMMAND_LINE_SIZE is 2048 on x86, up to 4096 elsewhere */
 #define NICE_VALUE (-10)
+/* The host may set up the network in its first call. */
+#define NETWORK_MODULE "virtio_net"
 #define MODULES_DIR "/lib/modules"
 #define MODPROBE_KNOB "/proc/sys/kernel/modprobe"
 /* The words that the accelerator probe of the host waits for. */
@@ -82,12 +84,17 @@ raise_priority(struct report *report)
 }
 
 static void
-load_modules(struct boot *boot)
+open_events(struct boot *boot)
 {
     struct vmt_err err;
 
-    if (uevent_open(&boot->uevent_fd, &err) < 0)
+    if (boot->uevent_fd < 0 && uevent_open(&boot->uevent_fd, &err) < 0)
         report_degraded(&boot->report, "%s", err.msg);
+}
+
+static void
+load_modules(struct boot *boot)
+{
     /* The check of module signatures makes the kernel ask for /sbin/modprobe, which the
      * initramfs does not have: an empty name saves it the search. */
     (void)file_write(MODPROBE_KNOB, "\n");
@@ -101,6 +108,9 @@ switch_root(struct boot *boot)
 {
     struct vmt_err err;
 
+    /* Events cost the kernel a message for each device: only to wait for one. */
+    if (access(boot->cmdline.root, F_OK) < 0)
+        open_events(boot);
     if (root_switch(&boot->cmdline, boot->uevent_fd, &boot->old_root, &boot->report,
                     &err) < 0)
         report_degraded(&boot->report, "no root file system: %s", err.msg);
@@ -130,9 +140,7 @@ boot_run(struct boot *boot)
     switch_root(boot);
     mounts_system(&boot->report);
     limits_apply(&boot->report);
-    limits_sysctl(&boot->report);
     sysctl_core_pattern(boot->cmdline.crash_collector, &boot->report);
-    limits_hostname(&boot->report);
     (void)clearenv();
     (void)setenv("PATH", "/usr/bin:/usr/sbin:/bin:/sbin", 1);
     report_phase(&boot->report, "system");
@@ -148,6 +156,17 @@ boot_loopback(struct boot *boot)
     boot->has_lo = true;
     if (netlink_loopback_up(&err) < 0)
         report_degraded(&boot->report, "%s", err.msg);
+}
+
+void
+boot_settle(struct boot *boot)
+{
+    mounts_programs(&boot->report);
+    limits_sysctl(&boot->report);
+    limits_hostname(&boot->report);
+    open_events(boot);
+    modules_load_through(&boot->modules, NETWORK_MODULE, &boot->report);
+    boot_loopback(boot);
 }
 
 void

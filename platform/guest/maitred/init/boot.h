@@ -24,9 +24,12 @@ struct boot {
  * maitred.probe. */
 void boot_run(struct boot *boot);
 
-/* Bring the loopback interface up, once: it takes the kernel 20 ms under emulation, so
- * only startup jobs get it before we are ready. */
+/* Bring the loopback interface up, once: it takes the kernel 20 ms under emulation. */
 void boot_loopback(struct boot *boot);
+
+/* What programs and calls of the host find in place, VmReady does not need: once, before
+ * the first of them. */
+void boot_settle(struct boot *boot);
 
 /* Set the knobs that the image wants set, once: before the startup jobs. */
 void boot_sysctl(struct boot *boot);

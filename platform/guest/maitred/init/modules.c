@@ -297,6 +297,17 @@ modules_fs_known(const char *fs)
     return false;
 }
 
+void
+modules_load_through(struct modules *m, const char *name, struct report *report)
+{
+    size_t i = m->next;
+
+    while (i < m->n && strcmp(m->late[i].name, name) != 0)
+        i++;
+    while (i < m->n && m->next <= i)
+        modules_load_next(m, report);
+}
+
 static bool
 module_loaded(const char *name)
 {

@@ -41,6 +41,10 @@ modules_left(const struct modules *m)
 /* Load the next of them, if one is left. */
 void modules_load_next(struct modules *m, struct report *report);
 
+/* Load the late list up to this module and with it; nothing if it is not on the list, or
+ * is loaded. name: as the kernel spells it. */
+void modules_load_through(struct modules *m, const char *name, struct report *report);
+
 /* Load of the late list what it takes to know a file system: in order, until the kernel
  * knows it and has the module extra (NULL: none), or the list ends. */
 void modules_need_fs(struct modules *m, const char *fs, const char *extra,
@@ -48,6 +52,9 @@ void modules_need_fs(struct modules *m, const char *fs, const char *extra,
 
 /* Is the type in /proc/filesystems? */
 bool modules_fs_known(const char *fs);
+
+/* The reader of modules.dep is ours and not libkmod, because PID 1 is a static program
+ * and Debian's libkmod-dev has no archive to link. */
 
 /* Load a module and what it needs from /lib/modules/<release> of the root. This takes
  * time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */

@@ -29,13 +29,17 @@ static const struct mount_entry first[] = {
     {"dev", "/dev", "devtmpfs", MS_NOSUID, "mode=0755", false},
 };
 
-/* The root has a writable overlay, so /etc and /var need none of their own. /tmp may hold
- * programs: installers and build tools of a distribution put some there. */
+/* The root has a writable overlay, so /etc and /var need none of their own. */
 static const struct mount_entry rest[] = {
+    {"run", "/run", "tmpfs", NDX, "mode=0755", false},
+};
+
+/* Before the first program runs; the agent itself needs none of them. /tmp may hold
+ * programs: installers and build tools of a distribution put some there. */
+static const struct mount_entry programs[] = {
     {"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
      "gid=5,mode=0620,ptmxmode=666", false},
     {"shmfs", "/dev/shm", "tmpfs", NDX, NULL, false},
-    {"run", "/run", "tmpfs", NDX, "mode=0755", false},
     {"tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, NULL, false},
     {"tmpfs", "/mnt/external", "tmpfs", NDX, "mode=0755", false},
     {"cgroup2", "/sys/fs/cgroup", "cgroup2", NDX, "nsdelegate,memory_recursiveprot",
@@ -107,6 +111,12 @@ void
 mounts_system(struct report *report)
 {
     mount_all(rest, VMT_ARRAY_SIZE(rest), report);
+}
+
+void
+mounts_programs(struct report *report)
+{
+    mount_all(programs, VMT_ARRAY_SIZE(programs), report);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(open_dirs); i++) {
         if (mkdir(open_dirs[i], 01777) < 0 && errno != EEXIST)
             report_degraded(report, "make %s: %s", open_dirs[i], strerror(errno));

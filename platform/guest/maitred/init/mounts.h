@@ -10,9 +10,12 @@ struct vmt_err;
  * kernel mounted already stays. */
 void mounts_first(struct report *report);
 
-/* /dev/pts, /dev/shm, /run, /tmp, cgroup and so on, their directories and the links in
- * /dev: in the final root. Nothing here is fatal. */
+/* /run, in the final root. Nothing here and below is fatal. */
 void mounts_system(struct report *report);
+
+/* What programs find: /dev/pts, /dev/shm, /tmp, cgroup and so on, directories in /run and
+ * the links in /dev. Before the first program is started. */
+void mounts_programs(struct report *report);
 
 /* What nothing needs at once: tracefs, securityfs, mqueue. */
 void mounts_late(struct report *report);
