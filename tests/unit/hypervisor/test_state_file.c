@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -245,6 +246,7 @@ a_cancelled_copy_says_nothing_and_is_reaped(void **state)
 #define HEAD(version, ram, stream, hash)                                                 \
     "vm_tools state " version "\nram " ram "\nstream " stream "\nhash " hash "\n"
 #define ZEROES "0000000000000000 0000000000000000"
+#define NOW "3" /* STATE_VERSION */
 
 static void
 only_a_whole_head_of_ours_is_taken(void **state)
@@ -252,20 +254,22 @@ only_a_whole_head_of_ours_is_taken(void **state)
     static const char *const bad[] = {
         "",
         "vm_tools state 1\nram 4194304\nstream 3\nhash 0000000000000000\nend\n",
-        HEAD("3", "4194304", "3", ZEROES) "end\n",
-        HEAD("2", "0", "3", ZEROES) "end\n",
-        HEAD("2", "-4194304", "3", ZEROES) "end\n",
-        HEAD("2", "4194304", "0", ZEROES) "end\n",
-        HEAD("2", "99999999999999999999", "3", ZEROES) "end\n",
-        HEAD("2", "18446744073709551615", "3", ZEROES) "end\n",
-        HEAD("2", "4194304", "3", "0000000000000000") "end\n",
-        HEAD("2", "4194304", "3", "0 0") "end\n",
-        HEAD("2", "4194304", "3", ZEROES),
-        HEAD("2", "4194304", "4", ZEROES) "end\n",
+        HEAD("2", "4194304", "3", ZEROES) "end\n",
+        HEAD("4", "4194304", "3", ZEROES) "end\n",
+        HEAD(NOW, "0", "3", ZEROES) "end\n",
+        HEAD(NOW, "-4194304", "3", ZEROES) "end\n",
+        HEAD(NOW, "4194304", "0", ZEROES) "end\n",
+        HEAD(NOW, "99999999999999999999", "3", ZEROES) "end\n",
+        HEAD(NOW, "18446744073709551615", "3", ZEROES) "end\n",
+        HEAD(NOW, "4194304", "3", "0000000000000000") "end\n",
+        HEAD(NOW, "4194304", "3", "0 0") "end\n",
+        HEAD(NOW, "4194304", "3", ZEROES),
+        HEAD(NOW, "4194304", "4", ZEROES) "end\n",
     };
     struct world *w = *state;
     struct state_file got = {0};
 
+    assert_int_equal(atoi(NOW), STATE_VERSION);
     assert_int_equal(state_file_write(w->file, &w->head, NULL), 0);
     assert_int_equal(state_file_read(w->file, &got, NULL), 0);
     for (size_t i = 0; i < VMT_ARRAY_SIZE(bad); i++) {
