@@ -100,7 +100,7 @@ def limits_hold(vm):
            limits=job.GroupLimits(pids_max=50))
     launch(vm, "i=3; while [ $i -lt 200 ]; do eval \"exec $i</dev/null\"; i=$((i+1)); done; "
                "sleep 1000", rlimits=[job.ResourceLimit(name="nofile", soft=64)])
-    name = vm.sh("cd /sys/fs/cgroup/guest; grep -lx 50 */pids.max").strip().split("/")[0]
+    name = vm.sh("cd /sys/fs/cgroup/guest; grep -slx 50 */pids.max || :").strip().split("/")[0]
     vm.sh(f"i=0; while grep -qx 'max 0' /sys/fs/cgroup/guest/{name}/pids.events; do sleep 0.2; "
           "i=$((i+1)); [ $i -lt 200 ]; done")
     for _ in range(20):
@@ -115,7 +115,7 @@ def what_a_program_leaves_behind_stays_limited(vm):
     reply = launch(vm, "sleep 4242 & echo $! > /run/left", wait_for_exit=True,
                    limits=job.GroupLimits(pids_max=44))
     assert (reply.status, reply.code) == (EXITED, 0), reply
-    name = vm.sh("cd /sys/fs/cgroup/guest; grep -lx 44 */pids.max").strip().split("/")[0]
+    name = vm.sh("cd /sys/fs/cgroup/guest; grep -slx 44 */pids.max || :").strip().split("/")[0]
     assert group_of(vm, name, "cgroup.procs") == vm.sh("cat /run/left").strip()
     vm.sh(f"kill $(cat /run/left); i=0; while [ -e /sys/fs/cgroup/guest/{name} ]; do sleep 0.1; "
           "i=$((i+1)); [ $i -lt 300 ]; done")
