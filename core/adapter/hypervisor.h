@@ -140,6 +140,9 @@ struct hypervisor_events {
     void (*on_control)(void *arg);
     /* The guest kernel panicked; the exit follows. */
     void (*on_panic)(void *arg);
+    /* The guest let go of its vsock device after vsock_remove had given up on it. May be
+     * NULL. */
+    void (*on_vsock_gone)(void *arg);
     /* The process is gone and reaped. Runs exactly once, last. */
     void (*on_exit)(void *arg, const struct hypervisor_exit_info *info);
 };

@@ -175,6 +175,12 @@ on_panic(void *arg)
     vm_fail(vm, "the guest kernel panicked while it booted; see its last console lines");
 }
 
+static void
+on_vsock_gone(void *arg)
+{
+    vm_snapshot_on_vsock_gone(arg);
+}
+
 /* What an end that nobody asked for means for the one who started the VM. */
 static const char *const exit_words[] = {
     [HYPERVISOR_EXIT_UNKNOWN] = "the hypervisor ended, and nothing says why",
@@ -224,6 +230,7 @@ on_exit(void *arg, const struct hypervisor_exit_info *info)
 const struct hypervisor_events vm_hypervisor_events = {
     .on_control = on_control,
     .on_panic = on_panic,
+    .on_vsock_gone = on_vsock_gone,
     .on_exit = on_exit,
 };
 

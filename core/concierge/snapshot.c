@@ -141,6 +141,8 @@ on_unplugged(void *arg, int result, const struct vmt_err *err)
 
     if (vm->snapshot)
         vm->snapshot->unplugged = vm->snapshot->has_no_vsock = result == 0;
+    else if (result == 0)
+        vm_snapshot_on_vsock_gone(vm);
     answered(vm, "the vsock device was not taken out", result, err);
 }
 

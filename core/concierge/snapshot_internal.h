@@ -95,6 +95,9 @@ bool vm_snapshot_is_going_on(const struct concierge_vm *vm);
 void vm_snapshot_on_control(struct concierge_vm *vm);
 /* Has its machine no vsock device now, because a snapshot is being made of it? */
 bool vm_snapshot_has_no_vsock(const struct concierge_vm *vm);
+/* The guest has let go of its vsock device when nobody waited for that any more: it gets
+ * one again, or nobody could reach it. */
+void vm_snapshot_on_vsock_gone(struct concierge_vm *vm);
 /* Put back what a snapshot took from vm. It counts as frozen, also to an heir, until its
  * guest has answered to the thaw. */
 void snapshot_undo(struct concierge_vm *vm);

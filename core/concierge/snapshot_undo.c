@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core/concierge/snapshot_undo.c - let a VM go on whose snapshot was cut off, here or in
  * an earlier daemon. */
+#include <errno.h>
+#include <string.h>
+
 #include "core/adapter/hypervisor.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
@@ -33,6 +36,22 @@ on_late_thaw(void *arg, const struct rpc_status *status,
     (void)reply;
     if (status->code != RPC_CANCELLED) /* the VM ends */
         undone(arg);
+}
+
+void
+vm_snapshot_on_vsock_gone(struct concierge_vm *vm)
+{
+    struct hypervisor *hv = vm->c->config.hypervisor;
+    VMT_CLEANUP(vmt_freep) char *path = vm_vhost_path(vm);
+    int r = -ENOMEM;
+
+    if (!vm->hv)
+        return;
+    if (path)
+        r = hv->ops->vsock_add(vm->hv, path, NULL, NULL);
+    vmt_log(r < 0 ? VMT_LOG_ERROR : VMT_LOG_NOTICE,
+            "the guest let go of its vsock device late: it is put back%s%s vm=%s",
+            r < 0 ? ", which fails: " : "", r < 0 ? strerror(-r) : "", vm->key);
 }
 
 /* Commands are answered in order: nobody waits for these, but for the thaw. */

@@ -483,7 +483,7 @@ add_vsock(struct vmt_argv *argv, const struct vm_spec *spec)
     vmt_argv_add(argv, "-chardev");
     add_quoted(argv, "socket,id=vsock0,path=", spec->vsock_socket);
     vmt_argv_add(argv, "-device");
-    vmt_argv_addf(argv, "vhost-user-vsock-pci,id=vhost-vsock0,chardev=vsock0%s",
+    vmt_argv_addf(argv, "vhost-user-vsock-pci,id=" QEMU_VSOCK_ID ",chardev=vsock0%s",
                   spec->spare_slots ? ",bus=" QEMU_VSOCK_PORT : "");
 }
 

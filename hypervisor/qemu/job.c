@@ -8,6 +8,7 @@
 #include "core/adapter/clock.h"
 #include "core/base/cleanup.h"
 #include "core/base/log.h"
+#include "hypervisor/qemu/peripheral_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
 #include "hypervisor/qemu/vm_internal.h"
 
@@ -288,7 +289,10 @@ qemu_jobs_on_deleted(struct hypervisor_vm *vm, const char *device)
     struct qemu_job *job = job_of_device(vm, device);
 
     if (!job) {
-        qemu_plug_tidy(vm, device);
+        if (strcmp(device, QEMU_VSOCK_ID) == 0 && vm->events->on_vsock_gone)
+            vm->events->on_vsock_gone(vm->arg);
+        else
+            qemu_plug_tidy(vm, device);
         return;
     }
     job->deleted = true;

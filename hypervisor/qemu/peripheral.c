@@ -73,7 +73,7 @@ read_name(struct qemu_peripheral *p, const char *name, const char *kind)
         p->usb_ports |= 1u << n;
     } else if (strcmp(name, "rpvsock") == 0) {
         p->has_vsock_port = true;
-    } else if (strcmp(name, "vhost-vsock0") == 0) {
+    } else if (strcmp(name, QEMU_VSOCK_ID) == 0) {
         p->has_vsock = true;
     }
 }

@@ -24,6 +24,7 @@
 #define QEMU_SLOTS_MAX 8u
 
 /* Names end before this: "slot8-disk-" and 20 bytes of serial. */
+#define QEMU_VSOCK_ID "vhost-vsock0"
 #define QEMU_DEVICE_ID_MAX 64
 #define QEMU_NIC_ID_MAX 32
 

@@ -9,11 +9,11 @@
 #include "core/base/cleanup.h"
 #include "hypervisor/qemu/cmdline_internal.h"
 #include "hypervisor/qemu/job_internal.h"
+#include "hypervisor/qemu/peripheral_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
 #include "hypervisor/qemu/vm_internal.h"
 
 /* As on the command line. */
-#define VSOCK_DEVICE "vhost-vsock0"
 #define VSOCK_CHARDEV "vsock0"
 
 static json_t *
@@ -109,7 +109,7 @@ vsock_job(struct hypervisor_vm *vm, const struct qemu_job_kind *kind,
     if (!job)
         return NULL;
     (void)snprintf(job->subject, sizeof(job->subject), "vsock");
-    (void)snprintf(job->device, sizeof(job->device), VSOCK_DEVICE);
+    (void)snprintf(job->device, sizeof(job->device), QEMU_VSOCK_ID);
     job->done = done;
     job->arg = arg;
     return job;

@@ -460,3 +460,13 @@ fake_process_set_consent(struct fake_process *process, bool consent)
 {
     process->devices.stubborn = !consent;
 }
+
+void
+fake_process_lose_vsock(struct fake_process *process)
+{
+    struct hypervisor_vm *vm = process->vm;
+
+    process->devices.has_vsock = false;
+    if (vm && vm->events->on_vsock_gone)
+        vm->events->on_vsock_gone(vm->arg);
+}

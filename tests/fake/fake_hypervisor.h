@@ -147,6 +147,8 @@ void fake_process_set_memory(struct fake_process *process,
 /* Does the guest let go of devices? It does at the start. If not, removing them gives
  * -ETIMEDOUT. */
 void fake_process_set_consent(struct fake_process *process, bool consent);
+/* It lets go of its vsock device now, which a removal has given up on. */
+void fake_process_lose_vsock(struct fake_process *process);
 
 /* The control channel answers from the next turn on. */
 void fake_process_control(struct fake_process *process);

@@ -103,7 +103,8 @@ suite_on_probe(void *arg, enum hypervisor_accel accel, const char *reason,
     note(s, "probe");
 }
 
-const struct hypervisor_events suite_events = {on_control, on_panic, on_exit_event};
+const struct hypervisor_events suite_events = {
+    .on_control = on_control, .on_panic = on_panic, .on_exit = on_exit_event};
 
 static void
 on_watchdog(void *arg)

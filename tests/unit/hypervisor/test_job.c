@@ -36,7 +36,7 @@ struct fixture {
     int fd;        /* a device */
     long long id;  /* of the last command that was heard */
     char log[512]; /* answers of calls, in order */
-    unsigned controls;
+    unsigned controls, vsock_gone;
 };
 
 static void
@@ -58,7 +58,16 @@ on_exit_event(void *arg, const struct hypervisor_exit_info *info)
     (void)info;
 }
 
-static const struct hypervisor_events events = {on_control, on_panic, on_exit_event};
+static void
+on_vsock_gone(void *arg)
+{
+    ((struct fixture *)arg)->vsock_gone++;
+}
+
+static const struct hypervisor_events events = {.on_control = on_control,
+                                                .on_panic = on_panic,
+                                                .on_vsock_gone = on_vsock_gone,
+                                                .on_exit = on_exit_event};
 
 static void
 note(struct fixture *f, const char *what, int result)
@@ -368,6 +377,24 @@ a_guest_that_keeps_it_ends_the_call_and_may_let_go_later(void **state)
 }
 
 static void
+a_vsock_device_that_goes_late_is_told(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(f->hv->ops->vsock_remove(f->vm, on_done, f), 0);
+    expect(f, "qom-list");
+    give(f, "[{\"name\":\"rpvsock\"},{\"name\":\"" QEMU_VSOCK_ID "\"}]");
+    expect(f, "device_del");
+    give(f, "{}");
+    fake_clock_advance(f->clock, QEMU_UNPLUG_DEADLINE_MS);
+    assert_string_equal(f->log, "done(-110) ");
+    assert_int_equal(f->vsock_gone, 0);
+    deleted(f, QEMU_VSOCK_ID);
+    assert_int_equal(f->vsock_gone, 1);
+    expect_silence(f);
+}
+
+static void
 a_guest_that_refuses_says_so(void **state)
 {
     struct fixture *f = *state;
@@ -540,6 +567,7 @@ main(void)
         TEST(removal_waits_for_the_guest),
         TEST(a_guest_may_be_faster_than_the_answer),
         TEST(a_guest_that_keeps_it_ends_the_call_and_may_let_go_later),
+        TEST(a_vsock_device_that_goes_late_is_told),
         TEST(a_guest_that_refuses_says_so),
         TEST(a_hung_qemu_ends_a_call_once),
         TEST(the_end_of_the_channel_fails_who_waits),
