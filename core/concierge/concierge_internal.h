@@ -152,6 +152,7 @@ struct concierge_vm {
     const char *start_mode;   /* "cold": it booted; "warm": from a template; "snapshot" */
     struct vm_images *images; /* owned; NULL: not known, no snapshots */
     struct snapshot_op *snapshot; /* owned; NULL: none is being made */
+    unsigned vsock_losses;     /* its guest let go of the vsock device unasked, or late */
     unsigned snapshot_answers; /* that the hypervisor owes it, or one that was given up */
     struct vm_restore *restore; /* owned; NULL: it is not started from a snapshot */
     bool frozen;                /* for a snapshot, perhaps an earlier daemon's */

@@ -12,6 +12,9 @@
 #include "core/concierge/guest_call_internal.h"
 #include "core/concierge/snapshot_internal.h"
 
+/* A guest may throw the device out whenever it likes: no work and no log without end. */
+#define VSOCK_LOSSES_MAX 8u
+
 void
 snapshot_remember(struct concierge_vm *vm)
 {
@@ -45,8 +48,9 @@ vm_snapshot_on_vsock_gone(struct concierge_vm *vm)
     VMT_CLEANUP(vmt_freep) char *path = vm_vhost_path(vm);
     int r = -ENOMEM;
 
-    if (!vm->hv)
+    if (!vm->hv || vm->vsock_losses == VSOCK_LOSSES_MAX)
         return;
+    vm->vsock_losses++;
     if (path)
         r = hv->ops->vsock_add(vm->hv, path, NULL, NULL);
     vmt_log(r < 0 ? VMT_LOG_ERROR : VMT_LOG_NOTICE,

@@ -294,6 +294,29 @@ a_device_that_goes_late_is_put_back(void **state)
     world_done(&w);
 }
 
+static void
+a_device_that_is_thrown_out_again_and_again_stays_out(void **state)
+{
+    struct fake_process *p;
+    struct world w;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    p = fake_hypervisor_find(w.hv, "demo");
+    for (int i = 0; i < 20; i++) {
+        fake_process_lose_vsock(p);
+        world_run(&w, 100);
+    }
+    assert_in_range(fake_hypervisor_calls(w.hv)->ops[FAKE_OP_VSOCK_ADD], 1, 8);
+    assert_null(fake_process_vsock(p));
+    fake_process_exit(p, HYPERVISOR_EXIT_POWEROFF, "");
+    world_run(&w, 1000);
+    guest_free(g);
+    world_done(&w);
+}
+
 /* An answer to the one that was given up is none to the next. */
 static void
 a_hypervisor_that_owes_an_answer_makes_no_other_snapshot(void **state)
@@ -392,6 +415,7 @@ main(void)
         cmocka_unit_test(a_snapshot_that_turns_out_too_big_is_given_up),
         cmocka_unit_test(snapshots_that_are_being_made_count),
         cmocka_unit_test(a_device_that_goes_late_is_put_back),
+        cmocka_unit_test(a_device_that_is_thrown_out_again_and_again_stays_out),
         cmocka_unit_test(a_hypervisor_that_owes_an_answer_makes_no_other_snapshot),
         cmocka_unit_test(a_question_to_the_guest_does_not_outlive_its_connection),
     };
