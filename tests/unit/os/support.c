@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <event2/event.h>
 
 #include "platform/linux/os/loop.h"
+#include "platform/linux/os/stream_fd.h"
 
 static size_t fds_before;
 
@@ -123,6 +125,31 @@ test_sink_attach(struct test_sink *sink, struct os_loop *loop, struct stream *s)
     sink->s = s;
     sink->loop = loop;
     s->ops->set_handler(s, &test_sink_handler, sink);
+}
+
+void
+test_send_text(struct stream *s, const char *text)
+{
+    assert_int_equal(s->ops->send(s, text, strlen(text), NULL, 0), 0);
+}
+
+void
+test_sink_done(struct test_sink *sink)
+{
+    stream_close(sink->s);
+    vmt_buf_done(&sink->got);
+}
+
+struct stream *
+test_stream_and_raw(struct os_loop *loop, int *ret_raw)
+{
+    struct stream *s;
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(os_stream_new(loop, fds[0], NULL, &s, NULL), 0);
+    *ret_raw = fds[1];
+    return s;
 }
 
 char *

@@ -44,5 +44,11 @@ struct test_sink {
 extern const struct stream_handler test_sink_handler;
 void test_sink_attach(struct test_sink *sink, struct os_loop *loop, struct stream *s);
 
+/* Close its stream and forget what it got. */
+void test_sink_done(struct test_sink *sink);
+void test_send_text(struct stream *s, const char *text);
+/* A stream at one end, a plain blocking descriptor at the other. */
+struct stream *test_stream_and_raw(struct os_loop *loop, int *ret_raw);
+
 /* A fresh folder below /tmp; the caller frees the name and removes the folder. */
 char *test_temp_dir(void);

@@ -14,32 +14,6 @@
 #include "tests/unit/os/support.h"
 
 static void
-send_text(struct stream *s, const char *text)
-{
-    assert_int_equal(s->ops->send(s, text, strlen(text), NULL, 0), 0);
-}
-
-static void
-sink_done(struct test_sink *sink)
-{
-    stream_close(sink->s);
-    vmt_buf_done(&sink->got);
-}
-
-/* A stream at one end, a plain blocking descriptor at the other. */
-static struct stream *
-stream_and_raw(struct os_loop *loop, int *ret_raw)
-{
-    struct stream *s;
-    int fds[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    assert_int_equal(os_stream_new(loop, fds[0], NULL, &s, NULL), 0);
-    *ret_raw = fds[1];
-    return s;
-}
-
-static void
 bytes_and_half_close_go_both_ways(void **state)
 {
     struct stream *s[2];
@@ -48,20 +22,20 @@ bytes_and_half_close_go_both_ways(void **state)
     assert_int_equal(os_stream_pair(*state, s, NULL), 0);
     test_sink_attach(&a, *state, s[0]);
     test_sink_attach(&b, *state, s[1]);
-    send_text(s[0], "hello");
+    test_send_text(s[0], "hello");
     assert_int_equal(b.calls, 0); /* only from the loop */
     s[0]->ops->shutdown_send(s[0]);
     test_run_until(*state, &b.ended);
     assert_int_equal(b.status, 0);
     assert_int_equal(b.got.len, 5);
     assert_memory_equal(b.got.data, "hello", 5);
-    send_text(s[1], "back"); /* half-closed: the other way still works */
+    test_send_text(s[1], "back"); /* half-closed: the other way still works */
     test_run_until(*state, &a.reached);
     assert_memory_equal(a.got.data, "back", 4);
     assert_int_equal(s[0]->ops->send(s[0], "x", 1, NULL, 0), -EPIPE);
     assert_false(a.ended);
-    sink_done(&a);
-    sink_done(&b);
+    test_sink_done(&a);
+    test_sink_done(&b);
 }
 
 static void
@@ -98,15 +72,15 @@ eight_mebibytes_pass_a_slow_reader_with_back_pressure(void **state)
         if (b.got.data[i] != (uint8_t)(i * 31 >> 3))
             fail_msg("byte %zu is wrong", i);
     }
-    sink_done(&a);
-    sink_done(&b);
+    test_sink_done(&a);
+    test_sink_done(&b);
 }
 
 static void
 drain_is_told_once_after_the_queue_was_full(void **state)
 {
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
     struct test_sink a = {0};
     static uint8_t big[1 << 20];
     size_t left = sizeof(big) + 6;
@@ -117,7 +91,7 @@ drain_is_told_once_after_the_queue_was_full(void **state)
     assert_true(s->ops->queued(s) > VMT_STREAM_HIGH_MARK);
     test_run_turns(*state, 3);
     assert_false(a.drained);
-    send_text(s, "behind");
+    test_send_text(s, "behind");
     while (left > 0) {
         ssize_t n = recv(raw, buf, sizeof(buf), MSG_DONTWAIT);
 
@@ -128,14 +102,14 @@ drain_is_told_once_after_the_queue_was_full(void **state)
     assert_true(a.drained);
     assert_int_equal(s->ops->queued(s), 0);
     (void)close(raw);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
 shutdown_waits_for_what_is_queued(void **state)
 {
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
     static uint8_t big[1 << 20];
     uint8_t buf[65536];
     size_t got = 0;
@@ -161,7 +135,7 @@ static void
 a_failed_write_is_told_from_the_loop_after_the_last_words(void **state)
 {
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
     struct test_sink a = {0};
 
     test_sink_attach(&a, *state, s);
@@ -174,14 +148,14 @@ a_failed_write_is_told_from_the_loop_after_the_last_words(void **state)
     assert_int_equal(a.status, -EPIPE);
     assert_int_equal(a.got.len, 3);
     test_run_turns(*state, 3); /* on_end fails the test when it runs twice */
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
 a_failure_before_there_is_a_handler_is_told_to_the_first_one(void **state)
 {
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
     struct test_sink a = {0};
 
     (void)close(raw);
@@ -191,7 +165,7 @@ a_failure_before_there_is_a_handler_is_told_to_the_first_one(void **state)
     assert_false(a.ended);
     test_run_until(*state, &a.ended);
     assert_int_equal(a.status, -EPIPE);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -199,7 +173,7 @@ nothing_sent_tells_a_peer_that_is_gone_from_one_that_listens(void **state)
 {
     struct test_sink sink = {0};
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
 
     test_sink_attach(&sink, *state, s);
     assert_int_equal(shutdown(raw, SHUT_WR), 0);
@@ -208,22 +182,22 @@ nothing_sent_tells_a_peer_that_is_gone_from_one_that_listens(void **state)
     assert_int_equal(s->ops->send(s, "", 0, NULL, 0), 0);
     (void)close(raw);
     assert_int_equal(s->ops->send(s, "", 0, NULL, 0), -EPIPE);
-    sink_done(&sink);
+    test_sink_done(&sink);
 }
 
 static void
 a_reset_breaks_the_stream(void **state)
 {
     int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
+    struct stream *s = test_stream_and_raw(*state, &raw);
     struct test_sink a = {0};
 
-    send_text(s, "never read");
+    test_send_text(s, "never read");
     (void)close(raw); /* unread data: the kernel answers with a reset */
     test_sink_attach(&a, *state, s);
     test_run_until(*state, &a.ended);
     assert_int_equal(a.status, -ECONNRESET);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -234,13 +208,13 @@ closing_inside_on_data_is_safe(void **state)
 
     assert_int_equal(os_stream_pair(*state, s, NULL), 0);
     test_sink_attach(&a, *state, s[0]);
-    send_text(s[1], "one");
+    test_send_text(s[1], "one");
     test_run_until(*state, &a.reached);
     test_run_turns(*state, 3);
     assert_int_equal(a.calls, 1);
     assert_false(a.ended);
     stream_close(s[1]);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -271,7 +245,7 @@ closing_inside_on_drain_is_safe(void **state)
     test_run_until(*state, &a.drained);
     test_run_until(*state, &b.ended);
     assert_null(a.s);
-    sink_done(&b);
+    test_sink_done(&b);
 }
 
 static void
@@ -283,159 +257,13 @@ a_paused_stream_says_nothing(void **state)
     assert_int_equal(os_stream_pair(*state, s, NULL), 0);
     s[0]->ops->pause(s[0], true);
     test_sink_attach(&a, *state, s[0]);
-    send_text(s[1], "abc");
+    test_send_text(s[1], "abc");
     test_run_turns(*state, 5);
     assert_int_equal(a.calls, 0);
     s[0]->ops->pause(s[0], false);
     test_run_until(*state, &a.reached);
     stream_close(s[1]);
-    sink_done(&a);
-}
-
-/* Send n descriptors with text, raw, as a hostile peer may. */
-static void
-raw_send_fds(int raw, const char *text, int fd, size_t n)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(64 * sizeof(int))];
-    } control = {0};
-    struct iovec iov = {(void *)(uintptr_t)text, strlen(text)};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control};
-    struct cmsghdr *c;
-
-    assert_in_range(n, 1, 64);
-    msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-    c = CMSG_FIRSTHDR(&msg);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(n * sizeof(int));
-    for (size_t i = 0; i < n; i++)
-        memcpy(CMSG_DATA(c) + i * sizeof(int), &fd, sizeof(fd));
-    assert_int_equal(sendmsg(raw, &msg, 0), (ssize_t)iov.iov_len);
-}
-
-static void
-descriptors_arrive_in_order_with_their_bytes(void **state)
-{
-    struct stream *s[2];
-    struct test_sink b = {.want = 2};
-    int pipe_fds[2], got[4];
-
-    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-    assert_int_equal(os_stream_pair(*state, s, NULL), 0);
-    test_sink_attach(&b, *state, s[1]);
-    assert_int_equal(s[0]->ops->send(s[0], "r", 1, &pipe_fds[0], 1), 0);
-    assert_int_equal(s[0]->ops->send(s[0], "w", 1, &pipe_fds[1], 1), 0);
-    (void)close(pipe_fds[0]);
-    (void)close(pipe_fds[1]);
-    test_run_until(*state, &b.reached);
-    assert_int_equal(s[1]->ops->take_fds(s[1], got, 1), 1);
-    assert_int_equal(s[1]->ops->take_fds(s[1], got + 1, 3), 1);
-    assert_int_equal(s[1]->ops->take_fds(s[1], got, 0), 0);
-    assert_true(fcntl(got[0], F_GETFD) & FD_CLOEXEC);
-    assert_int_equal(write(got[1], "!", 1), 1);
-    assert_int_equal(read(got[0], &(char){0}, 1), 1);
-    (void)close(got[0]);
-    (void)close(got[1]);
-    stream_close(s[0]);
-    sink_done(&b);
-}
-
-static void
-queued_descriptors_travel_with_their_own_byte(void **state)
-{
-    enum { BIG = 1 << 20 };
-    struct stream *s[2];
-    struct test_sink b = {.discard = true, .want = BIG};
-    static uint8_t big[BIG];
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC), got[VMT_FDS_MAX];
-    size_t n = 0;
-
-    assert_int_equal(os_stream_pair(*state, s, NULL), 0);
-    assert_int_equal(s[0]->ops->send(s[0], big, BIG, NULL, 0), 0);
-    assert_int_equal(s[0]->ops->send(s[0], "a", 1, &null_fd, 1), 0);
-    assert_int_equal(s[0]->ops->send(s[0], big, BIG, NULL, 0), 0);
-    assert_int_equal(s[0]->ops->send(s[0], "bc", 2, (int[]){null_fd, null_fd}, 2), 0);
-    (void)close(null_fd); /* they were duplicated */
-    test_sink_attach(&b, *state, s[1]);
-    while (b.total < 2 * BIG + 3) {
-        test_run_turns(*state, 1);
-        if (n == 0 && b.total <= BIG)
-            assert_int_equal(s[1]->ops->take_fds(s[1], got, VMT_FDS_MAX), 0);
-        else
-            n += s[1]->ops->take_fds(s[1], got + n, VMT_FDS_MAX - n);
-        if (b.total <= 2 * BIG + 1)
-            assert_in_range(n, 0, 1);
-    }
-    assert_int_equal(n, 3);
-    while (n > 0)
-        assert_int_equal(close(got[--n]), 0);
-    stream_close(s[0]);
-    sink_done(&b);
-}
-
-static void
-descriptors_nobody_takes_or_sends_are_closed(void **state)
-{
-    struct stream *s[2];
-    struct test_sink b = {.want = 1};
-    static uint8_t big[1 << 20];
-    int fd = STDERR_FILENO;
-
-    assert_int_equal(os_stream_pair(*state, s, NULL), 0);
-    test_sink_attach(&b, *state, s[1]);
-    assert_int_equal(s[0]->ops->send(s[0], "x", 1, &fd, 1), 0);
-    test_run_until(*state, &b.reached);
-    assert_int_equal(s[1]->ops->send(s[1], big, sizeof(big), NULL, 0), 0);
-    assert_int_equal(s[1]->ops->send(s[1], "x", 1, &fd, 1), 0); /* waits in the queue */
-    stream_close(s[0]);
-    sink_done(&b); /* the teardown counts */
-}
-
-static void
-more_descriptors_than_one_message_may_have_break_the_stream(void **state)
-{
-    int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
-    struct test_sink a = {0};
-
-    test_sink_attach(&a, *state, s);
-    raw_send_fds(raw, "x", STDERR_FILENO, VMT_FDS_MAX + 1);
-    test_run_until(*state, &a.ended);
-    assert_int_equal(a.status, -EMSGSIZE);
-    assert_int_equal(a.calls, 0);
-    (void)close(raw);
-    sink_done(&a);
-}
-
-static void
-more_descriptors_than_may_wait_break_the_stream(void **state)
-{
-    int raw;
-    struct stream *s = stream_and_raw(*state, &raw);
-    struct test_sink a = {0};
-
-    test_sink_attach(&a, *state, s);
-    raw_send_fds(raw, "x", STDERR_FILENO, VMT_FDS_MAX);
-    raw_send_fds(raw, "y", STDERR_FILENO, 1);
-    test_run_until(*state, &a.ended);
-    assert_int_equal(a.status, -EMSGSIZE);
-    assert_int_equal(a.got.len, 1);
-    (void)close(raw);
-    sink_done(&a);
-}
-
-static void
-descriptors_over_a_pipe_are_refused(void **state)
-{
-    struct stream *s;
-    int fds[2], fd = STDERR_FILENO;
-
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-    assert_int_equal(os_stream_new_pair(*state, fds[0], fds[1], &s, NULL), 0);
-    assert_int_equal(s->ops->send(s, "x", 1, &fd, 1), -ENOTSUP);
-    stream_close(s);
+    test_sink_done(&a);
 }
 
 static void
@@ -448,13 +276,13 @@ a_pipe_pair_echoes_and_its_shutdown_is_an_end(void **state)
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     assert_int_equal(os_stream_new_pair(*state, fds[0], fds[1], &s, NULL), 0);
     test_sink_attach(&a, *state, s);
-    send_text(s, "echo");
+    test_send_text(s, "echo");
     test_run_until(*state, &a.reached);
     assert_false(a.ended);
     s->ops->shutdown_send(s);
     test_run_until(*state, &a.ended);
     assert_int_equal(a.status, 0);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -472,7 +300,7 @@ the_writer_of_a_pipe_learns_that_its_reader_is_gone(void **state)
     (void)close(fds[0]);
     test_run_until(*state, &a.ended);
     assert_int_equal(a.status, -EPIPE);
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -497,15 +325,15 @@ a_terminal_echoes_and_the_end_of_its_slave_is_an_end(void **state)
     assert_int_equal(os_stream_new(*state, slave, NULL, &t, NULL), 0);
     test_sink_attach(&a, *state, m);
     test_sink_attach(&b, *state, t);
-    send_text(m, "ping");
+    test_send_text(m, "ping");
     test_run_until(*state, &b.reached);
-    send_text(t, "pong!");
+    test_send_text(t, "pong!");
     test_run_until(*state, &a.reached);
     assert_memory_equal(a.got.data, "pong!", 5);
-    sink_done(&b);
+    test_sink_done(&b);
     test_run_until(*state, &a.ended);
     assert_int_equal(a.status, 0); /* the kernel says EIO */
-    sink_done(&a);
+    test_sink_done(&a);
 }
 
 static void
@@ -525,13 +353,13 @@ files_and_the_null_device_are_read_to_their_end(void **state)
     assert_int_equal(os_stream_new(*state, null_fd, NULL, &null, NULL), 0);
     test_sink_attach(&a, *state, file);
     test_sink_attach(&b, *state, null);
-    send_text(null, "into the void");
+    test_send_text(null, "into the void");
     test_run_until(*state, &a.ended);
     test_run_until(*state, &b.ended);
     assert_int_equal(a.total, sizeof(big));
     assert_int_equal(b.total, 0);
-    sink_done(&a);
-    sink_done(&b);
+    test_sink_done(&a);
+    test_sink_done(&b);
 }
 
 static void
@@ -557,7 +385,7 @@ the_peer_comes_from_the_kernel_or_from_the_caller(void **state)
     struct stream *s[2];
     int raw;
 
-    s[0] = stream_and_raw(*state, &raw);
+    s[0] = test_stream_and_raw(*state, &raw);
     s[0]->ops->peer(s[0], &peer);
     assert_int_equal(peer.kind, STREAM_PEER_UNIX);
     assert_int_equal(peer.uid, geteuid());
@@ -598,12 +426,6 @@ main(void)
         LOOP_TEST(closing_inside_on_end_is_safe),
         LOOP_TEST(closing_inside_on_drain_is_safe),
         LOOP_TEST(a_paused_stream_says_nothing),
-        LOOP_TEST(descriptors_arrive_in_order_with_their_bytes),
-        LOOP_TEST(queued_descriptors_travel_with_their_own_byte),
-        LOOP_TEST(descriptors_nobody_takes_or_sends_are_closed),
-        LOOP_TEST(more_descriptors_than_one_message_may_have_break_the_stream),
-        LOOP_TEST(more_descriptors_than_may_wait_break_the_stream),
-        LOOP_TEST(descriptors_over_a_pipe_are_refused),
         LOOP_TEST(a_pipe_pair_echoes_and_its_shutdown_is_an_end),
         LOOP_TEST(the_writer_of_a_pipe_learns_that_its_reader_is_gone),
         LOOP_TEST(a_terminal_echoes_and_the_end_of_its_slave_is_an_end),
