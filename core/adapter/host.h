@@ -180,7 +180,8 @@ struct host_memory {
     uint32_t some_stalled, all_stalled; /* tasks that waited for memory */
 };
 
-struct host_device_ops; /* host_device.h */
+struct host_device_ops;   /* host_device.h */
+struct host_handover_ops; /* host_handover.h */
 
 struct host_memory_ops {
     /* How it is now; cheap enough for every second. */
@@ -310,4 +311,5 @@ struct host {
     const struct host_cgroup_ops *cgroups;
     const struct host_reclaim_ops *reclaim;
     const struct host_space_ops *space;
+    const struct host_handover_ops *handover;
 };

@@ -30,8 +30,9 @@ struct spawn_fd {
 
 struct spawn_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
-    /* Instead of a program: run this in a copy of ourselves without any descriptor, and
-     * end with what it returns, 0 .. 255. Only argument, on_exit and arg count then. */
+    /* Instead of a program: run this in a copy of ourselves without any descriptor but
+     * those of fds, and end with what it returns, 0 .. 255. Only argument, fds, on_exit
+     * and arg count then. */
     int (*call)(void *arg);
     void *call_arg;
     const char *const *env;     /* NULL-terminated NAME=VALUE list, or NULL: inherit */

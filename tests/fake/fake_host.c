@@ -361,6 +361,7 @@ fake_host_new(void)
                                .cgroups = &fake_host_cgroups,
                                .reclaim = &fake_host_reclaim,
                                .space = &fake_host_space,
+                               .handover = &fake_host_handover,
                                .devices = &fake_host_devices,
                                .disks = &fake_disk_ops};
     self->memory.total = 8192ull << 20;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/adapter/host.h"
+#include "core/adapter/host_handover.h"
 #include "core/base/list.h"
 
 struct fake_disks;
@@ -53,3 +54,4 @@ extern const struct host_memory_ops fake_host_memory;
 extern const struct host_cgroup_ops fake_host_cgroups;
 extern const struct host_reclaim_ops fake_host_reclaim;
 extern const struct host_space_ops fake_host_space;
+extern const struct host_handover_ops fake_host_handover;

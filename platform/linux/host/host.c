@@ -49,6 +49,7 @@ linux_host_new(const struct linux_host_config *config, struct host **ret_host,
     self->base.cgroups = &linux_host_cgroups;
     self->base.reclaim = &linux_host_reclaim;
     self->base.space = &linux_host_space;
+    self->base.handover = &linux_host_handover;
     self->sys_root = strdup(config->sys_root ? config->sys_root : "");
     self->base.devices = &linux_host_devices;
     self->base.disks = &linux_host_disks;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/adapter/host.h"
+#include "core/adapter/host_handover.h"
 
 struct linux_host_config {
     const char *run_root;   /* absolute, exists: VM directories go here */
@@ -18,6 +19,9 @@ struct linux_host_config {
 int linux_host_new(const struct linux_host_config *config, struct host **ret_host,
                    struct vmt_err *err);
 void linux_host_free(struct host *host); /* NULL is legal */
+
+/* Of no host in particular. */
+extern const struct host_handover_ops linux_host_handover;
 
 /* Give the group that was delegated to a daemon, which has ended, back to the service
  * manager: a process may be started in it again. For a process that the manager started

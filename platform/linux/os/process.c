@@ -182,7 +182,8 @@ plan_fd_compare(const void *a, const void *b)
     return (x->to > y->to) - (x->to < y->to);
 }
 
-/* The map of the child, with null_fd for 0, 1 and 2 where nothing else was asked. */
+/* The map of the child; 0, 1 and 2 are null_fd where nothing else was asked, unless that
+ * is below 0. */
 static int
 plan_fds(struct process_plan *plan, const struct spawn_spec *spec, int null_fd)
 {
@@ -195,7 +196,7 @@ plan_fds(struct process_plan *plan, const struct spawn_spec *spec, int null_fd)
         plan->fds[plan->nfds++] =
             (struct process_fd){.from = spec->fds[i].from, .to = spec->fds[i].to};
     }
-    for (int to = 0; to <= 2; to++) {
+    for (int to = 0; to <= 2 && null_fd >= 0; to++) {
         bool named = false;
 
         for (size_t i = 0; i < spec->nfds; i++)
@@ -265,12 +266,16 @@ start_call(struct os_spawn *sp, const struct spawn_spec *spec,
            struct spawn_child **ret_child, struct vmt_err *err)
 {
     VMT_CLEANUP(child_freep) struct spawn_child *child = NULL;
-    int r = child_new(spec->on_exit, spec->arg, &child);
+    VMT_CLEANUP(plan_done) struct process_plan plan = {.nfds = 0};
+    int r = plan_fds(&plan, spec, -1);
     pid_t pid;
 
     if (r < 0)
         return vmt_err_set(err, -r, "start a helper process");
-    pid = process_fork(spec->call, spec->call_arg);
+    r = child_new(spec->on_exit, spec->arg, &child);
+    if (r < 0)
+        return vmt_err_set(err, -r, "start a helper process");
+    pid = process_fork(&plan, spec->call, spec->call_arg);
     r = pid < 0 ? (int)pid : watch_started(sp, pid, child);
     if (r < 0)
         return vmt_err_set(err, -r, "start a helper process");

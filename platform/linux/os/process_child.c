@@ -127,7 +127,7 @@ process_vfork(struct process_plan *plan)
 }
 
 pid_t
-process_fork(int (*call)(void *arg), void *arg)
+process_fork(struct process_plan *plan, int (*call)(void *arg), void *arg)
 {
     sigset_t all, before;
     pid_t pid;
@@ -137,7 +137,10 @@ process_fork(int (*call)(void *arg), void *arg)
     pid = fork();
     if (pid == 0) {
         child_reset_signals();
-        child_close_range(0, ~0u);
+        if (plan->nfds)
+            child_map_fds(plan);
+        else
+            child_close_range(0, ~0u);
         _exit(call(arg) & 0xff);
     }
     if (pid < 0)

@@ -18,7 +18,7 @@ struct process_plan {
     const char *path; /* of the program; borrowed, as are argv and env */
     char *const *argv;
     char *const *env;
-    struct process_fd *fds; /* ascending by to; 0, 1 and 2 are always among them */
+    struct process_fd *fds; /* ascending by to; of a program with 0, 1 and 2 */
     size_t nfds;
     bool new_session;
     int cgroup_fd; /* borrowed: cgroup.procs, open for writing; below 1: none */
@@ -27,8 +27,9 @@ struct process_plan {
     const char *volatile failed_at; /* words for it */
 };
 
-/* A copy of ourselves that runs call(arg) and ends. Returns its pid or -errno. */
-pid_t process_fork(int (*call)(void *arg), void *arg);
+/* A copy of ourselves with the descriptors of plan only, which may be none; it runs
+ * call(arg) and ends. Returns its pid or -errno. */
+pid_t process_fork(struct process_plan *plan, int (*call)(void *arg), void *arg);
 
 /* Start the child. Returns its pid once it runs the program (failed is 0) or has given up
  * (failed is set; the caller reaps it), or -errno. */
