@@ -29,6 +29,7 @@ concierge_new(const struct concierge_config *config, struct concierge **ret_conc
         return vmt_err_set(err, ENOMEM, "create the VM daemon");
     c->config = *config;
     vmt_list_init(&c->vms);
+    vmt_list_init(&c->openings);
     vmt_list_init(&c->syncs);
     disk_desk_init(&c->disks);
     ends_init(c);
@@ -72,6 +73,7 @@ concierge_free(struct concierge *c)
     follow_stop(c);
     network_stop(c);
     restarts_done(c);
+    openings_done(c);
     ends_done(c);
     time_syncs_free(c);
     balloons_done(c);

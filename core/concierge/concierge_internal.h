@@ -55,6 +55,7 @@
 
 struct host;
 struct ipc_call;
+struct ipc_caller;
 struct rpc_server;
 struct transport_listener;
 struct concierge_vm;
@@ -66,6 +67,7 @@ struct concierge {
     struct rpc_server *strangers;        /* owned: callers that are no VM of ours */
     struct vmt_list vms;                 /* of struct concierge_vm.node, in order of id */
     struct vm_index by_id;               /* the same ones */
+    struct vmt_list openings;            /* of struct opening: files on their way */
     struct vmt_list syncs;               /* of struct time_sync: SyncVmTimes in flight */
     struct concierge_follow follow;
     struct disk_desk disks;
@@ -157,9 +159,11 @@ struct concierge_vm {
     struct vm_restore *restore; /* owned; NULL: it is not started from a snapshot */
     bool frozen;                /* for a snapshot, perhaps an earlier daemon's */
 
-    struct hypervisor_probe *probe;      /* owned while it runs */
-    struct hypervisor_vm *hv;            /* owned */
-    struct spawn_child *companion;       /* owned; NULL: none, or gone */
+    struct opening *opening; /* owned while files of the plan are being opened */
+    void (*on_files)(struct concierge_vm *vm); /* what comes then */
+    struct hypervisor_probe *probe;            /* owned while it runs */
+    struct hypervisor_vm *hv;                  /* owned */
+    struct spawn_child *companion;             /* owned; NULL: none, or gone */
     unsigned companions_replaced;        /* that died while no device was plugged in */
     struct spawn_id hv_id, companion_id; /* pid 0: never started */
     struct rpc_server *listener; /* owned: serves this VM's StartupListener calls */
@@ -261,6 +265,12 @@ void vm_act_catch_up(struct concierge_vm *vm);
 void vm_act_stay(struct concierge_vm *vm);
 void vm_act_sleep_on(struct concierge_vm *vm);
 void vm_act_wake(struct concierge_vm *vm);
+
+/* --- plan_files.c --- */
+/* Open the files of the plan that wait for it, with the rights of caller, which is
+ * borrowed for this call; then next runs, or FAILED is posted. */
+void vm_open_files(struct concierge_vm *vm, const struct ipc_caller *caller,
+                   void (*next)(struct concierge_vm *vm));
 
 /* --- launch.c --- */
 /* Where its vsock device listens for the hypervisor; malloc'ed, NULL without memory. */

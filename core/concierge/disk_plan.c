@@ -14,56 +14,29 @@
 #include "vmt_state.pb-c.h"
 
 int
-disk_plan_open(struct start_plan *plan, const char *path, bool writable,
-               const char *serial, int *ret_fd, bool *ret_qcow2, struct vmt_err *err)
+disk_plan_find(struct start_plan *plan, const char *serial, struct opening_file *file,
+               bool *ret_qcow2, struct vmt_err *err)
 {
     struct host *host = plan->host;
     struct plan_image *image = &plan->images[plan->nimages];
     char name[VMT_VM_NAME_MAX + 1];
     enum disk_kind kind;
-    const char *file;
-    int r;
+    const char *inside;
 
-    if (!host->disks->is_inside(host, plan->id.owner, path, &file))
+    file->kind = OPENING_IMAGE;
+    if (!host->disks->is_inside(host, plan->id.owner, file->name, &inside))
         return 0;
-    if (!disk_file_parse(file, name, &kind) || kind == DISK_KIND_PFLASH ||
-        strlen(file) >= sizeof(image->file))
-        return vmt_err_setx(err, ENOENT, "disk %s: this is no disk image", path);
-    r = host->disks->open(host, plan->id.owner, file, writable, ret_fd, err);
-    if (r == -EBUSY) /* people know it by its name */
-        return vmt_err_setx(err, EBUSY, "disk %s is in use by another VM or program",
-                            name);
-    if (r < 0)
-        return r;
+    if (!disk_file_parse(inside, name, &kind) || kind == DISK_KIND_PFLASH ||
+        strlen(inside) >= sizeof(image->file))
+        return vmt_err_setx(err, ENOENT, "disk %s: this is no disk image", file->name);
+    file->kind = OPENING_STORE;
+    file->name = inside;
     *ret_qcow2 = kind == DISK_KIND_QCOW2;
     (void)snprintf(image->serial, sizeof(image->serial), "%s", serial);
-    (void)snprintf(image->file, sizeof(image->file), "%s", file);
-    image->read_only = !writable;
+    (void)snprintf(image->file, sizeof(image->file), "%s", inside);
+    image->read_only = !file->writable;
     plan->nimages++;
-    return 1;
-}
-
-int
-disk_plan_pflash(struct start_plan *plan, int sent, int *ret_fd, struct vmt_err *err)
-{
-    struct host *host = plan->host;
-    char file[DISK_FILE_MAX];
-    struct host_disk info;
-    int r;
-
-    disk_file_name(plan->id.name, DISK_KIND_PFLASH, file);
-    r = host->disks->stat(host, plan->id.owner, file, &info, err);
-    if (r == -ENOENT) {
-        *ret_fd = sent;
-        return 0;
-    }
-    if (r < 0)
-        return r;
-    if (sent >= 0)
-        return vmt_err_setx(err, EEXIST,
-                            "firmware variables are installed for this VM; do not send "
-                            "others");
-    return host->disks->open(host, plan->id.owner, file, true, ret_fd, err);
+    return 0;
 }
 
 const char *

@@ -174,7 +174,7 @@ concierge_handle_start_vm(void *ctx, struct ipc_call *call,
     vm->start_call = call;
     vm->times.request = clock->ops->now_us(clock);
     vm_insert(vm);
-    vm_probe(vm);
+    vm_open_files(vm, ipc_call_caller(call), vm_probe);
 }
 
 static void

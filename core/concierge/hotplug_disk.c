@@ -74,48 +74,37 @@ choose_serial(struct concierge_vm *vm, const char *wanted,
     return 0;
 }
 
+/* An AttachDisk whose image is being opened. */
+struct attaching {
+    struct concierge *c;      /* borrowed */
+    struct ipc_call *call;    /* owned until answered */
+    const attach_t *rq;       /* of the call */
+    char token[VM_TOKEN_MAX]; /* of the VM that it is for */
+    bool qcow2;
+    struct opening *opening;
+};
+
 /* An image in the owner's folder is ours, whoever calls, and locked for the VM as one
  * that it starts with; its name tells the format. */
 static int
-open_path(struct concierge *c, const struct ipc_caller *caller, const attach_t *rq,
-          int *fd, bool *qcow2, struct vmt_err *err)
+find_image(struct concierge *c, const attach_t *rq, struct opening_file *file,
+           bool *ret_qcow2, struct vmt_err *err)
 {
     struct host *host = c->config.host;
     char name[VMT_VM_NAME_MAX + 1];
     enum disk_kind kind;
-    const char *file;
+    const char *inside;
 
-    if (!host->disks->is_inside(host, rq->owner_id, rq->path, &file))
-        return host->files->image_open(host, rq->path, rq->writable, caller->uid, fd,
-                                       err);
-    if (!disk_file_parse(file, name, &kind) || kind == DISK_KIND_PFLASH)
+    *file = (struct opening_file){
+        .kind = OPENING_IMAGE, .name = rq->path, .writable = rq->writable};
+    *ret_qcow2 = rq->qcow2;
+    if (!host->disks->is_inside(host, rq->owner_id, rq->path, &inside))
+        return 0;
+    if (!disk_file_parse(inside, name, &kind) || kind == DISK_KIND_PFLASH)
         return vmt_err_setx(err, ENOENT, "disk %s: this is no disk image", rq->path);
-    *qcow2 = kind == DISK_KIND_QCOW2;
-    return host->disks->open(host, rq->owner_id, file, rq->writable, fd, err);
-}
-
-/* The image by the caller's path or descriptor; *fd is the only one that came, or -1, and
- * is replaced by the image's. */
-static int
-open_image(struct concierge *c, const struct ipc_caller *caller, const attach_t *rq,
-           int *fd, struct hypervisor_disk *disk, struct vmt_err *err)
-{
-    struct host *host = c->config.host;
-    bool writable = rq->writable, qcow2 = rq->qcow2;
-    int r;
-
-    if ((*fd >= 0) == (*rq->path != '\0'))
-        return vmt_err_setx(err, EINVAL,
-                            "send either the path of an image or one "
-                            "descriptor");
-    if (*fd < 0)
-        r = open_path(c, caller, rq, fd, &qcow2, err);
-    else
-        r = host->files->image_check(host, *fd, &writable, err);
-    if (r < 0)
-        return r;
-    *disk = (struct hypervisor_disk){
-        .fd = *fd, .read_only = !writable, .qcow2 = qcow2, .block_size = rq->block_size};
+    file->kind = OPENING_STORE;
+    file->name = inside;
+    *ret_qcow2 = kind == DISK_KIND_QCOW2;
     return 0;
 }
 
@@ -136,32 +125,113 @@ prepare_attach(struct concierge_vm *vm, struct ipc_call *call, const char *seria
     return hotplug_attach(vm, call, &h->disks[i].at, i, err);
 }
 
+static int
+find_vm(struct concierge *c, const attach_t *rq, char serial[HOTPLUG_SERIAL_MAX],
+        struct concierge_vm **ret_vm, struct vmt_err *err)
+{
+    int r = hotplug_find(c, rq->owner_id, rq->name, HYPERVISOR_CAP_DISK_HOTPLUG, WHAT,
+                         ret_vm, err);
+
+    return r < 0 ? r : choose_serial(*ret_vm, rq->serial, serial, err);
+}
+
+/* disk->fd is borrowed. */
 static void
-attach(struct concierge *c, struct ipc_call *call, const attach_t *rq, int *fd)
+attach(struct concierge *c, struct ipc_call *call, const attach_t *rq,
+       struct concierge_vm *vm, struct hypervisor_disk *disk)
 {
     const struct hypervisor_ops *ops = c->config.hypervisor->ops;
-    char serial[HOTPLUG_SERIAL_MAX];
-    struct hypervisor_disk disk = {.fd = -1};
-    struct concierge_vm *vm = NULL;
-    struct hotplug_call *hc = NULL;
     struct vmt_err err = {0};
-    int r = hotplug_find(c, rq->owner_id, rq->name, HYPERVISOR_CAP_DISK_HOTPLUG, WHAT,
-                         &vm, &err);
+    struct hotplug_call *hc = prepare_attach(vm, call, disk->serial, &err);
 
-    if (r == 0)
-        r = choose_serial(vm, rq->serial, serial, &err);
-    if (r == 0)
-        r = open_image(c, ipc_call_caller(call), rq, fd, &disk, &err);
-    if (r == 0)
-        hc = prepare_attach(vm, call, serial, &err);
     if (!hc) {
         reply_attach(call, "", err.msg);
         return;
     }
-    disk.serial = serial;
+    disk->block_size = rq->block_size;
     hc->answer = answer_attach;
-    r = ops->disk_add(vm->hv, &disk, hotplug_on_done, hc);
-    hotplug_asked(hc, r);
+    hotplug_asked(hc, ops->disk_add(vm->hv, disk, hotplug_on_done, hc));
+}
+
+/* The VM may have come to its end meanwhile, and another of its name started. */
+static void
+on_opened(void *arg, int *fds, const struct vmt_err *cause)
+{
+    VMT_CLEANUP(vmt_freep) struct attaching *a = arg;
+    char serial[HOTPLUG_SERIAL_MAX];
+    struct hypervisor_disk disk = {
+        .fd = -1, .read_only = !a->rq->writable, .qcow2 = a->qcow2};
+    struct concierge_vm *vm = NULL;
+    struct vmt_err err = {0};
+    int r;
+
+    if (!fds) {
+        reply_attach(a->call, "", cause->msg);
+        return;
+    }
+    r = find_vm(a->c, a->rq, serial, &vm, &err);
+    if (r == 0 && vm && strcmp(vm->token, a->token) != 0)
+        r = vmt_err_setx(&err, ENOENT, "the VM has ended");
+    if (r < 0 || !vm) {
+        reply_attach(a->call, "", err.msg);
+        return;
+    }
+    disk.fd = fds[0];
+    disk.serial = serial;
+    attach(a->c, a->call, a->rq, vm, &disk);
+}
+
+static int
+attach_path(struct concierge *c, struct ipc_call *call, const attach_t *rq,
+            const struct concierge_vm *vm, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) struct attaching *a = calloc(1, sizeof(*a));
+    struct opening_file file;
+    const struct opening_request request = {
+        .owner = rq->owner_id, .caller = ipc_call_caller(call), .files = &file, .n = 1};
+    int r;
+
+    if (!a)
+        return vmt_err_set(err, ENOMEM, "attach the disk");
+    a->c = c;
+    a->call = call;
+    a->rq = rq;
+    (void)snprintf(a->token, sizeof(a->token), "%s", vm->token);
+    r = find_image(c, rq, &file, &a->qcow2, err);
+    if (r == 0)
+        r = opening_start(c, &request, on_opened, a, &a->opening, err);
+    if (r == 0)
+        (void)vmt_take_ptr(&a); /* on_opened frees it */
+    return r;
+}
+
+/* The descriptor that came, or -1; it stays the caller's. */
+static int
+begin_attach(struct concierge *c, struct ipc_call *call, const attach_t *rq, int fd,
+             struct vmt_err *err)
+{
+    struct host *host = c->config.host;
+    struct hypervisor_disk disk = {.fd = fd, .qcow2 = rq->qcow2};
+    char serial[HOTPLUG_SERIAL_MAX];
+    struct concierge_vm *vm = NULL;
+    bool writable;
+    int r = find_vm(c, rq, serial, &vm, err);
+
+    if (r < 0)
+        return r;
+    if ((fd >= 0) == (*rq->path != '\0'))
+        return vmt_err_setx(err, EINVAL,
+                            "send either the path of an image or one "
+                            "descriptor");
+    if (fd < 0)
+        return attach_path(c, call, rq, vm, err);
+    r = host->files->image_check(host, fd, &writable, err);
+    if (r < 0)
+        return r;
+    disk.read_only = !writable;
+    disk.serial = serial;
+    attach(c, call, rq, vm, &disk);
+    return 0;
 }
 
 void
@@ -172,11 +242,12 @@ concierge_handle_attach_disk(void *ctx, struct ipc_call *call,
     struct host *host = c->config.host;
     int fds[2] = {-1, -1};
     size_t n = ipc_call_take_fds(call, fds, VMT_ARRAY_SIZE(fds));
+    struct vmt_err err = {0};
 
     if (n > 1)
         reply_attach(call, "", "send one descriptor at most");
-    else
-        attach(c, call, (const attach_t *)message, &fds[0]);
+    else if (begin_attach(c, call, (const attach_t *)message, fds[0], &err) < 0)
+        reply_attach(call, "", err.msg);
     host->files->close(host, fds[0]);
     host->files->close(host, fds[1]);
 }

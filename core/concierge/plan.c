@@ -207,13 +207,13 @@ add_mount(struct start_plan *plan, const disk_t *d, struct vmt_err *err)
 
 /* The guest may write a qcow2 header into a raw image: the type is never guessed. */
 static int
-add_disk(struct start_plan *plan, const disk_t *d, uint32_t uid, struct vmt_err *err)
+add_disk(struct start_plan *plan, const disk_t *d, struct vmt_err *err)
 {
-    struct host *host = plan->host;
     struct hypervisor_disk *b;
     char serial[PLAN_SERIAL_MAX];
     bool qcow2 = d->image_type == VM_TOOLS__CONCIERGE__DISK_IMAGE_TYPE__DISK_IMAGE_QCOW2;
-    int fd, r;
+    struct opening_file file = {.name = d->path, .writable = d->writable};
+    int r;
 
     if (d->image_type == VM_TOOLS__CONCIERGE__DISK_IMAGE_TYPE__DISK_IMAGE_PLUGINVM)
         return vmt_err_setx(err, ENOTSUP, "disk %s: plugin VM images are not supported",
@@ -221,12 +221,12 @@ add_disk(struct start_plan *plan, const disk_t *d, uint32_t uid, struct vmt_err 
     if (d->do_mount && !*d->mount_point)
         return vmt_err_setx(err, EINVAL, "disk %s: there is no mount point", d->path);
     (void)snprintf(serial, sizeof(serial), "disk%zu", plan->nblocks);
-    r = disk_plan_open(plan, d->path, d->writable, serial, &fd, &qcow2, err);
+    r = disk_plan_find(plan, serial, &file, &qcow2, err);
     if (r == 0)
-        r = host->files->image_open(host, d->path, d->writable, uid, &fd, err);
+        r = plan_file_add(plan, &file, (int)plan->nblocks, err);
     if (r < 0)
         return r;
-    b = add_block(plan, fd, !d->writable, serial);
+    b = add_block(plan, -1, !d->writable, serial);
     b->qcow2 = qcow2;
     b->block_size = d->block_size;
     b->direct = d->o_direct;
@@ -237,23 +237,18 @@ static int
 add_root(struct start_plan *plan, const struct plan_input *in,
          const struct image_fds *fds, int *slots, struct vmt_err *err)
 {
-    struct host *host = plan->host;
     bool read_only = !in->request->writable_rootfs;
     int fd = take_input_fd(in, FD_OF(fds, ROOTFS), slots);
-    struct hypervisor_disk *b;
-    int copy, r;
+    const struct opening_file again = {.kind = OPENING_AGAIN, .fd = fd};
 
     if (fd < 0)
         return 0;
-    b = add_block(plan, fd, read_only, "rootfs");
-    if (!read_only || !fds->writable[KIND(ROOTFS)])
+    if (!read_only || !fds->writable[KIND(ROOTFS)]) {
+        (void)add_block(plan, fd, read_only, "rootfs");
         return 0;
-    r = host->files->image_reopen(host, fd, &copy, err);
-    if (r < 0)
-        return r;
-    host->files->close(host, fd);
-    b->fd = copy;
-    return 0;
+    }
+    (void)add_block(plan, -1, true, "rootfs");
+    return plan_file_add(plan, &again, (int)plan->nblocks - 1, err);
 }
 
 /* spec 5: the root image is vda, then the disks of the request, then the descriptor's. */
@@ -271,7 +266,7 @@ add_blocks(struct start_plan *plan, const struct plan_input *in,
     external.writable = fds->writable[KIND(STORAGE)];
     r = add_root(plan, in, fds, slots, err);
     for (size_t i = 0; i < rq->n_disks && r == 0; i++)
-        r = add_disk(plan, rq->disks[i], in->caller->uid, err);
+        r = add_disk(plan, rq->disks[i], err);
     if (r < 0)
         return r;
     fd = take_input_fd(in, FD_OF(fds, STORAGE), slots);
@@ -287,19 +282,21 @@ static int
 add_firmware(struct start_plan *plan, const struct plan_input *in,
              const struct image_fds *fds, int *slots, struct vmt_err *err)
 {
-    struct host *host = plan->host;
+    struct opening_file code = {.kind = OPENING_AGAIN};
+    char file[DISK_FILE_MAX];
+    const struct opening_file installed = {
+        .kind = OPENING_STORE, .name = file, .writable = true, .may_miss = true};
     int r;
 
     if (FD_OF(fds, BIOS) < 0)
         return 0;
-    r = host->files->image_reopen(host, FD_OF(fds, BIOS), &plan->firmware_fd, err);
+    code.fd = take_input_fd(in, FD_OF(fds, BIOS), slots);
+    r = plan_file_add(plan, &code, PLAN_FIRMWARE, err);
     if (r < 0)
         return r;
-    plan->pflash_fd = -1;
-    r = disk_plan_pflash(plan, FD_OF(fds, PFLASH), &plan->pflash_fd, err);
-    if (r == 0 && plan->pflash_fd >= 0 && plan->pflash_fd == FD_OF(fds, PFLASH))
-        (void)take_input_fd(in, plan->pflash_fd, slots);
-    return r;
+    plan->pflash_fd = take_input_fd(in, FD_OF(fds, PFLASH), slots);
+    disk_file_name(plan->id.name, DISK_KIND_PFLASH, file);
+    return plan_file_add(plan, &installed, PLAN_PFLASH, err);
 }
 
 static int
@@ -431,6 +428,7 @@ plan_close_images(struct start_plan *plan)
 {
     struct host *host = plan->host;
 
+    plan_files_done(plan);
     if (!host)
         return;
     host->files->close(host, vmt_take_fd(&plan->kernel_fd));

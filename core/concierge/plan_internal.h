@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/adapter/hypervisor.h"
+#include "core/concierge/opening_internal.h"
 #include "core/disk/name.h"
 #include "core/vm/id.h"
 
@@ -35,6 +36,18 @@ struct plan_image {
     bool read_only;
 };
 
+/* Where a file belongs that is opened later; else the index of a block. */
+enum plan_target {
+    PLAN_KERNEL = -1,
+    PLAN_INITRD = -2,
+    PLAN_FIRMWARE = -3,
+    PLAN_PFLASH = -4,
+};
+struct plan_file {
+    struct opening_file file; /* name and fd owned */
+    int target;
+};
+
 struct start_plan {
     struct host *host; /* borrowed; closes the descriptors */
     struct vm_id id;
@@ -60,6 +73,8 @@ struct start_plan {
     size_t nmounts;
     struct plan_image images[PLAN_BLOCKS_MAX];
     size_t nimages;
+    struct plan_file files[OPENING_FILES_MAX]; /* of descriptors that are missing above */
+    size_t nfiles;
 };
 
 /* Everything that StartVm checks before it takes anything (spec 4.1), in the order of the
@@ -79,6 +94,13 @@ int plan_make(struct concierge *c, const struct plan_input *in, struct start_pla
 int plan_check_first(struct concierge *c,
                      const VmTools__Concierge__StartVmRequest *request,
                      struct vm_id *ret_id, struct vmt_err *err);
+
+/* --- plan_files.c --- */
+/* A file has to be opened before the VM is launched. file->name is copied; file->fd of
+ * OPENING_AGAIN is taken in any case. Returns 0, -E2BIG, -ENOMEM. */
+int plan_file_add(struct start_plan *plan, const struct opening_file *file, int target,
+                  struct vmt_err *err);
+void plan_files_done(struct start_plan *plan);
 
 /* Close the images: the hypervisor has its own copies. */
 void plan_close_images(struct start_plan *plan);

@@ -38,6 +38,7 @@ struct vm_restart {
     unsigned restarts; /* in a row */
     uint64_t due_ms;
     struct vmt_timer *timer; /* owned while it waits */
+    struct opening *opening; /* owned while images are being opened */
     size_t nimages;
     struct kept_image *images; /* owned */
 };
@@ -139,6 +140,7 @@ restart_free(struct vm_restart *r)
         return;
     clock = r->c->config.clock;
     clock->ops->timer_cancel(clock, r->timer);
+    opening_cancel(r->opening);
     vmt_list_remove(&r->node);
     for (size_t i = 0; i < r->nimages; i++)
         vmt_closep(&r->images[i].fd);
@@ -147,45 +149,26 @@ restart_free(struct vm_restart *r)
     free(r);
 }
 
-/* The very file that was given, opened anew with the rights of who gave it. */
+/* Is it the very file that was given? Then keep it. */
 static int
-reopen(struct vm_restart *r, const struct kept_image *image, int *ret_fd,
-       struct vmt_err *err)
+take_image(struct vm_restart *r, struct kept_image *image, int *fd, struct vmt_err *err)
 {
     struct host *host = r->c->config.host;
-    VMT_CLEANUP(vmt_closep) int fd = -1;
     struct host_place now;
-    int result;
 
-    if (!*image->place.path)
-        return vmt_err_setx(err, ENOENT,
-                            "an image came as a descriptor of a file without a name, and "
-                            "the daemon that had it is gone");
-    result = host->files->image_open(host, image->place.path, image->writable,
-                                     r->caller.uid, &fd, err);
-    if (result < 0)
-        return result;
-    host->files->image_place(host, fd, &now);
+    host->files->image_place(host, *fd, &now);
     if (now.device != image->place.device || now.inode != image->place.inode)
         return vmt_err_setx(err, ESTALE, "image %s is another file now",
                             image->place.path);
-    *ret_fd = vmt_take_fd(&fd);
+    image->fd = vmt_take_fd(fd);
     return 0;
 }
 
 static int
-open_images(struct vm_restart *r, int *fds, struct vmt_err *err)
+copy_images(const struct vm_restart *r, int *fds, struct vmt_err *err)
 {
     for (size_t i = 0; i < r->nimages; i++) {
-        struct kept_image *image = &r->images[i];
-        int result;
-
-        if (image->fd < 0) {
-            result = reopen(r, image, &image->fd, err);
-            if (result < 0)
-                return result;
-        }
-        fds[i] = vmt_dup_fd(image->fd);
+        fds[i] = vmt_dup_fd(r->images[i].fd);
         if (fds[i] < 0)
             return vmt_err_set(err, -fds[i], "use a descriptor again");
     }
@@ -206,7 +189,7 @@ start_again(struct vm_restart *r, struct concierge_vm **ret_vm, struct vmt_err *
         fds[i] = -1;
     if (!request)
         return vmt_err_set(err, ENOMEM, "read the request again");
-    result = open_images(r, fds, err);
+    result = copy_images(r, fds, err);
     if (result == 0)
         result = concierge_make_vm(r->c, &in, ret_vm, err);
     else
@@ -234,16 +217,15 @@ attempt_failed(struct vm_restart *r, const struct vmt_err *err)
     restart_free(r);
 }
 
+/* All images are there. */
 static void
-on_due(void *arg)
+start_now(struct vm_restart *r)
 {
-    struct vm_restart *r = arg;
     struct concierge *c = r->c;
     struct vmt_clock *clock = c->config.clock;
     struct concierge_vm *vm = NULL;
     struct vmt_err err = {0};
 
-    r->timer = NULL;
     if (start_again(r, &vm, &err) < 0 || !vm) {
         attempt_failed(r, &err);
         return;
@@ -253,7 +235,72 @@ on_due(void *arg)
     vm->restart = r;
     vm->times.request = clock->ops->now_us(clock);
     vm_insert(vm);
-    vm_probe(vm);
+    vm_open_files(vm, &r->caller, vm_probe);
+}
+
+static void
+on_opened(void *arg, int *fds, const struct vmt_err *cause)
+{
+    struct vm_restart *r = arg;
+    struct vmt_err err = {0};
+    int result = 0;
+
+    r->opening = NULL;
+    if (!fds) {
+        attempt_failed(r, cause);
+        return;
+    }
+    for (size_t i = 0; i < r->nimages && result == 0; i++)
+        if (r->images[i].fd < 0)
+            result = take_image(r, &r->images[i], fds++, &err);
+    if (result < 0)
+        attempt_failed(r, &err);
+    else
+        start_now(r);
+}
+
+/* What an earlier daemon had, opened anew with the rights of who gave it. Returns how
+ * many are on their way, or -errno. */
+static int
+open_images(struct vm_restart *r, struct vmt_err *err)
+{
+    struct opening_file files[VMT_FDS_MAX];
+    struct opening_request request = {
+        .owner = r->id.owner, .caller = &r->caller, .files = files};
+    int result;
+
+    for (size_t i = 0; i < r->nimages; i++) {
+        const struct kept_image *image = &r->images[i];
+
+        if (image->fd >= 0)
+            continue;
+        if (!*image->place.path)
+            return vmt_err_setx(err, ENOENT,
+                                "an image came as a descriptor of a file without a name, "
+                                "and the daemon that had it is gone");
+        files[request.n++] = (struct opening_file){.kind = OPENING_IMAGE,
+                                                   .name = image->place.path,
+                                                   .writable = image->writable};
+    }
+    if (request.n == 0)
+        return 0;
+    result = opening_start(r->c, &request, on_opened, r, &r->opening, err);
+    return result < 0 ? result : (int)request.n;
+}
+
+static void
+on_due(void *arg)
+{
+    struct vm_restart *r = arg;
+    struct vmt_err err = {0};
+    int result;
+
+    r->timer = NULL;
+    result = open_images(r, &err);
+    if (result < 0)
+        attempt_failed(r, &err);
+    else if (result == 0)
+        start_now(r);
 }
 
 static void

@@ -9,6 +9,7 @@
 
 #include "core/adapter/clock.h"
 #include "core/adapter/host.h"
+#include "core/adapter/ipc.h"
 #include "core/adapter/spawn.h"
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
@@ -132,31 +133,28 @@ fill_argv(struct snapshot_copy *copy, const struct vm_image *image, const char *
     vmt_argv_add(argv, "--priority=normal");
 }
 
-/* By which path the worker finds a disk. It has our rights, and anywhere but in the
- * owner's folder others may put a link in the place of a folder: there it gets the folder
- * itself. *ret_path is malloc'ed; *ret_folder is -1 where none is needed. */
-static int
-find_disk(struct snapshot_copy *copy, const struct vm_image *image, char **ret_path,
-          int *ret_folder, struct vmt_err *err)
+/* Is it anywhere but in the owner's folder? The worker has our rights, and there others
+ * may put a link in the place of a folder: it gets the folder itself. */
+static bool
+is_foreign(const struct snapshot_copy *copy, const struct vm_image *image)
 {
     struct host *host = copy->vm->c->config.host;
-    VMT_CLEANUP(vmt_argv_done) struct vmt_argv path = {0};
     const char *file;
-    int r = 0;
 
-    if (host->disks->is_inside(host, copy->vm->id.owner, image->path, &file)) {
-        vmt_argv_add(&path, image->path);
-    } else {
-        r = host->files->image_folder(host, image->path, copy->uid, ret_folder, err);
-        vmt_argv_addf(&path, "/proc/self/fd/%d/./%s", FOLDER_FD,
-                      strrchr(image->path, '/') + 1);
-    }
-    if (r == 0)
-        r = vmt_argv_finish(&path, err);
-    if (r < 0)
-        return r;
-    *ret_path = strdup(path.v[0]);
-    return *ret_path ? 0 : vmt_err_set(err, ENOMEM, "copy the disks");
+    return !host->disks->is_inside(host, copy->vm->id.owner, image->path, &file);
+}
+
+/* By which path the worker finds a disk; malloc'ed, NULL without memory. */
+static char *
+path_for_worker(const struct snapshot_copy *copy, const struct vm_image *image)
+{
+    VMT_CLEANUP(vmt_argv_done) struct vmt_argv path = {0};
+
+    if (!is_foreign(copy, image))
+        return strdup(image->path);
+    vmt_argv_addf(&path, "/proc/self/fd/%d/./%s", FOLDER_FD,
+                  strrchr(image->path, '/') + 1);
+    return vmt_argv_finish(&path, NULL) < 0 ? NULL : strdup(path.v[0]);
 }
 
 static int
@@ -178,26 +176,25 @@ spawn_worker(struct snapshot_copy *copy, const struct vmt_argv *argv, int data,
 }
 
 static int
-start_worker(struct snapshot_copy *copy, struct vmt_err *err)
+start_worker(struct snapshot_copy *copy, int folder, struct vmt_err *err)
 {
     struct host *host = copy->vm->c->config.host;
     const struct vm_image *image = &copy->vm->images->v[copy->next];
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
     VMT_CLEANUP(vmt_freep) char *place = NULL;
     VMT_CLEANUP(vmt_freep) char *progress = NULL;
-    VMT_CLEANUP(vmt_freep) char *disk = NULL;
+    VMT_CLEANUP(vmt_freep) char *disk = path_for_worker(copy, image);
     char path[SNAPSHOT_PATH_MAX], file[24];
-    int data = -1, folder = -1;
+    int data = -1;
     uint64_t bytes;
     int r;
 
     (void)snprintf(file, sizeof(file), "%.16s.img", image->role);
     (void)snapshot_file(copy->id, file, path);
-    r = host->state->place(host, path, &place, err);
+    r = disk ? host->state->place(host, path, &place, err)
+             : vmt_err_set(err, ENOMEM, "copy the disks");
     if (r == 0 && copy->back)
         r = host->state->open(host, path, &data, &bytes, err);
-    if (r == 0)
-        r = find_disk(copy, image, &disk, &folder, err);
     if (r == 0)
         r = host->state->place(host, snapshot_file(copy->id, PROGRESS_FILE, path),
                                &progress, err);
@@ -208,8 +205,46 @@ start_worker(struct snapshot_copy *copy, struct vmt_err *err)
     if (r == 0)
         r = spawn_worker(copy, &argv, data, folder, err);
     host->files->close(host, data);
-    host->files->close(host, folder);
     return r;
+}
+
+static void
+work(struct snapshot_copy *copy, int folder)
+{
+    struct vmt_err err = {0};
+
+    if (start_worker(copy, folder, &err) < 0)
+        finish(copy, err.msg);
+    else
+        (void)arm(copy, TICK_MS);
+}
+
+static void
+on_folder(void *arg, int *fds, const struct vmt_err *cause)
+{
+    struct snapshot_copy *copy = arg;
+
+    copy->opening = NULL;
+    if (!fds)
+        finish(copy, cause->msg);
+    else
+        work(copy, fds[0]);
+}
+
+/* The folder's file system may be silent. */
+static void
+open_folder(struct snapshot_copy *copy, const struct vm_image *image)
+{
+    const struct opening_file folder = {.kind = OPENING_FOLDER, .name = image->path};
+    /* There is one at a time of each VM: no more room is needed for others. */
+    const struct ipc_caller caller = {.uid = copy->uid, .privileged = true};
+    const struct opening_request request = {
+        .owner = copy->vm->id.owner, .caller = &caller, .files = &folder, .n = 1};
+    struct vmt_err err = {0};
+
+    disarm(copy);
+    if (opening_start(copy->vm->c, &request, on_folder, copy, &copy->opening, &err) < 0)
+        finish(copy, err.msg);
 }
 
 static bool
@@ -223,16 +258,15 @@ static void
 copy_next(struct snapshot_copy *copy)
 {
     const struct vm_images *images = copy->vm->images;
-    struct vmt_err err = {0};
 
     while (copy->next < images->n && !is_copied(&images->v[copy->next]))
         copy->next++;
     if (copy->next == images->n)
         finish(copy, NULL);
-    else if (start_worker(copy, &err) < 0)
-        finish(copy, err.msg);
+    else if (is_foreign(copy, &images->v[copy->next]))
+        open_folder(copy, &images->v[copy->next]);
     else
-        (void)arm(copy, TICK_MS);
+        work(copy, -1);
 }
 
 int
@@ -240,6 +274,7 @@ snapshot_copy_start(struct snapshot_copy *copy, struct vmt_err *err)
 {
     copy->next = 0;
     copy->worker = NULL;
+    copy->opening = NULL;
     copy->timer = NULL;
     if (arm(copy, 0) < 0)
         return vmt_err_set(err, ENOMEM, "copy the disks");
@@ -255,6 +290,7 @@ snapshot_copy_cancel(struct snapshot_copy *copy)
         return;
     spawn = copy->vm->c->config.spawn;
     disarm(copy);
+    opening_cancel(vmt_take_ptr(&copy->opening));
     if (!copy->worker)
         return;
     (void)spawn->ops->kill(copy->worker, SIGTERM);

@@ -73,6 +73,7 @@ struct snapshot_copy {
     void *arg;
     size_t next; /* image */
     struct spawn_child *worker;
+    struct opening *opening; /* of the folder of the next one */
     struct vmt_timer *timer;
 };
 /* Copy every disk that the VM can write, one after the other. Returns 0 or -errno. */

@@ -48,59 +48,22 @@ check_build(struct concierge *c, const Vmt__SnapshotRecord *record, struct vmt_e
     return 0;
 }
 
-/* Open one file as its owner may, and see that it is what it was. */
 static int
-open_image(struct concierge *c, const Vmt__SnapshotImage *image, uint32_t uid,
-           int *ret_fd, struct vmt_err *err)
-{
-    struct host *host = c->config.host;
-    char now[IDENTITY_MAX];
-    int r = host->files->image_open(
-        host, image->path, !image->read_only && !*image->identity, uid, ret_fd, err);
-
-    if (r < 0 || !*image->identity)
-        return r;
-    r = host->state->identify(host, *ret_fd, now, sizeof(now), err);
-    if (r == 0 && strcmp(now, image->identity) != 0)
-        r = vmt_err_setx(err, ESTALE,
-                         "%s (%s) has changed since the snapshot was made, which cannot "
-                         "go on without it",
-                         image->path, image->role);
-    if (r < 0)
-        host->files->close(host, vmt_take_fd(ret_fd));
-    return r;
-}
-
-static void
-add_block(struct start_plan *plan, const Vmt__SnapshotImage *image, int fd)
+add_block(struct start_plan *plan, const Vmt__SnapshotImage *image, struct vmt_err *err)
 {
     struct hypervisor_disk *b = &plan->blocks[plan->nblocks];
-    char *serial = plan->serials[plan->nblocks++];
+    char *serial;
 
+    if (plan->nblocks == PLAN_BLOCKS_MAX)
+        return vmt_err_setx(err, EBADMSG, "the snapshot names too many disks");
+    serial = plan->serials[plan->nblocks++];
     (void)snprintf(serial, PLAN_SERIAL_MAX, "%s", image->role);
-    *b = (struct hypervisor_disk){.fd = fd,
+    *b = (struct hypervisor_disk){.fd = -1,
                                   .read_only = image->read_only,
                                   .qcow2 = image->qcow2,
                                   .direct = image->direct,
                                   .block_size = image->block_size,
                                   .serial = serial};
-}
-
-static int
-add_image(struct concierge *c, const Vmt__SnapshotImage *image, uint32_t uid,
-          struct start_plan *plan, struct vmt_err *err)
-{
-    int fd = -1;
-    int r = open_image(c, image, uid, &fd, err);
-
-    if (r < 0)
-        return r;
-    if (strcmp(image->role, "kernel") == 0)
-        plan->kernel_fd = fd;
-    else if (strcmp(image->role, "initrd") == 0)
-        plan->initrd_fd = fd;
-    else
-        add_block(plan, image, fd);
     return 0;
 }
 
@@ -112,8 +75,23 @@ comes_later(const Vmt__SnapshotImage *image)
 }
 
 static int
-make_plan(struct concierge *c, const Vmt__SnapshotRecord *record, uint32_t uid,
-          struct start_plan *plan, struct vmt_err *err)
+add_image(const Vmt__SnapshotImage *image, struct start_plan *plan, struct vmt_err *err)
+{
+    const struct opening_file file = {.kind = OPENING_IMAGE, .name = image->path};
+    int r;
+
+    if (comes_later(image))
+        return add_block(plan, image, err);
+    if (strcmp(image->role, "kernel") == 0)
+        return plan_file_add(plan, &file, PLAN_KERNEL, err);
+    if (strcmp(image->role, "initrd") == 0)
+        return plan_file_add(plan, &file, PLAN_INITRD, err);
+    r = add_block(plan, image, err);
+    return r < 0 ? r : plan_file_add(plan, &file, (int)plan->nblocks - 1, err);
+}
+
+static int
+make_plan(const Vmt__SnapshotRecord *record, struct start_plan *plan, struct vmt_err *err)
 {
     int r = vm_id_set(&plan->id, record->owner_id, record->snapshot->vm_name, err);
 
@@ -134,15 +112,12 @@ make_plan(struct concierge *c, const Vmt__SnapshotRecord *record, uint32_t uid,
     plan->vm_username = strdup(record->vm_username);
     if (!plan->cmdline || !plan->vm_username)
         return vmt_err_set(err, ENOMEM, "plan the start");
-    for (size_t i = 0; i < record->n_images && r == 0; i++) {
-        if (comes_later(record->images[i]))
-            add_block(plan, record->images[i], -1);
-        else
-            r = add_image(c, record->images[i], uid, plan, err);
-    }
-    if (r == 0 && plan->kernel_fd < 0)
-        r = vmt_err_setx(err, EBADMSG, "the snapshot names no kernel");
-    return r;
+    for (size_t i = 0; i < record->n_images && r == 0; i++)
+        r = add_image(record->images[i], plan, err);
+    for (size_t i = 0; i < plan->nfiles && r == 0; i++)
+        if (plan->files[i].target == PLAN_KERNEL)
+            return 0;
+    return r < 0 ? r : vmt_err_setx(err, EBADMSG, "the snapshot names no kernel");
 }
 
 static void
@@ -152,29 +127,39 @@ fail_start(struct concierge_vm *vm, const char *why)
     vm_post(vm, VM_EV_FAILED);
 }
 
-static int
-open_disks(struct concierge_vm *vm, struct vmt_err *err)
+static void
+on_disks(struct concierge_vm *vm)
 {
-    struct host *host = vm->c->config.host;
+    vm_post(vm, VM_EV_PROBED);
+}
 
+/* The block of a role, PLAN_BLOCKS_MAX: none. */
+static size_t
+block_of(const struct start_plan *plan, const char *role)
+{
+    for (size_t i = 0; i < plan->nblocks; i++)
+        if (strcmp(plan->serials[i], role) == 0)
+            return i;
+    return PLAN_BLOCKS_MAX;
+}
+
+static int
+plan_disks(struct concierge_vm *vm, struct vmt_err *err)
+{
     for (size_t i = 0; i < vm->images->n; i++) {
         const struct vm_image *image = &vm->images->v[i];
+        struct opening_file file = {.name = image->path, .writable = true};
+        size_t block = block_of(&vm->plan, image->role);
         bool qcow2; /* the snapshot knows it */
-        int fd = -1;
         int r;
 
-        if (image->identity[0])
+        if (image->identity[0] || block == PLAN_BLOCKS_MAX)
             continue;
-        r = disk_plan_open(&vm->plan, image->path, true, image->role, &fd, &qcow2, err);
+        r = disk_plan_find(&vm->plan, image->role, &file, &qcow2, err);
         if (r == 0)
-            r = host->files->image_open(host, image->path, true,
-                                        ipc_call_caller(vm->start_call)->uid, &fd, err);
+            r = plan_file_add(&vm->plan, &file, (int)block, err);
         if (r < 0)
             return r;
-        for (size_t b = 0; b < vm->plan.nblocks; b++)
-            if (strcmp(vm->plan.serials[b], image->role) == 0)
-                vm->plan.blocks[b].fd = vmt_take_fd(&fd);
-        host->files->close(host, fd);
     }
     return 0;
 }
@@ -188,10 +173,57 @@ on_copied(void *arg, const char *failure)
     vm->restore->copy.vm = NULL;
     if (failure)
         fail_start(vm, failure);
-    else if (open_disks(vm, &err) < 0)
+    else if (plan_disks(vm, &err) < 0)
         fail_start(vm, err.msg);
     else
-        vm_post(vm, VM_EV_PROBED);
+        vm_open_files(vm, ipc_call_caller(vm->start_call), on_disks);
+}
+
+static int
+fd_of(const struct start_plan *plan, const char *role)
+{
+    size_t block = block_of(plan, role);
+
+    if (strcmp(role, "kernel") == 0)
+        return plan->kernel_fd;
+    if (strcmp(role, "initrd") == 0)
+        return plan->initrd_fd;
+    return block < PLAN_BLOCKS_MAX ? plan->blocks[block].fd : -1;
+}
+
+/* Is every file what it was that must be? */
+static int
+check_images(struct concierge_vm *vm, struct vmt_err *err)
+{
+    struct host *host = vm->c->config.host;
+
+    for (size_t i = 0; i < vm->images->n; i++) {
+        const struct vm_image *image = &vm->images->v[i];
+        char now[IDENTITY_MAX];
+        int r;
+
+        if (!image->identity[0])
+            continue;
+        r = host->state->identify(host, fd_of(&vm->plan, image->role), now, sizeof(now),
+                                  err);
+        if (r < 0)
+            return r;
+        if (strcmp(now, image->identity) != 0)
+            return vmt_err_setx(err, ESTALE,
+                                "%s (%s) has changed since the snapshot was made, which "
+                                "cannot go on without it",
+                                image->path, image->role);
+    }
+    return 0;
+}
+
+static void
+on_images(struct concierge_vm *vm)
+{
+    struct vmt_err err = {0};
+
+    if (check_images(vm, &err) < 0 || snapshot_copy_start(&vm->restore->copy, &err) < 0)
+        fail_start(vm, err.msg);
 }
 
 static int
@@ -211,16 +243,16 @@ begin(struct concierge_vm *vm, const struct snapshot_id *id, uint32_t uid,
                                                .arg = vm};
     vm->warm->state = WARM_RESTORING;
     vm->start_mode = "snapshot";
-    return snapshot_copy_start(&vm->restore->copy, err);
+    return 0;
 }
 
 static int
-make_vm(struct concierge *c, const Vmt__SnapshotRecord *record, uint32_t uid,
+make_vm(struct concierge *c, const Vmt__SnapshotRecord *record,
         struct concierge_vm **ret_vm, struct vmt_err *err)
 {
     VMT_CLEANUP(plan_done)
     struct start_plan plan = {.host = c->config.host, .kernel_fd = -1, .initrd_fd = -1};
-    int r = make_plan(c, record, uid, &plan, err);
+    int r = make_plan(record, &plan, err);
 
     if (r == 0)
         r = vm_new(c, &plan, ret_vm, err);
@@ -239,6 +271,7 @@ snapshot_restore(struct concierge *c, const struct snapshot_id *id, struct ipc_c
 {
     VMT_CLEANUP(vm_freep) struct concierge_vm *vm = NULL;
     struct vmt_clock *clock = c->config.clock;
+    struct concierge_vm *starting;
     Vmt__SnapshotRecord *record = NULL;
     int r = snapshot_load(c, id, &record, err);
 
@@ -246,7 +279,7 @@ snapshot_restore(struct concierge *c, const struct snapshot_id *id, struct ipc_c
         return r;
     r = check_build(c, record, err);
     if (r == 0)
-        r = make_vm(c, record, ipc_call_caller(call)->uid, &vm, err);
+        r = make_vm(c, record, &vm, err);
     vmt__snapshot_record__free_unpacked(record, NULL);
     if (r == 0)
         r = begin(vm, id, ipc_call_caller(call)->uid, err);
@@ -254,7 +287,9 @@ snapshot_restore(struct concierge *c, const struct snapshot_id *id, struct ipc_c
         return r;
     vm->start_call = call;
     vm->times.request = clock->ops->now_us(clock);
-    vm_insert(vmt_take_ptr(&vm));
+    starting = vmt_take_ptr(&vm);
+    vm_insert(starting);
+    vm_open_files(starting, ipc_call_caller(call), on_images);
     return 0;
 }
 

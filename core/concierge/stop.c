@@ -158,6 +158,7 @@ vm_act_release(struct concierge_vm *vm)
     vm_disarm(vm);
     vm_restore_cancel(vm);
     vm_snapshot_cancel(vm, "the VM ended");
+    opening_cancel(vmt_take_ptr(&vm->opening));
     if (vm->probe)
         hv->ops->probe_cancel(vm->probe);
     vm->probe = NULL;

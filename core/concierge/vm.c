@@ -94,6 +94,7 @@ forget_processes(struct concierge_vm *vm)
     struct concierge *c = vm->c;
     struct hypervisor *hv = c->config.hypervisor;
 
+    opening_cancel(vmt_take_ptr(&vm->opening));
     if (vm->probe)
         hv->ops->probe_cancel(vm->probe);
     if (vm->hv)

@@ -131,7 +131,9 @@ do_start(struct sim *s)
     }
     if (sim_dice(s, 3) == 0)
         add_disk(s, &args, &disk, disks, path);
+    s->w.files_silent = sim_dice(s, 12) == 0; /* a file system that does not answer */
     client_start(&s->w, &args, &call->call);
+    s->w.files_silent = false;
 }
 
 static void

@@ -138,15 +138,6 @@ a_hypervisor_that_does_not_start_is_explained(void **state)
     world_done(&w);
 }
 
-static int
-no_vm_vsock(void *arg, const struct spawn_spec *spec, int32_t pid)
-{
-    (void)arg;
-    (void)spec;
-    (void)pid;
-    return -ENOENT;
-}
-
 static void
 a_missing_vsock_device_is_named(void **state)
 {
@@ -155,7 +146,7 @@ a_missing_vsock_device_is_named(void **state)
 
     (void)state;
     world_init(&w);
-    fake_spawn_on_start(w.spawn, no_vm_vsock, NULL);
+    w.companion_missing = true;
     client_start_name(&w, "demo", &call);
     world_run(&w, 3000);
     expect_start_refused(&call, "start vm_vsock");

@@ -2,6 +2,7 @@
 #include "tests/unit/concierge/world.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -125,10 +126,15 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
     struct world *w = arg;
 
     if (spec->call) {
-        w->helper = pid;
-        return w->helpers_run ? fake_spawn_exit(w->spawn, pid, SPAWN_EXIT_CODE,
-                                                spec->call(spec->call_arg))
-                              : 0;
+        bool runs = w->helpers_run;
+
+        if (spec->nfds > 0) /* it opens files for us */
+            runs = w->files_opened = !w->files_silent;
+        else
+            w->helper = pid;
+        return runs ? fake_spawn_exit(w->spawn, pid, SPAWN_EXIT_CODE,
+                                      spec->call(spec->call_arg))
+                    : 0;
     }
     if (strcmp(spec->argv[0], "sync") == 0) {
         note_sync(w, pid);
@@ -137,6 +143,8 @@ on_spawn(void *arg, const struct spawn_spec *spec, int32_t pid)
     if (strcmp(spec->argv[0], "vm_disk") == 0)
         return workers_on_spawn(w, spec, pid);
     assert_string_equal(spec->argv[0], "vm_vsock");
+    if (w->companion_missing)
+        return -ENOENT;
     assert_memory_equal(spec->argv[4], dir, sizeof(dir) - 1);
     fake_host_add_user(w->host, spec->argv[4] + sizeof(dir) - 1, &id);
     assert_true(spec->new_session);
@@ -326,7 +334,10 @@ client_call(struct world *w, const char *method, uint32_t uid,
         (void)protobuf_c_message_pack(request, bytes);
         in.bytes = bytes;
     }
+    w->files_opened = false;
     ipc_dispatch(w->ipc, &in, &answer_ops);
+    if (w->files_opened)
+        fake_clock_advance(w->clock, 0);
 }
 
 void

@@ -46,6 +46,9 @@ struct world {
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
     int32_t helper;         /* pid of the last child that runs a function of ours */
     bool helpers_run;       /* they do that at once, else they wait for the test */
+    bool files_opened;      /* since the last call of a client began */
+    bool files_silent;      /* no file that is named by path can be opened, nor not */
+    bool companion_missing; /* there is no such program */
     bool companions_hang;   /* they ignore SIGTERM */
     struct workers workers; /* vm_disk */
     unsigned idles;         /* calls of on_idle */

@@ -15,9 +15,16 @@
 
 #include <linux/fuse.h>
 
+#include "core/adapter/clock.h"
+#include "core/adapter/ipc.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/concierge/concierge_internal.h"
+#include "core/concierge/opening_internal.h"
+#include "platform/linux/os/loop.h"
+#include "platform/linux/os/process.h"
 #include "tests/unit/host/place.h"
+#include "tests/unit/os/support.h"
 #include "tests/unit/test.h"
 
 #define FILE_NODE 2u
@@ -140,12 +147,101 @@ a_silent_server_stops_no_look_at_a_descriptor(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+struct waiting {
+    int answers, fd, code;
+};
+
+static void
+on_opened(void *arg, int *fds, const struct vmt_err *err)
+{
+    struct waiting *w = arg;
+
+    w->answers++;
+    w->fd = fds ? vmt_take_fd(&fds[0]) : -1;
+    w->code = err ? err->code : 0;
+}
+
+static void
+on_tick(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* Let the loop run for ms, which it would not if somebody held it. */
+static void
+run_for(struct os_loop *loop, uint64_t ms)
+{
+    struct vmt_clock *clock = os_loop_clock(loop);
+    struct vmt_timer *timer = NULL;
+    bool over = false;
+
+    assert_int_equal(clock->ops->timer_start(clock, ms, on_tick, &over, &timer), 0);
+    test_run_until(loop, &over);
+}
+
+static void
+the_loop_goes_on_while_a_silent_server_is_asked_for_a_file(void **state)
+{
+    struct place *p = *state;
+    struct concierge c = {.config = {.host = p->host}};
+    const struct ipc_caller caller = {.uid = getuid()};
+    char path[512];
+    const struct opening_file file = {
+        .kind = OPENING_IMAGE, .name = path, .writable = true};
+    const struct opening_request request = {
+        .owner = "0", .caller = &caller, .files = &file, .n = 1};
+    struct waiting answered = {.fd = -1}, silent = {.fd = -1};
+    struct opening *opening;
+    struct os_loop *loop;
+    pid_t server;
+
+    (void)snprintf(path, sizeof(path), "%s", place_path(p, "far"));
+    server = server_start(path);
+    if (!server)
+        skip(); /* FUSE needs root and its device */
+    (void)snprintf(path, sizeof(path), "%s", place_path(p, "far/disk"));
+    assert_int_equal(os_loop_new(&loop, NULL), 0);
+    assert_int_equal(os_spawn_new(loop, &c.config.spawn, NULL), 0);
+    c.config.clock = os_loop_clock(loop);
+    vmt_list_init(&c.openings);
+    (void)alarm(TOO_LONG_S);
+
+    assert_int_equal(opening_start(&c, &request, on_opened, &answered, &opening, NULL),
+                     0);
+    while (!answered.answers)
+        run_for(loop, 10);
+    assert_int_equal(answered.code, 0);
+    assert_int_equal(fcntl(answered.fd, F_GETFL) & O_ACCMODE, O_RDWR);
+
+    assert_int_equal(kill(server, SIGSTOP), 0);
+    assert_int_equal(opening_start(&c, &request, on_opened, &silent, &opening, NULL), 0);
+    run_for(loop, 300);
+    assert_int_equal(silent.answers, 0);
+    opening_cancel(opening);
+    run_for(loop, 100); /* its child may not end before the server does */
+
+    assert_int_equal(kill(server, SIGKILL), 0);
+    assert_int_equal(waitpid(server, NULL, 0), server);
+    while (!vmt_list_empty(&c.openings)) /* now it does */
+        run_for(loop, 10);
+    (void)alarm(0);
+    assert_int_equal(silent.answers, 0);
+    vmt_closep(&answered.fd);
+    os_spawn_free(c.config.spawn);
+    os_loop_free(loop);
+    assert_int_equal(umount2(place_path(p, "far"), MNT_DETACH), 0);
+    assert_int_equal(rmdir(place_path(p, "far")), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_silent_server_stops_no_look_at_a_descriptor,
                                         place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(
+            the_loop_goes_on_while_a_silent_server_is_asked_for_a_file, place_setup,
+            place_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
