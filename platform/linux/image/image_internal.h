@@ -57,6 +57,12 @@ int image_modules_resolve(const char *kernel_dir, const char *release,
                           struct vmt_err *err);
 void image_strings_free(char **strings, size_t n);
 
+/* untrace.c: turn the trace points of a kernel module for x86-64 into NOPs, so that the
+ * kernel need not do it while it loads it; data is the file, aligned as by malloc. ftrace
+ * does not know the functions then, kprobes do. A file of any other form stays as it is.
+ * Returns how many there were. */
+size_t image_module_untrace(void *data, size_t len);
+
 /* initrd.c: write the initramfs. */
 int image_initrd_write(const char *path, const char *maitred, const char *kernel_dir,
                        const char *release, struct vmt_err *err);

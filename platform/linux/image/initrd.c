@@ -8,6 +8,9 @@
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
 #include "platform/linux/image/image_internal.h"
+#include "platform/linux/os/paths.h"
+
+#define MODULE_BYTES_MAX (64ul << 20)
 
 /* Needed before the root is there, and for the first word to the host. */
 static const char *const initrd_early[] = {
@@ -39,6 +42,20 @@ listed(char **paths, size_t n, const char *path)
     return false;
 }
 
+/* The guest does nothing else while it loads one. */
+static int
+initrd_module(struct archive *a, const char *name, const char *path, struct vmt_err *err)
+{
+    VMT_CLEANUP(vmt_freep) char *data = NULL;
+    unsigned long len = 0;
+    int r = os_read_file(path, MODULE_BYTES_MAX, &data, &len, err);
+
+    if (r < 0)
+        return r;
+    (void)image_module_untrace(data, len);
+    return image_archive_data(a, name, data, len, 0644, err);
+}
+
 /* The module files and the list of their names in load order; what skip holds is there.
  */
 static int
@@ -61,7 +78,7 @@ initrd_modules(struct archive *a, const char *list_name, char **paths, size_t n,
         if (asprintf(&name, "lib/modules/%s", base_name(paths[i])) < 0)
             r = vmt_err_set(err, ENOMEM, "list modules");
         else
-            r = image_archive_file(a, name, paths[i], 0644, err);
+            r = initrd_module(a, name, paths[i], err);
     }
     if (fclose(list) != 0 && r == 0)
         r = vmt_err_set(err, ENOMEM, "list modules");

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a compiler makes of two functions of a kernel module with -pg -mfentry
+ * -mrecord-mcount, and one that is not traced. */
+__asm__(".section .text.traced,\"ax\",@progbits\n"
+        ".type first,@function\n"
+        "first:\n"
+        "1: call __fentry__\n"
+        "   ret\n"
+        ".size first, . - first\n"
+        ".type quiet,@function\n"
+        "quiet:\n"
+        "   call helper\n"
+        "   ret\n"
+        ".size quiet, . - quiet\n"
+        ".type second,@function\n"
+        "second:\n"
+        "2: call __fentry__\n"
+        "   ret\n"
+        ".size second, . - second\n"
+        ".section __mcount_loc,\"a\",@progbits\n"
+        ".quad 1b\n"
+        ".quad 2b\n"
+        ".section .text.unlisted,\"ax\",@progbits\n"
+        "   call __fentry__\n"
+        "   ret\n");
