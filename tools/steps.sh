@@ -72,6 +72,9 @@ build_preset()
     if command -v ccache >/dev/null; then
         launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
     fi
+    if [ "$preset" = guest ]; then
+        "$top/tools/kmod.sh"
+    fi
     [ -f "$top/build/$preset/build.ninja" ] ||
         (cd "$top" && cmake --preset "$preset" "${launcher[@]}")
     cmake --build "$top/build/$preset" "${@/#/--target=}"

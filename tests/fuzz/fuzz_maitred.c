@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The small parsers of PID 1: kernel command line, mountinfo, modules.dep, device events,
+/* The small parsers of PID 1: kernel command line, mountinfo, device events,
  * startup jobs, sysctl.d, account files, modules.alias. The first byte says which; each
  * gets a block of exactly its size. */
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include "platform/guest/maitred/agent/mountinfo.h"
 #include "platform/guest/maitred/init/cmdline.h"
 #include "platform/guest/maitred/init/coldplug.h"
-#include "platform/guest/maitred/init/modules.h"
 #include "platform/guest/maitred/init/sysctl.h"
 #include "platform/guest/maitred/init/uevent.h"
 #include "platform/guest/maitred/proc/extra.h"
@@ -36,16 +35,6 @@ try_mountinfo(char *text, size_t len)
 
     if (mountinfo_parse(text, &m) &&
         (strlen(m.target) > len || strlen(m.type) > len || strlen(m.source) > len))
-        abort();
-}
-
-static void
-try_modules(char *text, size_t len)
-{
-    const char *line;
-    size_t n = modules_dep_find(text, len, "9pnet_fd", &line);
-
-    if (n && (line < text || line + n > text + len))
         abort();
 }
 
@@ -113,8 +102,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const tries[])(char *text, size_t len) = {
-        try_cmdline, try_mountinfo, try_modules, try_uevent,
-        try_job,     try_sysctl,    try_login,   try_alias};
+        try_cmdline, try_mountinfo, try_uevent, try_job,
+        try_sysctl,  try_login,     try_alias};
     char *text;
 
     if (size == 0)

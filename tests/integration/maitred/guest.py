@@ -153,7 +153,9 @@ def make_root(out, files, without=(), more_modules=()):
         for path in modules.resolve([*IN_ROOT, *more_modules], set()):
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(modules.top / path, target / path)
-        for name in ("modules.dep", "modules.alias", "modules.symbols"):
+        for name in ("modules.dep", "modules.alias", "modules.symbols", "modules.dep.bin",
+                     "modules.alias.bin", "modules.symbols.bin", "modules.builtin.bin",
+                     "modules.builtin.alias.bin", "modules.softdep"):
             shutil.copy(modules.top / name, target / name)
         (top / "sbin").mkdir()  # ext4 asks for its checksum by alias
         (top / "sbin/modprobe").symlink_to("../bin/busybox")

@@ -105,17 +105,18 @@ def a_shutdown_is_not_cut_short_by_the_watchdog(top):
 
 def the_image_decides_about_knobs_and_modules(top):
     show = ("argv: 'sh' argv: '-c' argv: 'cat /proc/sys/kernel/printk_ratelimit_burst; "
-            "lsmod | grep -o ^dummy' use_console: true wait_for_exit: true")
+            "lsmod | grep -o ^dummy; ls /sys/class/net | grep -c dummy' use_console: true wait_for_exit: true")
     guest.make_root(f"{top}/root", {
         "etc/sysctl.d/10-ours.conf": "# a comment\nkernel.printk_ratelimit_burst = 77\n"
                                      "no.such.knob=1\n-vm.overcommit_memory=nonsense\n",
         "usr/lib/sysctl.d/10-ours.conf": "kernel.printk_ratelimit_burst=66\n",
         "usr/lib/sysctl.d/05-early.conf": "kernel.printk_ratelimit_burst=55\n"
                                           "vm.overcommit_memory=nonsense\n",
+        "etc/modprobe.d/ours.conf": "alias our-card dummy\noptions dummy numdummies=2\n",
         "etc/maitred/10-show": show})
-    with guest.Guest(top, "maitred.modules=dummy,no_such_module", f"{top}/root") as vm:
+    with guest.Guest(top, "maitred.modules=our-card,no_such_module", f"{top}/root") as vm:
         vm.wait_ready()
-        assert "77\ndummy\n" in vm.console.text, vm.console.text
+        assert "77\ndummy\n2\n" in vm.console.text, vm.console.text
         machine_id = vm.sh("i=0; until [ -s /etc/machine-id ]; do sleep 0.2; i=$((i+1)); "
                            "[ $i -lt 100 ]; done; cat /etc/machine-id").strip()
         assert len(machine_id) == 32 and int(machine_id, 16) > 0, machine_id

@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
@@ -23,7 +22,6 @@
 #define SIGNATURE_MAGIC_LEN (sizeof(SIGNATURE_MAGIC) - 1)
 #define SIGNATURE_INFO_LEN 12 /* struct module_signature */
 #define LIST_BYTES_MAX (64ul * 1024)
-#define DEP_BYTES_MAX (4ul * 1024 * 1024) /* Debian's has 0.4 MiB */
 
 size_t
 modules_unsigned_len(const uint8_t *data, size_t len)
@@ -69,9 +67,9 @@ load_unsigned(int fd)
 
 /* Load an open module. One that is there already is fine. */
 static int
-module_load_fd(int fd, const char *name, bool is_ours, struct vmt_err *err)
+module_load_fd(int fd, const char *name, struct vmt_err *err)
 {
-    int r = is_ours ? load_unsigned(fd) : -ENOSYS;
+    int r = load_unsigned(fd);
 
     if (r < 0 && r != -EEXIST && syscall(SYS_finit_module, fd, "", 0) < 0 &&
         errno != EEXIST)
@@ -95,12 +93,12 @@ module_open(const char *dir, const char *name, int *ret_fd, struct vmt_err *err)
 }
 
 static int
-module_load_path(const char *dir, const char *name, bool is_ours, struct vmt_err *err)
+module_load_path(const char *dir, const char *name, struct vmt_err *err)
 {
     VMT_CLEANUP(vmt_closep) int fd = -1;
     int r = module_open(dir, name, &fd, err);
 
-    return r < 0 ? r : module_load_fd(fd, name, is_ours, err);
+    return r < 0 ? r : module_load_fd(fd, name, err);
 }
 
 /* Take the next non-empty line off *text; NULL at the end. */
@@ -131,7 +129,7 @@ modules_load_listed(const char *dir, struct report *report)
     while ((line = next_line(&rest))) {
         struct vmt_err err;
 
-        if (module_load_path(dir, line, true, &err) < 0)
+        if (module_load_path(dir, line, &err) < 0)
             report_degraded(report, "%s", err.msg);
     }
 }
@@ -180,105 +178,11 @@ modules_load_next(struct modules *m, struct report *report)
 
     if (!modules_left(m))
         return;
-    if (module_load_fd(m->late[m->next].fd, m->late[m->next].name, true, &err) < 0)
+    if (module_load_fd(m->late[m->next].fd, m->late[m->next].name, &err) < 0)
         report_degraded(report, "%s", err.msg);
     (void)close(m->late[m->next].fd);
     m->late[m->next].fd = -1;
     m->next++;
-}
-
-static bool
-name_equal(const char *file, size_t len, const char *name)
-{
-    if (len != strlen(name))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char a = file[i] == '-' ? '_' : file[i];
-
-        if (a != (name[i] == '-' ? '_' : name[i]))
-            return false;
-    }
-    return true;
-}
-
-size_t
-modules_dep_find(const char *text, size_t len, const char *name, const char **ret_line)
-{
-    const char *end = text + len;
-
-    while (text < end) {
-        const char *nl = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = nl ? nl : end;
-        const char *colon = memchr(text, ':', (size_t)(stop - text));
-        const char *slash = colon ? memrchr(text, '/', (size_t)(colon - text)) : NULL;
-        const char *base = slash ? slash + 1 : text;
-        const char *dot = colon ? memchr(base, '.', (size_t)(colon - base)) : NULL;
-
-        if (dot && name_equal(base, (size_t)(dot - base), name)) {
-            *ret_line = text;
-            return (size_t)(stop - text);
-        }
-        text = nl ? nl + 1 : end;
-    }
-    return 0;
-}
-
-/* Load the modules of a line of modules.dep, from right to left. line is changed. */
-static int
-load_dep_line(const char *dir, char *line, struct vmt_err *err)
-{
-    char *colon = strchr(line, ':');
-
-    if (colon)
-        *colon = ' ';
-    while (true) {
-        char *space = strrchr(line, ' ');
-        const char *file = space ? space + 1 : line;
-        int r = *file ? module_load_path(dir, file, false, err) : 0;
-
-        if (r < 0 || !space)
-            return r;
-        *space = '\0';
-    }
-}
-
-int
-modules_load_from_root(const char *name, struct vmt_err *err)
-{
-    VMT_CLEANUP(vmt_freep) char *text = NULL;
-    VMT_CLEANUP(vmt_freep) char *copy = NULL;
-    char dir[PATH_MAX], path[PATH_MAX + 16];
-    const char *line;
-    struct utsname uts;
-    size_t n;
-
-    if (uname(&uts) < 0)
-        return vmt_err_set(err, errno, "ask for the kernel release");
-    (void)snprintf(dir, sizeof(dir), "/lib/modules/%s", uts.release);
-    (void)snprintf(path, sizeof(path), "%s/modules.dep", dir);
-    if (file_read(path, DEP_BYTES_MAX, &text) < 0)
-        return vmt_err_setx(err, ENODEV, "no module %s: %s cannot be read", name, path);
-    n = modules_dep_find(text, strlen(text), name, &line);
-    if (n == 0)
-        return vmt_err_setx(err, ENODEV, "no module %s in %s", name, path);
-    copy = strndup(line, n);
-    if (!copy)
-        return vmt_err_set(err, ENOMEM, "load module %s", name);
-    return load_dep_line(dir, copy, err);
-}
-
-int
-modules_load_wanted(void *arg, struct vmt_err *err)
-{
-    char *name, *save = NULL;
-    int result = 0;
-
-    for (name = strtok_r(arg, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
-        int r = modules_load_from_root(name, result < 0 ? NULL : err);
-
-        result = result < 0 ? result : r;
-    }
-    return result;
 }
 
 bool

@@ -53,11 +53,11 @@ void modules_need_fs(struct modules *m, const char *fs, const char *extra,
 /* Is the type in /proc/filesystems? */
 bool modules_fs_known(const char *fs);
 
-/* The reader of modules.dep is ours and not libkmod, because PID 1 is a static program
- * and Debian's libkmod-dev has no archive to link. */
-
-/* Load a module and what it needs from /lib/modules/<release> of the root. This takes
- * time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */
+/* Load a module by its name or an alias of it, and what it needs, from
+ * /lib/modules/<release> of the root, as modprobe(8) would: aliases, options, soft
+ * dependencies and commands of modprobe.d(5) and of the kernel command line count, and an
+ * alias does not load what is on the blacklist. One that is there already is fine. This
+ * takes time: for workers. Returns 0, -ENODEV when there is no such module, -errno. */
 int modules_load_from_root(const char *name, struct vmt_err *err);
 
 /* The same for names with commas between them, of which arg is a char pointer and is
@@ -67,9 +67,3 @@ int modules_load_wanted(void *arg, struct vmt_err *err);
 /* Bytes of a module without the signature at its end; len if there is none.
  * Source: Linux v6.1 include/linux/module_signature.h. */
 size_t modules_unsigned_len(const uint8_t *data, size_t len);
-
-/* The line of modules.dep for a module: its path, then ": ", then what it needs, to be
- * loaded from right to left. Returns its length, 0 if there is none. '-' and '_' are the
- * same in a name. *ret_line points into text. Source: modules.dep(5). */
-size_t modules_dep_find(const char *text, size_t len, const char *name,
-                        const char **ret_line);
