@@ -42,6 +42,9 @@ struct spawn_spec {
     /* The group of processes that the child joins before it runs anything, as
      * host_cgroup_ops.make gave it; borrowed. Below 1: ours. */
     int cgroup_fd;
+    /* A ruleset of Landlock that binds the child before it runs anything; borrowed. The
+     * child gets no more rights by what it runs, either. Below 1: none. */
+    int confine_fd;
     spawn_exit_fn *on_exit;
     void *arg; /* borrowed until on_exit or release */
 };

@@ -283,13 +283,17 @@ probe_spawn(struct hypervisor_probe *p, const struct vm_spec *spec, int stderr_f
     const struct qemu_cmdline in = {
         .spec = spec, .binary = p->hv->binary, .kvm_cpu = probe_cpus[p->attempt]};
     VMT_CLEANUP(vmt_argv_done) struct vmt_argv argv = {0};
+    VMT_CLEANUP(vmt_closep) int confine_fd = -1;
     struct spawn_fd fds[QEMU_FDS_MAX];
     struct spawn_spec child = {
         .fds = fds, .new_session = true, .on_exit = probe_on_exit, .arg = p};
     int r = qemu_cmdline_build(&in, &argv, err);
 
+    if (r == 0)
+        r = qemu_sandbox(p->hv, spec, &confine_fd, err);
     if (r < 0)
         return r;
+    child.confine_fd = confine_fd;
     child.argv = (const char *const *)argv.v;
     child.nfds = qemu_cmdline_fds(spec, -1, stderr_fd, fds);
     r = p->hv->spawn->ops->start(p->hv->spawn, &child, &p->child, err);

@@ -9,6 +9,8 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
+#include "core/base/log.h"
+#include "hypervisor/qemu/confine_internal.h"
 #include "hypervisor/qemu/qemu_internal.h"
 
 static void
@@ -22,6 +24,20 @@ qemu_free(struct hypervisor *hv)
     free(self->binary);
     free(self->cache_dir);
     free(self);
+}
+
+int
+qemu_sandbox(struct qemu *self, const struct vm_spec *spec, int *ret_fd,
+             struct vmt_err *err)
+{
+    int r = self->no_sandbox ? 0 : qemu_confine(self->binary, spec, ret_fd, err);
+
+    if (r == -EOPNOTSUPP) {
+        vmt_log_notice("this kernel has no Landlock: QEMU can open what its user may");
+        self->no_sandbox = true; /* said once */
+        r = 0;
+    }
+    return r;
 }
 
 static const struct hypervisor_ops qemu_ops = {
@@ -91,6 +107,7 @@ qemu_new(const struct qemu_config *config, struct hypervisor **ret_hv,
     self->event_base = config->base;
     self->clock = config->clock;
     self->spawn = config->spawn;
+    self->no_sandbox = config->no_sandbox;
     self->probe_accel = config->probe_accel;
     (void)snprintf(self->kvm_cpu, sizeof(self->kvm_cpu), "host");
     self->binary = config->binary ? strdup(config->binary) : default_binary();

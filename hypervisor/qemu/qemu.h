@@ -3,6 +3,7 @@
  * probe. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/adapter/hypervisor.h"
@@ -19,6 +20,7 @@ struct qemu_config {
     struct spawn *spawn;
     const char *binary;    /* copied; NULL: qemu-system-<this machine>, found in PATH */
     const char *cache_dir; /* copied; remembers verdicts of probes; NULL: nowhere */
+    bool no_sandbox;       /* let QEMU open what its user may */
     /* For tests on hosts without KVM: boot the probe with this accelerator instead, and
      * leave out what only concerns /dev/kvm. AUTO: KVM, the real thing. */
     enum hypervisor_accel probe_accel;

@@ -19,6 +19,7 @@ struct qemu {
     char *binary;    /* owned */
     char *cache_dir; /* owned, or NULL */
     enum hypervisor_accel probe_accel;
+    bool no_sandbox; /* also when the kernel has none */
     char kvm_cpu[QEMU_KVM_CPU_MAX];
 };
 
@@ -28,6 +29,12 @@ struct qemu {
 int qemu_check(struct hypervisor *hv, struct vmt_err *err);
 /* Words for a binary that is not there. */
 int qemu_missing(const struct qemu *self, struct vmt_err *err);
+
+/* qemu.c */
+/* What the process of this vm is confined by, for spawn_spec.confine_fd: *ret_fd is the
+ * caller's, or stays as it is when it is not confined. Returns 0 or -errno. */
+int qemu_sandbox(struct qemu *self, const struct vm_spec *spec, int *ret_fd,
+                 struct vmt_err *err);
 
 /* vm.c */
 int qemu_vm_start(struct hypervisor *hv, const struct vm_spec *spec,

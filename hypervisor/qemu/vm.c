@@ -252,6 +252,7 @@ vm_spawn(struct hypervisor_vm *vm, const struct vm_spec *spec,
 {
     struct spawn_fd fds[QEMU_FDS_MAX];
     VMT_CLEANUP(vmt_closep) int stderr_fd = -1;
+    VMT_CLEANUP(vmt_closep) int confine_fd = -1;
     struct spawn_spec child = {
         .argv = (const char *const *)argv->v,
         .fds = fds,
@@ -260,10 +261,13 @@ vm_spawn(struct hypervisor_vm *vm, const struct vm_spec *spec,
         .on_exit = vm_on_exit,
         .arg = vm,
     };
-    int r = qemu_tail_init(&vm->tail, vm->hv->event_base, &stderr_fd, err);
+    int r = qemu_sandbox(vm->hv, spec, &confine_fd, err);
 
+    if (r == 0)
+        r = qemu_tail_init(&vm->tail, vm->hv->event_base, &stderr_fd, err);
     if (r < 0)
         return r;
+    child.confine_fd = confine_fd;
     child.nfds = qemu_cmdline_fds(spec, qmp_fd, stderr_fd, fds);
     r = vm->hv->spawn->ops->start(vm->hv->spawn, &child, &vm->child, err);
     if (r == -ENOENT)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -91,6 +92,16 @@ child_map_fds(struct process_plan *plan)
     child_close_range(next, ~0u);
 }
 
+/* Source: landlock_restrict_self(2). */
+static void
+child_confine(struct process_plan *plan)
+{
+    if (plan->confine_fd > 0 &&
+        (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+         syscall(SYS_landlock_restrict_self, plan->confine_fd, 0u) < 0))
+        child_fail(plan, "confine it");
+}
+
 _Noreturn static void
 child_run(struct process_plan *plan)
 {
@@ -101,6 +112,7 @@ child_run(struct process_plan *plan)
     /* "0" is whoever writes it: cgroup-v2.rst of Linux, "cgroup.procs". */
     if (plan->cgroup_fd > 0 && write(plan->cgroup_fd, "0", 1) != 1)
         child_fail(plan, "put it in its cgroup");
+    child_confine(plan);
     child_map_fds(plan);
     (void)execve(plan->path, plan->argv, plan->env);
     child_fail(plan, "execute it");

@@ -21,7 +21,8 @@ struct process_plan {
     struct process_fd *fds; /* ascending by to; of a program with 0, 1 and 2 */
     size_t nfds;
     bool new_session;
-    int cgroup_fd; /* borrowed: cgroup.procs, open for writing; below 1: none */
+    int cgroup_fd;  /* borrowed: cgroup.procs, open for writing; below 1: none */
+    int confine_fd; /* borrowed: a ruleset of Landlock; below 1: none */
     /* Written by the child. */
     volatile int failed;            /* errno, 0 when exec worked */
     const char *volatile failed_at; /* words for it */

@@ -136,6 +136,7 @@ qemu_make(struct program *p, struct vmt_err *err)
         .spawn = p->spawn,
         .binary = p->opt.hypervisor_binary,
         .cache_dir = p->paths.cache,
+        .no_sandbox = p->opt.no_sandbox,
     };
 
     return qemu_new(&config, &p->hypervisor, err);

@@ -165,6 +165,14 @@ set_offer_port(struct options *opt, const char *value)
 }
 
 static bool
+set_no_sandbox(struct options *opt, const char *value)
+{
+    (void)value;
+    opt->no_sandbox = true;
+    return true;
+}
+
+static bool
 set_no_templates(struct options *opt, const char *value)
 {
     (void)value;
@@ -257,6 +265,8 @@ static const struct {
      set_service_user},
     {"hypervisor", "NAME", "backend for VMs (qemu)", set_hypervisor},
     {"hypervisor-binary", "PATH", "program of the backend", set_hypervisor_binary},
+    {"no-sandbox", NULL, "let the backend open every file that its user may",
+     set_no_sandbox},
     {"vm-vsock", "PATH", "program of the vsock device", set_vm_vsock},
     {"network", "MODE", "of VMs that ask for none: auto, user, tap or none", set_network},
     {"subnet", "RANGE", "IPv4 addresses of VMs with a tap (100.115.92.0/24)", set_subnet},

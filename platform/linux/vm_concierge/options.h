@@ -18,6 +18,7 @@ struct options {
     uint32_t idle_exit_s; /* 0: never */
     bool release_cgroup;  /* do that and nothing else */
     const char *dbus;     /* "none", "system", "session" or an address; NULL: by mode */
+    bool no_sandbox;
     bool require_mitigations;
     uint32_t shutdown_limit_s;
     const char *sleep_bus;         /* likewise, where logind is; NULL: system */

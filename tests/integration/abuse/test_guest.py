@@ -182,7 +182,8 @@ def run(directory):
         pathlib.Path(f"{directory}/{role}").write_text(
             f'#!/bin/sh\nexec {sys.executable} {os.path.abspath(__file__)} --be-{role} "$@"\n')
         os.chmod(f"{directory}/{role}", 0o755)
-    d = Daemon(directory, f"--hypervisor-binary={directory}/qemu", f"--vm-vsock={directory}/vsock")
+    d = Daemon(directory, "--no-sandbox", f"--hypervisor-binary={directory}/qemu",
+               f"--vm-vsock={directory}/vsock")
     kernel = os.open(directory + "/kernel", os.O_RDONLY)
     try:
         d.answers()

@@ -325,7 +325,7 @@ class Concierge:
         self.env["XDG_RUNTIME_DIR"] = str(top / "run")
         self.path = str(top / "run/vm_tools/concierge.sock")
         (top / "run").mkdir(mode=0o700)
-        self.options = []
+        self.options = ["--no-sandbox"]
         for role, option in (("qemu", "hypervisor-binary"), ("vsock", "vm-vsock")):
             program = top / role
             program.write_text(f'#!/bin/sh\nexec {sys.executable} {self.hypervisor} '

@@ -3,9 +3,15 @@
 """kill -9 of each process of a running VM."""
 import json
 import os
+import pathlib
 import signal
+import socket
+import subprocess
 
 import harness
+
+# landlock_create_ruleset(2), asked for its version.
+LANDLOCK = "import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, 0, 1) < 1)"
 
 
 class Deaths(harness.Case):
@@ -25,6 +31,47 @@ class Deaths(harness.Case):
         names = [vm["name"] for vm in json.loads(self.world.vmc("list", "--json").stdout)]
         self.assertEqual(names, ["keeper"])
         self.world.vmc("stop", "keeper")
+        self.nothing_left()
+
+    def test_1b_a_vmm_opens_what_it_was_given_and_no_more(self):
+        self.world.start("confined")
+        pid = harness.info(self.world, "confined")["pid"]
+        os.kill(self.one("vm_concierge"), signal.SIGKILL)  # its control socket is free then
+        secret = self.world.root / "secret"
+        secret.write_bytes(bytes(4096))
+        sockets = list(self.world.root.glob("run/vm_tools/vm.*/qmp.sock"))
+        self.assertEqual(len(sockets), 1, sockets)
+
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(harness.PATIENCE)
+            control.connect(str(sockets[0]))
+            words = control.makefile("rw", encoding="utf-8")
+
+            def ask(command, **arguments):
+                words.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+                words.flush()
+                while True:
+                    answer = json.loads(words.readline())
+                    if "return" in answer or "error" in answer:
+                        return answer
+
+            self.assertIn("return", ask("qmp_capabilities"))
+
+            def opened(path):
+                return ask("blockdev-add", driver="file", filename=str(path),
+                           **{"node-name": "try", "read-only": True})
+
+            self.assertIn("return", opened(pathlib.Path("/usr/bin/env").resolve()))
+            self.assertIn("return", ask("blockdev-del", **{"node-name": "try"}))
+            if subprocess.run(["/usr/bin/python3", "-c", LANDLOCK], check=False).returncode:
+                print("  this kernel has no Landlock: nothing is confined")
+            else:
+                answer = opened(secret)
+                self.assertIn("Permission denied", answer["error"]["desc"])
+            words.close()
+        self.assertEqual(harness.info(self.world, "confined")["pid"], pid)
+        self.assertEqual(self.world.guest("confined", "echo alive"), "alive")
+        self.world.vmc("stop", "confined")
         self.nothing_left()
 
     def test_2_a_vm_that_died_with_the_daemon_is_cleaned_up(self):
@@ -100,7 +147,6 @@ class Deaths(harness.Case):
         self.nothing_left()
 
     def test_6_a_stop_during_the_boot_cancels_it(self):
-        import subprocess
         import time
         self.world.vmc("list")
         watch = harness.Signals(self.world)

@@ -72,6 +72,7 @@ setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct qemu_config config = {.binary = f->script,
+                                 .no_sandbox = true, /* scripts write a file */
                                  .cache_dir = f->cache,
                                  .clock = &f->clock,
                                  .probe_accel = HYPERVISOR_ACCEL_TCG};
