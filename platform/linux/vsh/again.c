@@ -33,6 +33,9 @@ struct again {
     struct vmt_timer *timer; /* owned: the end of a pause */
     bool wanted;             /* a new session is */
     bool given_up;
+    struct concierge_client *asked; /* owned: whom run asks whether the VM is suspended */
+    vsh_suspended_fn *told;
+    void *told_arg; /* borrowed */
 };
 
 static void
@@ -103,6 +106,30 @@ again_look(const struct again *a, struct concierge_vm *vm)
                                        NULL);
 }
 
+static void
+again_on_vm(void *arg, const struct concierge_vm *vm)
+{
+    struct again *a = arg;
+
+    a->told(a->told_arg, vm && vm->runs && vm->is_suspended);
+}
+
+static int
+again_ask_suspended(void *arg, vsh_suspended_fn *told, void *told_arg)
+{
+    struct again *a = arg;
+    int r;
+
+    concierge_client_free(a->asked);
+    a->asked = NULL;
+    a->told = told;
+    a->told_arg = told_arg;
+    r = a->config->open(a->config->arg, &a->asked, NULL);
+    return r < 0 ? r
+                 : concierge_client_ask_vm(a->asked, a->config->vm_name, a->config->owner,
+                                           again_on_vm, a, NULL);
+}
+
 /* Is this the end of the VM that the session was in, not of one before? */
 static bool
 end_is_known(const struct again *a, const struct concierge_vm *vm)
@@ -118,12 +145,14 @@ same_place(const struct vsh_endpoint *a, const struct vsh_endpoint *b)
 
 /* Find out what became of the VM that was at this endpoint, and say it. */
 static void
-again_explain(struct again *a, const struct vsh_endpoint *endpoint)
+again_explain(struct again *a, const struct vsh_endpoint *endpoint, enum vsh_loss loss)
 {
     struct vmt_clock *clock = os_loop_clock(a->loop);
     uint64_t end = clock->ops->now_ms(clock) + PATIENCE_MS;
     struct concierge_vm vm = {0};
-    const char *what = "runs; its connections were cut, as a snapshot does";
+    const char *what = loss == VSH_LOSS_SILENT
+                           ? "was not ended; it stands still or lost its vsock device"
+                           : "runs; its connections were cut, as a snapshot does";
     int r;
 
     do
@@ -176,14 +205,14 @@ again_wait(struct again *a, struct vsh_endpoint *endpoint)
 /* Returns whether there is another session to run. */
 static bool
 again_lost(struct again *a, const struct vsh_run_config *run,
-           struct vsh_endpoint *endpoint)
+           struct vsh_endpoint *endpoint, enum vsh_loss loss)
 {
     bool on_terminal = run->tty != VSH_TTY_NEVER && isatty(STDIN_FILENO) &&
                        isatty(STDERR_FILENO) &&
                        (isatty(STDOUT_FILENO) || run->tty == VSH_TTY_ALWAYS);
 
     a->wanted = true; /* nobody is asked yet */
-    again_explain(a, endpoint);
+    again_explain(a, endpoint, loss);
     /* Nobody need be there to ask for what only forwards. */
     if (a->given_up ||
         (!on_terminal && !(run->request->no_command && a->config->reconnect)))
@@ -201,15 +230,20 @@ vsh_run_again(struct os_loop *loop, const struct vsh_again *config,
     (void)vmt_log_escape(a.name, sizeof(a.name), config->vm_name,
                          strlen(config->vm_name));
     for (;;) {
-        bool lost = false;
+        enum vsh_loss loss = VSH_LOSS_NONE;
         int code;
 
         a.since_s = time(NULL);
         run->endpoint = endpoint;
-        run->ret_lost = &lost;
+        run->ret_loss = &loss;
+        run->ask_suspended = again_ask_suspended;
+        run->ask_arg = &a;
         code = vsh_run(loop, run);
-        run->ret_lost = NULL;
-        if (!lost || !again_lost(&a, run, endpoint))
+        run->ret_loss = NULL;
+        run->ask_suspended = NULL;
+        concierge_client_free(a.asked);
+        a.asked = NULL;
+        if (loss == VSH_LOSS_NONE || !again_lost(&a, run, endpoint, loss))
             return code;
     }
 }

@@ -22,7 +22,7 @@ struct vsh_again {
 };
 
 /* As vsh_run. endpoint is where the VM is now; it changes with the VM. run->endpoint and
- * run->ret_lost are set here. Only a session on a terminal is opened again: the input of
- * any other is partly gone. */
+ * run->ret_loss and run->ask_suspended are set here. Only a session on a terminal is
+ * opened again: the input of any other is partly gone. */
 int vsh_run_again(struct os_loop *loop, const struct vsh_again *again,
                   struct vsh_run_config *run, struct vsh_endpoint *endpoint);

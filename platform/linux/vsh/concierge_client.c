@@ -36,6 +36,8 @@ struct concierge_client {
     struct unix_client_call *watch; /* owned by conn; NULL: none */
     concierge_signal_fn *on_signal;
     void *signal_arg; /* borrowed */
+    concierge_vm_fn *on_vm;
+    void *vm_arg; /* borrowed */
 };
 
 VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
@@ -236,6 +238,55 @@ concierge_vm_fill(const VmTools__Concierge__GetVmInfoResponse *response,
     return 0;
 }
 
+/* Strings are borrowed; self is where the owner is kept that stands for NULL. */
+static void
+info_request_fill(VmTools__Concierge__GetVmInfoRequest *request, const char *vm_name,
+                  const char *owner, char self[static IPC_OWNER_MAX])
+{
+    ipc_owner_for_uid(getuid(), self);
+    vm_tools__concierge__get_vm_info_request__init(request);
+    request->name = (char *)(uintptr_t)vm_name;
+    request->owner_id = owner ? (char *)(uintptr_t)owner : self;
+}
+
+static void
+client_on_vm(void *arg, const struct rpc_status *status,
+             const struct ProtobufCMessage *reply, const int *fds, size_t nfds)
+{
+    struct concierge_client *client = arg;
+    struct concierge_vm vm;
+    bool known = status->code == RPC_OK && reply &&
+                 concierge_vm_fill(
+                     (const VmTools__Concierge__GetVmInfoResponse *)(const void *)reply,
+                     &vm, NULL) == 0;
+
+    for (size_t i = 0; i < nfds; i++)
+        (void)close(fds[i]);
+    client->on_vm(client->vm_arg, known ? &vm : NULL);
+}
+
+int
+concierge_client_ask_vm(struct concierge_client *client, const char *vm_name,
+                        const char *owner, concierge_vm_fn *fn, void *arg,
+                        struct vmt_err *err)
+{
+    VmTools__Concierge__GetVmInfoRequest request;
+    struct unix_client_request call = {
+        .method = "GetVmInfo",
+        .message = &request.base,
+        .reply = &vm_tools__concierge__get_vm_info_response__descriptor,
+        .timeout_ms = INFO_TIMEOUT_MS,
+        .on_done = client_on_vm,
+        .arg = client,
+    };
+    char self[IPC_OWNER_MAX];
+
+    info_request_fill(&request, vm_name, owner, self);
+    client->on_vm = fn;
+    client->vm_arg = arg;
+    return unix_client_start(client->conn, &call, NULL, err);
+}
+
 int
 concierge_client_vm(struct concierge_client *client, const char *vm_name,
                     const char *owner, struct concierge_vm *ret_vm, struct vmt_err *err)
@@ -251,10 +302,7 @@ concierge_client_vm(struct concierge_client *client, const char *vm_name,
     char self[IPC_OWNER_MAX];
     int r;
 
-    ipc_owner_for_uid(getuid(), self);
-    vm_tools__concierge__get_vm_info_request__init(&request);
-    request.name = (char *)(uintptr_t)vm_name;
-    request.owner_id = owner ? (char *)(uintptr_t)owner : self;
+    info_request_fill(&request, vm_name, owner, self);
     r = concierge_client_call(client, &call, &reply, err);
     if (r < 0)
         return r;

@@ -67,6 +67,14 @@ int concierge_client_vm(struct concierge_client *client, const char *vm_name,
                         const char *owner, struct concierge_vm *ret_vm,
                         struct vmt_err *err);
 
+/* Ask, without waiting: fn runs once, from the loop, unless the client is freed before;
+ * vm is NULL when there was no answer, and borrowed for the call otherwise. One at a
+ * time. Not to be mixed with calls that wait. Returns 0, -ENOMEM, -ENOBUFS. */
+typedef void concierge_vm_fn(void *arg, const struct concierge_vm *vm);
+int concierge_client_ask_vm(struct concierge_client *client, const char *vm_name,
+                            const char *owner, concierge_vm_fn *fn, void *arg,
+                            struct vmt_err *err);
+
 /* Take an answer apart, however it came. Returns 0 or -EINVAL as above. */
 typedef struct VmTools__Concierge__GetVmInfoResponse
     VmTools__Concierge__GetVmInfoResponse;

@@ -106,6 +106,7 @@ run(const struct options *options, struct vsh_endpoint *endpoint, struct finder 
         .retry_ms = RETRY_MS,
         .tty = options->tty,
         .escape = options->escape,
+        .keepalive_ms = options->keepalive_ms,
     };
     struct vsh_again again = {
         .vm_name = options->vm_name,

@@ -12,6 +12,8 @@
 #include "core/base/str.h"
 #include "platform/linux/vsh/escape.h"
 
+#define KEEPALIVE_MAX (24u * 60 * 60)
+
 const char options_usage[] =
     "usage: vsh [options] -- [NAME=VALUE]... [COMMAND [ARG]...]\n"
     "Run a command in a VM, or a login shell without one.\n"
@@ -32,6 +34,8 @@ const char options_usage[] =
     "  --escape=C         on a terminal, C and a dot at the beginning of a line leave "
     "the\n"
     "                     session (~; none: nothing does)\n"
+    "  --keepalive=SECONDS|none\n"
+    "                     look for the guest when nothing came for so long (30)\n"
     "  --reconnect        a new session when the connection was lost and the VM runs "
     "again\n"
     "\n"
@@ -231,6 +235,22 @@ set_reconnect(struct options *o, const char *value, struct vmt_err *err)
 }
 
 static int
+set_keepalive(struct options *o, const char *value, struct vmt_err *err)
+{
+    uint64_t seconds;
+
+    if (strcmp(value, "none") == 0) {
+        o->keepalive_ms = VSH_KEEPALIVE_NEVER;
+        return 0;
+    }
+    if (vmt_parse_u64(value, KEEPALIVE_MAX, &seconds) < 0 || seconds == 0)
+        return vmt_err_setx(err, EINVAL, "--keepalive takes 1 to %u seconds, or none",
+                            KEEPALIVE_MAX);
+    o->keepalive_ms = (unsigned)seconds * 1000;
+    return 0;
+}
+
+static int
 set_escape(struct options *o, const char *value, struct vmt_err *err)
 {
     if (vsh_escape_parse(value, &o->escape) < 0)
@@ -279,6 +299,7 @@ static const struct {
     {"no-tty", no_argument, set_no_tty},
     {"no-stdin", no_argument, set_no_stdin},
     {"escape", required_argument, set_escape},
+    {"keepalive", required_argument, set_keepalive},
     {"reconnect", no_argument, set_reconnect},
     {"help", no_argument, set_help},
     {"version", no_argument, set_version},

@@ -28,7 +28,8 @@ struct options {
     bool no_command; /* only forward */
     bool list, json; /* tell the sessions, as JSON */
     enum vsh_tty tty;
-    int escape; /* see vsh_run_config */
+    int escape;            /* see vsh_run_config */
+    unsigned keepalive_ms; /* likewise */
     bool no_stdin, reconnect;
     bool help, version;
     struct vsh_words words; /* owned */

@@ -165,6 +165,7 @@ client_on_ready(void *arg, int32_t pid)
 
     (void)pid;
     run_timer_cancel(run);
+    run_alive_start(run);
     if (run->config->forward &&
         vsh_forward_ready(run->config->forward, vsh_client_features(run->client), &err) <
             0) {
@@ -253,6 +254,7 @@ stream_on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct vsh_run *run = arg;
 
+    run->alive.heard = true;
     vsh_client_receive(run->client, data, len);
 }
 
@@ -261,8 +263,8 @@ stream_on_end(void *arg, int status)
 {
     struct vsh_run *run = arg;
 
-    if (run->config->ret_lost && !run->over)
-        *run->config->ret_lost = vsh_client_running(run->client);
+    if (run->config->ret_loss && !run->over && vsh_client_running(run->client))
+        *run->config->ret_loss = VSH_LOSS_CUT;
     if (vsh_client_running(run->client))
         run_fail(run, VSH_EXIT_LOST, "connection to the guest lost%s%s",
                  status < 0 ? ": " : "", status < 0 ? strerror(-status) : "");
@@ -373,6 +375,7 @@ run_done(struct vsh_run *run)
 {
     run_ignore_signals(run);
     run_timer_cancel(run);
+    run_alive_stop(run);
     vsh_connect_free(run->connect);
     stream_close(run->stream);
     source_close(&run->in);

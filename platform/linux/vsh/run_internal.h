@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "core/vsh/alive.h"
 #include "platform/linux/vsh/escape.h"
 #include "platform/linux/vsh/run.h"
 #include "platform/linux/vsh/sink.h"
@@ -13,6 +14,14 @@ struct stream;
 struct vmt_timer;
 struct vsh_client;
 struct vsh_connect;
+
+/* Whether the guest is still there, see core/vsh/alive.h. */
+struct run_alive {
+    struct vsh_alive count;
+    bool heard;               /* since the last tick */
+    struct vmt_timer *timer;  /* owned; the next tick */
+    struct vsh_connect *look; /* owned */
+};
 
 struct vsh_run {
     struct os_loop *loop;                /* borrowed */
@@ -28,6 +37,7 @@ struct vsh_run {
     bool paused; /* the stream waits for stdout */
     bool over;   /* code is known; output may be left to write */
     int code;
+    struct run_alive alive;
     bool told_to_end; /* a SIGTERM or SIGHUP was forwarded */
 };
 
@@ -36,6 +46,10 @@ void run_end(struct vsh_run *run, int code);
 void run_fail(struct vsh_run *run, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void run_try_stop(struct vsh_run *run);
+
+/* run_alive.c */
+void run_alive_start(struct vsh_run *run);
+void run_alive_stop(struct vsh_run *run);
 
 /* run_escape.c */
 #define RUN_TYPED_MAX 4096u

@@ -132,6 +132,47 @@ class Session(harness.Case):
                          b"back\n")
         self.assertEqual(harness.info(self.world, "box")["pid"], pid)
 
+    def spawn(self, *options):
+        """A command in box that says ready; the process and the command's pid in the guest."""
+        child = subprocess.Popen([harness.BIN / "vsh", *options, "--", "sh", "-c",
+                                  "echo $$; exec cat"], env=self.world.env,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+        self.addCleanup(lambda: [f.close() for f in (child.stdin, child.stdout, child.stderr)])
+        self.addCleanup(self.reap, child)
+        return child, int(child.stdout.readline())
+
+    def gone(self, pid):
+        harness.eventually("the command got SIGHUP", lambda: self.world.vmc(
+            "exec", "box", "--", "test", "-e", f"/proc/{pid}", check=None).returncode == 1)
+
+    def folder(self):
+        return "--vsock-dir=" + harness.info(self.world, "box")["transport"].split(":")[1]
+
+    def test_05c_a_killed_vsock_device_ends_sessions_at_both_ends(self):
+        child, pid = self.spawn("--vm_name=box")
+        cid = harness.info(self.world, "box")["cid"]
+        os.kill(self.world.processes("vm_vsock", f"--guest-cid={cid}", "--worker-fd=")[0], 9)
+        said = child.communicate(timeout=harness.PATIENCE)[1]
+        self.assertEqual((child.returncode, b"connection to the guest lost" in said), (123, True))
+        self.gone(pid)
+
+    def test_05d_a_guest_that_stands_still_is_told_from_a_suspended_one(self):
+        named, _ = self.spawn("--vm_name=box", "--keepalive=2")
+        # Nobody can say for this one that its VM is suspended.
+        placed, pid = self.spawn(self.folder(), "--keepalive=2")
+        self.world.vmc("suspend", "box")
+        try:
+            said = placed.communicate(timeout=harness.PATIENCE)[1]
+            self.assertEqual((placed.returncode, b"does not answer any more" in said), (123, True))
+            self.assertIsNone(named.poll())
+        finally:
+            self.world.vmc("resume", "box")
+        self.assertEqual(named.communicate(b"still here\n", timeout=harness.PATIENCE),
+                         (b"still here\n", b""))
+        self.assertEqual(named.returncode, 0)
+        self.gone(pid)
+
     def test_06_a_new_shell_when_the_vm_is_back(self):
         child = self.open("vmc", "shell", "--reconnect", "box")
         self.ask(b"first")
