@@ -60,7 +60,8 @@ static const struct {
     {"/etc", RIGHTS_READ},
     {"/proc", RIGHTS_READ},
     {"/sys", RIGHTS_READ},
-    /* Where /etc/resolv.conf may lead to: the user network asks the host's servers. */
+    /* Where /etc/resolv.conf may lead to, now or later: the user network asks the host's
+     * servers. */
     {"/run/systemd/resolve", RIGHTS_READ},
     {"/run/resolvconf", RIGHTS_READ},
     {"/run/NetworkManager", RIGHTS_READ},
@@ -137,6 +138,18 @@ allow_program(int ruleset, const char *binary)
     return r;
 }
 
+/* The folder, because whoever writes the file puts a new one in its place. */
+static int
+allow_resolver(int ruleset)
+{
+    char real[PATH_MAX];
+
+    if (!realpath("/etc/resolv.conf", real))
+        return 0;
+    *strrchr(real, '/') = '\0';
+    return *real ? allow_path(ruleset, real, RIGHTS_READ) : 0;
+}
+
 /* The kernel is opened again, by its name below /proc/self/fd. */
 static int
 allow_files(int ruleset, const struct vm_spec *spec)
@@ -160,6 +173,8 @@ allow_all(int ruleset, const char *binary, const struct vm_spec *spec)
 
     for (size_t i = 0; r == 0 && i < VMT_ARRAY_SIZE(common); i++)
         r = allow_path(ruleset, common[i].path, common[i].rights);
+    if (r == 0 && spec->net == HYPERVISOR_NET_USER)
+        r = allow_resolver(ruleset);
     return r < 0 ? r : allow_files(ruleset, spec);
 }
 
