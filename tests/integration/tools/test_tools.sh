@@ -180,6 +180,11 @@ awk '!/^#/ && NF { print "ii ", $2 }' "$work/tree/packaging/packages" >"$work/in
 stub dpkg-query <<<'cat "$work/installed"'
 stub cmake <<<'exit 0'
 mkdir -p "$work/tree/build/release/bin" "$work/home/.cache/vm_tools/kernel/k/lib/modules/6.1"
+# The source of libkmod is there, so that nobody fetches it.
+libkmod=$work/home/.cache/vm_tools/kmod/kmod-$(grep -o 'version=[^ ]*' "$work/tree/tools/kmod.sh" |
+    cut -d= -f2)/libkmod
+mkdir -p "$libkmod"
+touch "$libkmod/libkmod.c"
 stub vmc <<'END'
 echo "$*" >>"$work/vmc-calls"
 case $1 in
