@@ -19,7 +19,7 @@
 #include "platform/linux/os/paths.h"
 
 /* Changes when the layout of an image does: old ones are rebuilt. */
-#define BUILD_FORMAT 3
+#define BUILD_FORMAT 4
 
 /* Kernel package 350 MiB unpacked, base 150 MiB, image 200 MiB, mmdebstrap's own tree. */
 #define BUILD_SPACE_MIB 1500u

@@ -63,6 +63,11 @@ void image_strings_free(char **strings, size_t n);
  * Returns how many there were. */
 size_t image_module_untrace(void *data, size_t len);
 
+/* untrace.c: empty the section of BTF types of a kernel module, so that the kernel does
+ * not read it, nor, for the first such module, all types of its own. BPF programs do not
+ * know the types of this module then. Returns whether there were any. */
+bool image_module_untype(void *data, size_t len);
+
 /* initrd.c: write the initramfs. */
 int image_initrd_write(const char *path, const char *maitred, const char *kernel_dir,
                        const char *release, struct vmt_err *err);

@@ -53,6 +53,7 @@ initrd_module(struct archive *a, const char *name, const char *path, struct vmt_
     if (r < 0)
         return r;
     (void)image_module_untrace(data, len);
+    (void)image_module_untype(data, len);
     return image_archive_data(a, name, data, len, 0644, err);
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* platform/linux/image/untrace.c - do at build time what the kernel does to the trace
- * points of each module that it loads.
+/* platform/linux/image/untrace.c - spare the kernel what it does for tracing when it
+ * loads a module.
  *
  * Compilers put a call of __fentry__ at the begin of every function and the place of it
  * into section __mcount_loc. The kernel turns each into a NOP, one at a time, with a
  * serialized processor around it: ftrace_module_init in kernel/trace/ftrace.c and
  * text_poke_early in arch/x86/kernel/alternative.c of Linux 6.1. Modules whose section is
- * empty are left alone. */
+ * empty are left alone.
+ *
+ * Section .BTF describes a module's types on top of the kernel's own, all of which are
+ * read and checked for the first such module: btf_parse_module in kernel/bpf/btf.c. */
 #include <elf.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -169,4 +172,17 @@ image_module_untrace(void *data, size_t len)
         relocs->sh_size = 0;
     }
     return n;
+}
+
+bool
+image_module_untype(void *data, size_t len)
+{
+    struct module m = {.data = data, .len = len};
+    Elf64_Shdr *types = module_open(&m) ? find_section(&m, ".BTF") : NULL;
+
+    /* A module that offers functions to BPF programs does not start without types. */
+    if (!types || types->sh_size == 0 || find_section(&m, ".BTF_ids"))
+        return false;
+    types->sh_size = 0;
+    return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Trace points of kernel modules, on an object that the assembler has made. */
+/* Trace points and types of kernel modules, on an object that the assembler has made. */
 #include <elf.h>
 #include <gelf.h>
 #include <libelf.h>
@@ -122,6 +122,40 @@ an_object_of_another_form_stays_as_it_is(void **state)
     object_close(&o);
 }
 
+static void
+types_are_emptied_once(void **state)
+{
+    struct object o = {.len = 0};
+    GElf_Shdr header;
+
+    (void)state;
+    object_open(&o);
+    assert_true(image_module_untype(o.data, o.len));
+    object_parse(&o);
+    (void)section(&o, ".BTF", &header);
+    assert_int_equal(header.sh_size, 0);
+    assert_false(image_module_untype(o.data, o.len));
+    object_close(&o);
+}
+
+/* It registers functions by their types. */
+static void
+a_module_that_offers_functions_keeps_its_types(void **state)
+{
+    static const char name[] = ".text.unlisted", ids[] = ".BTF_ids";
+    struct object o = {.len = 0};
+    char *at;
+
+    (void)state;
+    object_open(&o);
+    for (size_t n = 0; (at = memmem(o.data, o.len, name, sizeof(name))); n++) {
+        assert_true(n < 2); /* the section and its relocations share the text */
+        memcpy(at, ids, sizeof(ids));
+    }
+    assert_false(image_module_untype(o.data, o.len));
+    object_close(&o);
+}
+
 /* Cut short, and with every byte of its headers spoilt: the sanitizers look on. */
 static void
 damaged_objects_are_read_within_their_bounds(void **state)
@@ -137,6 +171,7 @@ damaged_objects_are_read_within_their_bounds(void **state)
         memcpy(copy, o.data, o.len);
         copy[i] = (char)~copy[i];
         (void)image_module_untrace(copy, o.len);
+        (void)image_module_untype(copy, o.len);
     }
     for (unsigned long len = 0; len < o.len; len++) {
         VMT_CLEANUP(vmt_freep) char *copy = malloc(len + 1);
@@ -144,6 +179,7 @@ damaged_objects_are_read_within_their_bounds(void **state)
         assert_non_null(copy);
         memcpy(copy, o.data, len);
         assert_int_equal(image_module_untrace(copy, len), 0);
+        assert_false(image_module_untype(copy, len));
     }
     object_close(&o);
 }
@@ -154,6 +190,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(listed_calls_become_nops_and_others_stay),
         cmocka_unit_test(an_object_of_another_form_stays_as_it_is),
+        cmocka_unit_test(types_are_emptied_once),
+        cmocka_unit_test(a_module_that_offers_functions_keeps_its_types),
         cmocka_unit_test(damaged_objects_are_read_within_their_bounds),
     };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a compiler makes of two functions of a kernel module with -pg -mfentry
- * -mrecord-mcount, and one that is not traced. */
+ * -mrecord-mcount, and one that is not traced; and types. */
 __asm__(".section .text.traced,\"ax\",@progbits\n"
         ".type first,@function\n"
         "first:\n"
@@ -22,4 +22,6 @@ __asm__(".section .text.traced,\"ax\",@progbits\n"
         ".quad 2b\n"
         ".section .text.unlisted,\"ax\",@progbits\n"
         "   call __fentry__\n"
-        "   ret\n");
+        "   ret\n"
+        ".section .BTF,\"\",@progbits\n"
+        ".quad 0xeb9f\n");
