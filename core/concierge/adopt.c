@@ -92,6 +92,10 @@ go_on(struct concierge_vm *vm)
                    vm->hv_id.pid, vm->key, vm->cid);
     console_watch(vm->c);
     vm_cpu_adopt(vm);
+    if (vm->life.asked) {
+        vm_stop_asked(vm);
+        return;
+    }
     if (vm->state == VM_RUNNING)
         balloons_watch(vm);
     if (vm->state == VM_RUNNING)

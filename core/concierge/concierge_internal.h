@@ -310,6 +310,8 @@ void vm_arm_stop(struct concierge_vm *vm);
 /* Want vm to end, for group, with a reason (VmTools__Concierge__VmStopReason) that counts
  * if it is the first. Returns 0 or -ENOMEM. */
 int vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason);
+/* Begin, or go on with, the stop that somebody asked for. */
+void vm_stop_asked(struct concierge_vm *vm);
 /* The group has been filled. */
 void stop_group_filled(struct stop_group *group);
 /* Answer the waiters of vm; failure is NULL when it ended. */

@@ -173,6 +173,8 @@ fill_life(struct concierge_vm *vm, struct record_room *room)
     record->frozen = vm->frozen;
     record->suspended = (Vmt__VmRecord__Suspended)vm->power.cause;
     record->running_us = vm->life.running_us;
+    record->stopping = vm->life.asked;
+    record->stop_reason = vm->stop_reason;
     guest_events_record_fill(vm, &room->application, record);
 }
 
@@ -353,6 +355,8 @@ restore_vm(struct concierge *c, const Vmt__VmRecord *record, struct concierge_vm
     network_record_read(vm, record->network);
     record_cpu_read(vm, record);
     vm->life.running_us = record->running_us;
+    vm->life.asked = record->stopping;
+    vm->stop_reason = record->stop_reason;
     guest_events_record_read(vm, record);
     r = restart_record_read(c, &vm->id, record->restart, &vm->restart);
     if (r < 0)

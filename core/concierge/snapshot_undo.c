@@ -83,7 +83,9 @@ snapshot_undo(struct concierge_vm *vm)
 void
 vm_snapshot_on_control(struct concierge_vm *vm)
 {
-    if (!vm->frozen || vm->snapshot || vm->state != VM_RUNNING)
+    bool goes_on = vm->state == VM_RUNNING || vm->state == VM_ASKING;
+
+    if (!vm->frozen || vm->snapshot || !goes_on)
         return;
     vmt_log_notice("an earlier daemon was making a snapshot: the VM goes on vm=%s",
                    vm->key);

@@ -262,18 +262,42 @@ static const char *const cancel_words[] = {
         "the start was cancelled: vm_concierge shuts down",
 };
 
-/* A daemon that dies before the VM does leaves it to an heir, which must not start it
- * again. */
-static void
-note_wish(struct concierge_vm *vm)
+/* NULL: its start failed by itself, or the record of an earlier daemon is odd. */
+static const char *
+why_cancelled(const struct concierge_vm *vm)
 {
-    bool news = !vm->life.asked;
+    size_t reason = (size_t)vm->stop_reason;
+
+    return reason < VMT_ARRAY_SIZE(cancel_words) ? cancel_words[reason] : NULL;
+}
+
+/* A daemon that dies before the VM does leaves it to an heir, which must not let it go on
+ * that was told to stop, nor start it again. */
+static void
+note_wish(struct concierge_vm *vm, int reason)
+{
     struct vmt_err err = {0};
 
+    if (vm->life.asked)
+        return;
     vm->life.asked = true;
-    if (news && vm->restart && vm->announced && vm_record_save(vm, &err) < 0)
+    if (!vm_is_stopping(vm))
+        vm->stop_reason = reason;
+    if (vm->announced && vm_record_save(vm, &err) < 0)
         vmt_log_warning("the wish to stop is not written down: %s vm=%s", err.msg,
                         vm->key);
+}
+
+void
+vm_stop_asked(struct concierge_vm *vm)
+{
+    if (!vm_is_stopping(vm) && !vm->stopping_announced) {
+        if (vm_is_booting(vm) && why_cancelled(vm))
+            vm_blame(vm, "%s", why_cancelled(vm));
+        signal_stopping(vm);
+    }
+    vm_snapshot_cancel(vm, "the VM is being stopped");
+    vm_post(vm, VM_EV_STOP);
 }
 
 int
@@ -286,14 +310,7 @@ vm_stop(struct concierge_vm *vm, struct stop_group *group, int reason)
     w->group = group;
     group->left++;
     vmt_list_append(&vm->waiters, &w->node);
-    note_wish(vm);
-    if (!vm_is_stopping(vm) && !vm->stopping_announced) {
-        vm->stop_reason = reason;
-        if (vm_is_booting(vm))
-            vm_blame(vm, "%s", cancel_words[reason]);
-        signal_stopping(vm);
-    }
-    vm_snapshot_cancel(vm, "the VM is being stopped");
-    vm_post(vm, VM_EV_STOP);
+    note_wish(vm, reason);
+    vm_stop_asked(vm);
     return 0;
 }

@@ -55,6 +55,42 @@ check_list(const VmTools__Concierge__ListVmsResponse *list)
     }
 }
 
+static size_t
+number_of(const char *name)
+{
+    size_t n = strtoul(name + strlen("vm"), NULL, 10);
+
+    assert_true(n < SIM_NAMES_MAX);
+    return n;
+}
+
+void
+sim_on_signal(struct world *w, const char *name, const ProtobufCMessage *m)
+{
+    struct sim *s = VMT_CONTAINER_OF(w, struct sim, w);
+
+    if (strcmp(name, "VmStoppedSignal") == 0)
+        s->stopping[number_of(((const VmTools__Concierge__VmStoppedSignal *)m)->name)] =
+            false;
+    else if (strcmp(name, "VmStoppingSignal") == 0) /* not if it could not be noted */
+        s->stopping[number_of(((const VmTools__Concierge__VmStoppingSignal *)m)->name)] =
+            !fake_host_has_failed(w->host);
+}
+
+/* No death of the daemon lets a VM go on that it said to stop. */
+static void
+check_stopping(const struct sim *s, const VmTools__Concierge__ListVmsResponse *list)
+{
+    for (size_t i = 0; i < list->n_vms; i++) {
+        const VmTools__Concierge__ExtendedVmInfo *vm = list->vms[i];
+
+        if (s->stopping[number_of(vm->name)] &&
+            (strcmp(vm->vm_info->state, "running") == 0 ||
+             strcmp(vm->vm_info->state, "suspended") == 0))
+            fail_msg("%s was said to stop, and is %s", vm->name, vm->vm_info->state);
+    }
+}
+
 static void
 check_told(struct sim *s)
 {
@@ -67,6 +103,7 @@ check_told(struct sim *s)
     assert_int_equal(call.answers, 1); /* at once, whatever hangs */
     assert_false(call.failed);
     check_list((const VmTools__Concierge__ListVmsResponse *)call.reply);
+    check_stopping(s, (const VmTools__Concierge__ListVmsResponse *)call.reply);
     client_call_done(&call);
 }
 

@@ -40,9 +40,10 @@ live(struct shared *shared, uint64_t seed)
     shared->seed = seed;
     s.random = seed * 2 + 1;
     s.totals = &shared->totals;
-    s.names = sim_dice(&s, 8) ? 3 : 40; /* few that meet often, or many */
+    s.names = sim_dice(&s, 8) ? 3 : SIM_NAMES_MAX; /* few that meet often, or many */
     s.saves = sim_dice(&s, 3) == 0;
     world_init(&s.w);
+    s.w.on_signal = sim_on_signal;
     if (sim_dice(&s, 2))
         sim_give_taps(&s);
     if (sim_dice(&s, 2))

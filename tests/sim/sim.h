@@ -10,6 +10,7 @@
 #include "tests/unit/concierge/guest.h"
 #include "tests/unit/concierge/world.h"
 
+#define SIM_NAMES_MAX 40
 #define SIM_CALLS_MAX 512
 #define SIM_GUESTS_MAX 512
 
@@ -42,8 +43,9 @@ struct sim_totals {
 struct sim {
     struct world w;
     uint64_t random;
-    unsigned names; /* how many VMs there may be */
-    bool saves;     /* it is mostly about saved states */
+    unsigned names;               /* how many VMs there may be */
+    bool stopping[SIM_NAMES_MAX]; /* the VM of this number was said to stop, for good */
+    bool saves;                   /* it is mostly about saved states */
     struct sim_call calls[SIM_CALLS_MAX];
     size_t ncalls;
     struct sim_guest guests[SIM_GUESTS_MAX];
@@ -84,6 +86,8 @@ void sim_deed(struct sim *s);
 /* What happens to no VM in particular ends, and all VMs are stopped. */
 void sim_calm_down(struct sim *s);
 
+/* Hears the signals. */
+void sim_on_signal(struct world *w, const char *name, const ProtobufCMessage *m);
 /* What must hold after every deed, and at the end. Fail the process if it does not. */
 void sim_check(struct sim *s);
 void sim_check_end(struct sim *s);

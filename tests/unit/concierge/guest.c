@@ -52,7 +52,7 @@ struct guest {
 static enum guest_way
 way_of(struct guest *g, const char *method)
 {
-    for (size_t i = 0; i < g->nways; i++)
+    for (size_t i = g->nways; i-- > 0;)
         if (strcmp(g->ways[i].method, method) == 0)
             return g->ways[i].way;
     return GUEST_ANSWERS;

@@ -23,6 +23,7 @@ enum guest_way {
 struct guest *guest_new(struct world *w, uint32_t cid);
 void guest_free(struct guest *guest);
 
+/* From now on. */
 void guest_set(struct guest *guest, const char *method, enum guest_way way);
 /* What GetDiskSpace tells. */
 void guest_set_space(struct guest *guest, uint64_t available, uint64_t min_size);

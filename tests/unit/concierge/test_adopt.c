@@ -129,6 +129,52 @@ a_set_up_that_was_cut_short_is_made_again(void **state)
     world_done(&w);
 }
 
+/* Each waiter of the earlier daemon is gone with it; the wish is not. */
+static void
+a_vm_that_was_told_to_stop_does_under_the_next_daemon(void **state)
+{
+    struct world w;
+    struct client_call call;
+    struct guest *g;
+
+    (void)state;
+    world_init(&w);
+    g = world_run_vm(&w, "demo");
+    guest_set(g, "Shutdown", GUEST_IGNORES);
+    client_stop(&w, "demo", &call);
+    world_run(&w, 10);
+    assert_int_equal(call.answers, 0);
+    guest_set(g, "Shutdown", GUEST_ANSWERS);
+    restart(&w);
+    assert_true(call.failed);
+    client_call_done(&call);
+    world_run(&w, 5000);
+    world_expect_signals(&w, "VmStopping demo 32\nVmStopped demo 32 reason 1 left 0\n");
+    guest_free(g);
+    world_done(&w);
+}
+
+static void
+a_start_that_was_cancelled_ends_under_the_next_daemon(void **state)
+{
+    struct world w;
+    struct client_call start, stop;
+
+    (void)state;
+    world_init(&w);
+    client_start_name(&w, "demo", &start);
+    world_run(&w, 200);
+    fake_process_freeze(fake_hypervisor_find(w.hv, "demo"));
+    client_stop(&w, "demo", &stop);
+    restart(&w);
+    fake_process_thaw(fake_hypervisor_find(w.hv, "demo"));
+    world_run(&w, 60000);
+    world_expect_signals(&w, "VmStopping demo 32\nVmStopped demo 32 reason 1 left 0\n");
+    client_call_done(&start);
+    client_call_done(&stop);
+    world_done(&w);
+}
+
 static void
 a_vm_that_died_meanwhile_is_cleaned_up(void **state)
 {
@@ -268,6 +314,8 @@ main(void)
         cmocka_unit_test(cids_go_on_where_they_were),
         cmocka_unit_test(a_booting_vm_becomes_ready_under_the_next_daemon),
         cmocka_unit_test(a_set_up_that_was_cut_short_is_made_again),
+        cmocka_unit_test(a_vm_that_was_told_to_stop_does_under_the_next_daemon),
+        cmocka_unit_test(a_start_that_was_cancelled_ends_under_the_next_daemon),
         cmocka_unit_test(a_vm_that_died_meanwhile_is_cleaned_up),
         cmocka_unit_test(a_vm_without_its_vsock_device_is_stopped),
         cmocka_unit_test(a_vsock_device_that_lost_its_keeper_meanwhile_is_taken_over),

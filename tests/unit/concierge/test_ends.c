@@ -482,7 +482,7 @@ an_heir_does_not_start_again_what_was_to_stop(void **state)
     guest_free(g);
     world_start_daemon(&w);
     world_run(&w, 100000);
-    expect_end(&w, "lost", false);
+    expect_end(&w, "stopped", false);
     assert_int_equal(fake_hypervisor_calls(w.hv)->starts, 1);
     world_done(&w);
 }

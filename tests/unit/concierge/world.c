@@ -54,6 +54,8 @@ note(struct world *w, const char *name, const ProtobufCMessage *m)
 
     w->starting_ups += strcmp(name, "VmStartingUpSignal") == 0;
     w->stoppeds += strcmp(name, "VmStoppedSignal") == 0;
+    if (w->on_signal)
+        w->on_signal(w, name, m);
     if (strcmp(name, "VmStartingUpSignal") == 0) {
         const VmTools__Concierge__VmStartingUpSignal *s = (const void *)m;
 

@@ -44,6 +44,8 @@ struct world {
     int32_t companions[WORLD_COMPANIONS_MAX]; /* pids of vm_vsock, in order of start */
     size_t ncompanions;
     unsigned starting_ups, stoppeds; /* signals of these kinds, ever */
+    /* Hears each signal too; NULL: nobody. */
+    void (*on_signal)(struct world *w, const char *name, const ProtobufCMessage *m);
     int32_t helper;         /* pid of the last child that runs a function of ours */
     bool helpers_run;       /* they do that at once, else they wait for the test */
     bool files_opened;      /* since the last call of a client began */
