@@ -9,6 +9,9 @@ struct vmt_err;
 struct vsh_connect;
 struct vsh_endpoint;
 
+/* A vshd that is starting, or is being started again, is there within that time. */
+#define VSH_RETRY_MS 5000u
+
 struct vsh_connect_config {
     const struct vsh_endpoint *endpoint; /* borrowed for the call */
     unsigned timeout_ms;                 /* for one attempt */

@@ -184,6 +184,7 @@ list_open(struct list *list, const struct vsh_endpoint *endpoint, struct vmt_err
     struct vsh_connect_config config = {
         .endpoint = endpoint,
         .timeout_ms = TIMEOUT_MS,
+        .retry_ms = VSH_RETRY_MS,
         .on_done = list_on_connect,
         .arg = list,
     };

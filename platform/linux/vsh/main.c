@@ -16,13 +16,11 @@
 #include "platform/linux/vsh/again.h"
 #include "platform/linux/vsh/bus.h"
 #include "platform/linux/vsh/concierge_client.h"
+#include "platform/linux/vsh/connect.h"
 #include "platform/linux/vsh/forward.h"
 #include "platform/linux/vsh/list.h"
 #include "platform/linux/vsh/options.h"
 #include "platform/linux/vsh/run.h"
-
-/* A vshd that is starting, or is being started again, is there within that time. */
-#define RETRY_MS 5000u
 
 VMT_DEFINE_FREEP(struct concierge_client, concierge_client_free)
 VMT_DEFINE_FREEP(struct os_loop, os_loop_free)
@@ -103,7 +101,7 @@ run(const struct options *options, struct vsh_endpoint *endpoint, struct finder 
         .program = "vsh",
         .endpoint = endpoint,
         .request = &request,
-        .retry_ms = RETRY_MS,
+        .retry_ms = VSH_RETRY_MS,
         .tty = options->tty,
         .escape = options->escape,
         .keepalive_ms = options->keepalive_ms,
