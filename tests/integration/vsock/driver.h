@@ -142,6 +142,8 @@ void send_op(struct driver *d, uint32_t guest_port, uint32_t host_port, uint16_t
 /* Take the next packet for the guest; payload has room for 4096 bytes, may be NULL.
  * Returns false when none came within ms. */
 bool take_packet(struct driver *d, struct vsock_hdr *ret_hdr, uint8_t *payload, int ms);
+/* The same without giving its buffer back: there is one less from then on. */
+bool keep_packet(struct driver *d, struct vsock_hdr *ret_hdr);
 struct vsock_hdr expect_packet(struct driver *d, uint16_t op, uint8_t *payload);
 /* The buffer goes back by itself; without this one is posted, see post_rx. */
 void post_rx(struct driver *d, uint16_t slot);

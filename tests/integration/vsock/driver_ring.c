@@ -191,23 +191,40 @@ send_op(struct driver *d, uint32_t guest_port, uint32_t host_port, uint16_t op)
     send_packet(d, &hdr, NULL, 0);
 }
 
-bool
-take_packet(struct driver *d, struct vsock_hdr *ret_hdr, uint8_t *payload, int ms)
+/* Returns the buffer of the next packet, -1 if none came. */
+static int
+receive_packet(struct driver *d, struct vsock_hdr *ret_hdr, uint8_t *payload, int ms)
 {
-    uint16_t before = d->q[0].avail;
     uint32_t id, len;
     const uint8_t *data;
 
     if (!wait_used(d, 0, &id, &len, ms))
-        return false;
+        return -1;
     data = d->mem + RX_BUFFERS + (size_t)id * RX_BUFFER_BYTES;
     assert_int_equal(vsock_hdr_decode(data, len, ret_hdr), 0);
     assert_int_equal(len, VSOCK_HDR_BYTES + ret_hdr->len);
     if (payload)
         memcpy(payload, data + VSOCK_HDR_BYTES, ret_hdr->len);
-    post_rx(d, (uint16_t)id);
+    return (int)id;
+}
+
+bool
+take_packet(struct driver *d, struct vsock_hdr *ret_hdr, uint8_t *payload, int ms)
+{
+    uint16_t before = d->q[0].avail;
+    int slot = receive_packet(d, ret_hdr, payload, ms);
+
+    if (slot < 0)
+        return false;
+    post_rx(d, (uint16_t)slot);
     ring_notify(d, 0, before);
     return true;
+}
+
+bool
+keep_packet(struct driver *d, struct vsock_hdr *ret_hdr)
+{
+    return receive_packet(d, ret_hdr, NULL, DEADLINE_MS) >= 0;
 }
 
 struct vsock_hdr

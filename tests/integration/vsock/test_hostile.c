@@ -123,12 +123,8 @@ bad_buffers_for_packets_stop_the_device(void **state)
         /* Use up the good buffers: each packet without a connection is answered. */
         for (unsigned n = 0; n < RING_SIZE; n++)
             send_op(d, 7, 7, VSOCK_OP_RW);
-        for (unsigned n = 0; n < RING_SIZE; n++) {
-            uint16_t avail = d->q[0].avail;
-
-            assert_true(take_packet(d, &hdr, NULL, DEADLINE_MS));
-            ring_set_avail(d, 0, avail); /* take_packet posted it again: no */
-        }
+        for (unsigned n = 0; n < RING_SIZE; n++)
+            assert_true(keep_packet(d, &hdr));
         publish_bad(0, &bad_rx[i]);
         send_op(d, 7, 7, VSOCK_OP_RW);
         ring_expect_error(d, 0);
