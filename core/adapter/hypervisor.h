@@ -136,7 +136,8 @@ struct hypervisor_exit_info {
 /* Callbacks run from the loop, never from inside a call. The table is borrowed until the
  * vm is freed. */
 struct hypervisor_events {
-    /* The control channel answers: calls below work from now on. */
+    /* The control channel answers: calls below work from now on. Once, also when the
+     * channel breaks and is made anew. */
     void (*on_control)(void *arg);
     /* The guest kernel panicked; the exit follows. */
     void (*on_panic)(void *arg);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/adapter/clock.h"
 #include "core/base/argv.h"
 #include "core/base/cleanup.h"
 #include "core/base/err.h"
@@ -24,6 +25,9 @@
 #include "hypervisor/qemu/vm_internal.h"
 
 #define QMP_SOCKET_NAME "qmp.sock"
+/* Between tries to reach a QEMU that hung, or that broke the channel. */
+#define RECONNECT_MS 1000u
+#define RECONNECT_MAX_MS 60000u
 
 static void
 vm_release(struct hypervisor_vm *vm)
@@ -44,6 +48,8 @@ qemu_vm_free(struct hypervisor_vm *vm)
     if (!vm)
         return;
     vm->freed = true;
+    vm->hv->clock->ops->timer_cancel(vm->hv->clock, vm->reconnect);
+    vm->reconnect = NULL;
     qemu_jobs_drop(vm);
     qemu_state_drop(vm);
     qmp_close(vm->qmp);
@@ -64,9 +70,14 @@ vm_leave(struct hypervisor_vm *vm)
 void
 qemu_vm_control(struct hypervisor_vm *vm)
 {
+    bool again = vm->facts.control;
+
     vm->facts.control = true;
+    vm->controlled_ms = vm->hv->clock->ops->now_ms(vm->hv->clock);
     qemu_memory_watch(vm->qmp);
-    if (!vm->freed)
+    if (again)
+        vmt_log_notice("QEMU's control channel is back pid=%d", (int)vm->id.pid);
+    else if (!vm->freed)
         vm->events->on_control(vm->arg);
 }
 
@@ -136,6 +147,8 @@ vm_on_event(void *arg, const char *name, const json_t *data)
     vm_leave(vm);
 }
 
+static void vm_connect_later(struct hypervisor_vm *vm);
+
 static void
 vm_on_end(void *arg, int status)
 {
@@ -151,6 +164,7 @@ vm_on_end(void *arg, int status)
     qemu_jobs_fail(vm);
     if (!vm->freed)
         qemu_state_lost(vm);
+    vm_connect_later(vm);
     vm_leave(vm);
 }
 
@@ -169,6 +183,8 @@ vm_on_exit(void *arg, const struct spawn_exit *how)
 
     vm->busy++;
     vm->child = NULL;
+    vm->hv->clock->ops->timer_cancel(vm->hv->clock, vm->reconnect);
+    vm->reconnect = NULL;
     /* What it said last may still lie in the socket and in the pipe. */
     if (vm->qmp)
         qmp_finish(vm->qmp);
@@ -244,6 +260,41 @@ vm_connect(struct hypervisor_vm *vm, struct vmt_err *err)
     };
 
     return qmp_open(&config, vm->qmp_path, &vm->qmp, err);
+}
+
+static void
+vm_on_reconnect(void *arg)
+{
+    struct hypervisor_vm *vm = arg;
+    struct vmt_err why;
+
+    vm->reconnect = NULL;
+    if (vm_connect(vm, &why) == 0)
+        return;
+    vmt_log_debug("QEMU has no control channel: %s pid=%d", why.msg, (int)vm->id.pid);
+    vm_connect_later(vm);
+}
+
+/* A VM that was controlled, or that an earlier daemon left, is worth another try as long
+ * as its process lives. One that starts has its deadline. */
+static void
+vm_connect_later(struct hypervisor_vm *vm)
+{
+    struct vmt_clock *clock = vm->hv->clock;
+
+    if (vm->freed || !vm->child || vm->state || vm->reconnect ||
+        !(vm->adopted || vm->facts.control))
+        return;
+    /* A QEMU that was taken over may break one channel after the other. */
+    if (vm->facts.control &&
+        clock->ops->now_ms(clock) - vm->controlled_ms >= RECONNECT_MAX_MS)
+        vm->pause_ms = 0;
+    vm->pause_ms = vm->pause_ms ? vm->pause_ms * 2 : RECONNECT_MS;
+    if (vm->pause_ms > RECONNECT_MAX_MS)
+        vm->pause_ms = RECONNECT_MAX_MS;
+    if (clock->ops->timer_start(clock, vm->pause_ms, vm_on_reconnect, vm,
+                                &vm->reconnect) < 0)
+        vmt_log_warning("no memory to reach QEMU again pid=%d", (int)vm->id.pid);
 }
 
 static int
@@ -362,9 +413,11 @@ qemu_vm_adopt(struct hypervisor *hv, const char *run_dir, const struct spawn_id 
     vm->id = *id;
     vm->adopted = true;
     /* Without its control channel the process can still be watched and killed. */
-    if (vm_connect(vm, &why) < 0)
+    if (vm_connect(vm, &why) < 0) {
         vmt_log_debug("QEMU of an earlier life has no control channel: %s pid=%d",
                       why.msg, (int)id->pid);
+        vm_connect_later(vm);
+    }
     *ret_vm = vmt_take_ptr(&vm);
     return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -14,6 +15,7 @@
 
 struct qemu;
 struct qemu_state;
+struct vmt_timer;
 
 struct hypervisor_vm {
     struct qemu *hv;                        /* borrowed */
@@ -21,12 +23,15 @@ struct hypervisor_vm {
     void *arg;
     struct spawn_child *child; /* NULL: gone */
     struct spawn_id id;
-    struct qmp *qmp; /* owned, NULL: no control channel */
-    char *qmp_path;  /* owned */
+    struct qmp *qmp;             /* owned, NULL: no control channel */
+    struct vmt_timer *reconnect; /* owned by the clock: to have one again, or NULL */
+    unsigned pause_ms;           /* before the next try; 0: the first one */
+    char *qmp_path;              /* owned */
     struct qemu_tail tail;
     struct qemu_exit_facts facts;
     struct vmt_list jobs;     /* struct qemu_job, owned: calls under way */
     struct qemu_state *state; /* owned; a save or restore under way, or NULL */
+    uint64_t controlled_ms;   /* when the channel answered last */
     bool adopted;             /* an earlier daemon started it */
     bool freed;               /* by the owner: no callback any more */
     unsigned busy; /* our callbacks on the stack; the last one releases a freed vm */

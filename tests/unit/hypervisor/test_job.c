@@ -436,6 +436,62 @@ the_end_of_the_channel_fails_who_waits(void **state)
 }
 
 static void
+a_channel_that_broke_is_made_anew(void **state)
+{
+    struct fixture *f = *state;
+
+    close(f->peer);
+    f->peer = -1;
+    turn(f);
+    fake_clock_advance(f->clock, 1000);
+    f->peer = accept(f->listen_fd, NULL, NULL);
+    assert_true(f->peer >= 0);
+    assert_int_equal(f->hv->ops->disk_remove(f->vm, "a", on_done, f), -ENOTCONN);
+    close(f->peer); /* once more, before its greeting */
+    turn(f);
+    fake_clock_advance(f->clock, 2000);
+    f->peer = accept(f->listen_fd, NULL, NULL);
+    assert_true(f->peer >= 0);
+    say(f, "{\"QMP\": {}}\n");
+    expect(f, "qmp_capabilities");
+    give(f, "{}");
+    expect(f, "query-status");
+    give(f, "{\"status\":\"running\",\"running\":true}");
+    expect(f, "guest-stats-polling-interval");
+    give(f, "{}");
+    assert_int_equal(f->controls, 1); /* it was told of it before */
+    add_disk(f, "a");
+    expect(f, "qom-list");
+}
+
+static void
+a_hung_qemu_is_asked_for_its_greeting_again(void **state)
+{
+    struct fixture *f = *state;
+    struct spawn_id id;
+    int first;
+
+    f->hv->ops->vm_free(f->vm);
+    close(f->peer);
+    f->controls = 0;
+    assert_int_equal(fake_spawn_plant(f->spawn, &id), 0);
+    assert_int_equal(f->hv->ops->adopt(f->hv, f->dir, &id, &events, f, &f->vm, NULL), 0);
+    first = accept(f->listen_fd, NULL, NULL);
+    assert_true(first >= 0);
+    fake_clock_advance(f->clock, QMP_GREETING_DEADLINE_MS);
+    fake_clock_advance(f->clock, 1000);
+    f->peer = accept(f->listen_fd, NULL, NULL);
+    assert_true(f->peer >= 0);
+    assert_int_equal(close(first), 0);
+    say(f, "{\"QMP\": {}}\n");
+    expect(f, "qmp_capabilities");
+    give(f, "{}");
+    expect(f, "query-status");
+    give(f, "{\"status\":\"running\",\"running\":true}");
+    assert_int_equal(f->controls, 1);
+}
+
+static void
 a_freed_vm_answers_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -571,6 +627,8 @@ main(void)
         TEST(a_guest_that_refuses_says_so),
         TEST(a_hung_qemu_ends_a_call_once),
         TEST(the_end_of_the_channel_fails_who_waits),
+        TEST(a_channel_that_broke_is_made_anew),
+        TEST(a_hung_qemu_is_asked_for_its_greeting_again),
         TEST(a_freed_vm_answers_nobody),
         TEST(usb_brings_its_controller_once),
         TEST(usb_leaves_without_asking_the_guest),
