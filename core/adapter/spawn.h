@@ -38,7 +38,8 @@ struct spawn_spec {
     const char *const *env;     /* NULL-terminated NAME=VALUE list, or NULL: inherit */
     const struct spawn_fd *fds; /* 0, 1 and 2 become /dev/null unless named here */
     size_t nfds;
-    bool new_session; /* setsid: the child outlives us and our terminal */
+    bool new_session;  /* setsid: the child outlives us and our terminal */
+    bool ends_with_us; /* killed when we die, however that happens */
     /* The group of processes that the child joins before it runs anything, as
      * host_cgroup_ops.make gave it; borrowed. Below 1: ours. */
     int cgroup_fd;

@@ -167,6 +167,8 @@ spawn_worker(struct snapshot_copy *copy, const struct vmt_argv *argv, int data,
                               .fds = fds,
                               .nfds = data >= 0,
                               .new_session = true,
+                              /* An heir begins anew, and has none beside it. */
+                              .ends_with_us = true,
                               .on_exit = on_exit,
                               .arg = copy};
 

@@ -292,6 +292,7 @@ spawn_start(struct spawn *base, const struct spawn_spec *spec,
     VMT_CLEANUP(child_freep) struct spawn_child *child = NULL;
     VMT_CLEANUP(plan_done)
     struct process_plan plan = {.new_session = spec->new_session,
+                                .parent = spec->ends_with_us ? getpid() : 0,
                                 .cgroup_fd = spec->cgroup_fd,
                                 .confine_fd = spec->confine_fd};
     VMT_CLEANUP(vmt_closep) int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -102,6 +102,19 @@ child_confine(struct process_plan *plan)
         child_fail(plan, "confine it");
 }
 
+/* Source: prctl(2), PR_SET_PDEATHSIG: kept by execve, as long as that gives no rights. */
+static void
+child_follow_parent(struct process_plan *plan)
+{
+    if (plan->parent <= 0)
+        return;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        child_fail(plan, "have it end with us");
+    errno = ESRCH;
+    if (getppid() != plan->parent) /* it died before that */
+        child_fail(plan, "have it end with us");
+}
+
 _Noreturn static void
 child_run(struct process_plan *plan)
 {
@@ -113,6 +126,7 @@ child_run(struct process_plan *plan)
     if (plan->cgroup_fd > 0 && write(plan->cgroup_fd, "0", 1) != 1)
         child_fail(plan, "put it in its cgroup");
     child_confine(plan);
+    child_follow_parent(plan);
     child_map_fds(plan);
     (void)execve(plan->path, plan->argv, plan->env);
     child_fail(plan, "execute it");

@@ -21,6 +21,7 @@ struct process_plan {
     struct process_fd *fds; /* ascending by to; of a program with 0, 1 and 2 */
     size_t nfds;
     bool new_session;
+    pid_t parent;   /* the child is killed when this one dies; 0: it is not */
     int cgroup_fd;  /* borrowed: cgroup.procs, open for writing; below 1: none */
     int confine_fd; /* borrowed: a ruleset of Landlock; below 1: none */
     /* Written by the child. */

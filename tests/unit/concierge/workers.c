@@ -41,6 +41,7 @@ workers_on_spawn(struct world *w, const struct spawn_spec *spec, int32_t pid)
                        at ? " " : "", spec->argv[i]);
     }
     worker->copies = strstr(worker->args, "--result-file=") != NULL;
+    assert_int_equal(spec->ends_with_us, worker->copies);
     /* Its log was opened last. */
     if (!worker->copies)
         fake_host_logs_each(w->host, FAKE_DISKS_PROGRESS, note_log, worker);

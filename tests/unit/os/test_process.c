@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,45 @@ a_new_session_is_made_when_asked(void **state)
     assert_int_equal(pid, session);
 }
 
+/* Its child has end until it ends itself. */
+static void __attribute__((noreturn)) start_and_be_killed(int end)
+{
+    const char *const argv[] = {"sleep", "1000", NULL};
+    const struct spawn_fd fd = {.from = end, .to = 3};
+    const struct spawn_spec spec = {
+        .argv = argv, .fds = &fd, .nfds = 1, .new_session = true, .ends_with_us = true};
+    struct spawn_child *child;
+    struct os_loop *loop;
+    struct spawn *sp;
+
+    if (os_loop_new(&loop, NULL) == 0 && os_spawn_new(loop, &sp, NULL) == 0 &&
+        sp->ops->start(sp, &spec, &child, NULL) == 0)
+        (void)raise(SIGKILL);
+    _exit(1);
+}
+
+static void
+a_child_ends_with_us_when_asked(void **state)
+{
+    struct pollfd end = {.events = POLLIN};
+    int fds[2], status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        start_and_be_killed(fds[1]);
+    (void)close(fds[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    end.fd = fds[0];
+    assert_int_equal(poll(&end, 1, 10000), 1);
+    assert_true(end.revents & POLLHUP);
+    (void)close(fds[0]);
+}
+
 static int
 count_descriptors(void *arg)
 {
@@ -438,6 +478,7 @@ main(void)
         PROCESS_TEST(two_sources_for_one_number_are_refused),
         PROCESS_TEST(signals_and_environment_are_clean),
         PROCESS_TEST(a_new_session_is_made_when_asked),
+        PROCESS_TEST(a_child_ends_with_us_when_asked),
         PROCESS_TEST(a_copy_of_ourselves_runs_a_function_and_tells_its_result),
         PROCESS_TEST(a_child_joins_its_group_before_it_runs),
         PROCESS_TEST(a_child_that_may_not_join_its_group_does_not_run),
