@@ -87,13 +87,13 @@ report_progress(uint64_t done, uint64_t total)
     report.done = done;
     len = (size_t)snprintf(line, sizeof(line), "progress %llu %llu\n",
                            (unsigned long long)done, (unsigned long long)total);
+    if (now - report.filed_ms >= FILE_INTERVAL_MS) {
+        report.filed_ms = now;
+        if (report_file(line, len, false) < 0)
+            vmt_log_debug("cannot write the result file");
+    }
     if (report_fits())
         report_line(line, len);
-    if (now - report.filed_ms < FILE_INTERVAL_MS)
-        return;
-    report.filed_ms = now;
-    if (report_file(line, len, false) < 0)
-        vmt_log_debug("cannot write the result file");
 }
 
 const char *
@@ -142,14 +142,14 @@ report_result(int r, const struct vmt_err *err, const struct outcome *outcome)
                              strlen(vmt_err_text(err)));
         n = snprintf(line, sizeof(line), "result %s %s\n", report_code(r), text);
     }
-    report_line(line, (size_t)n);
     if (report_file(line, (size_t)n, true) < 0)
         vmt_log_warning("cannot write the result file");
+    report_line(line, (size_t)n);
 }
 
 void
 report_cancelled(void)
 {
-    report_line(CANCELLED, sizeof(CANCELLED) - 1);
     (void)report_file(CANCELLED, sizeof(CANCELLED) - 1, true);
+    report_line(CANCELLED, sizeof(CANCELLED) - 1);
 }

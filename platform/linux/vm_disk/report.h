@@ -19,7 +19,7 @@ struct outcome {
 };
 
 /* Where the lines go: descriptor or -1, path or NULL, borrowed for the life of the
- * process. */
+ * process. The file has a line before the descriptor: who reads it finds it there too. */
 void report_init(int fd, const char *result_file);
 
 /* At most ten times a second, and never less than before; else it says nothing. */
