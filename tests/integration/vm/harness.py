@@ -134,7 +134,9 @@ class World:
         return {k: v for k, v in left.items() if v}
 
     def close(self):
-        """Stop everything; the sanitizers' reports, if there are any."""
+        """Stop everything; the sanitizers' reports, if there are any. A second time: nothing."""
+        if not self.root.exists():
+            return [], []
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.vmc("stop", "--all", check=None)
         for pid in self.processes("vm_concierge"):
@@ -233,6 +235,7 @@ class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.world = World()
+        cls.addClassCleanup(cls.world.close)  # when the rest of a class's setup fails
 
     @classmethod
     def tearDownClass(cls):
